@@ -1,0 +1,105 @@
+//! Where tensors live: `--device auto|cpu|cuda|cuda:N` comes in, a candle device goes out.
+//! Asking for CUDA where there is none is an error, never a silent fall-back.
+
+use std::{fmt, str::FromStr};
+
+use candle_core::Device;
+
+use crate::{Error, Result};
+
+/// What the user asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DeviceChoice {
+    /// CUDA when there is a CUDA device, the CPU otherwise.
+    Auto,
+    /// The CPU, all cores (set `RAYON_NUM_THREADS` for fewer).
+    Cpu,
+    /// The CUDA device of this index.
+    Cuda(usize),
+}
+
+impl FromStr for DeviceChoice {
+    type Err = String;
+
+    fn from_str(text: &str) -> std::result::Result<Self, String> {
+        match text {
+            "auto" => Ok(Self::Auto),
+            "cpu" => Ok(Self::Cpu),
+            "cuda" => Ok(Self::Cuda(0)),
+            _ => text
+                .strip_prefix("cuda:")
+                .and_then(|index| index.parse().ok())
+                .map(Self::Cuda)
+                .ok_or_else(|| format!("'{text}' is none of auto, cpu, cuda, cuda:N")),
+        }
+    }
+}
+
+impl fmt::Display for DeviceChoice {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        match self {
+            Self::Auto => write!(f, "auto"),
+            Self::Cpu => write!(f, "cpu"),
+            Self::Cuda(index) => write!(f, "cuda:{index}"),
+        }
+    }
+}
+
+impl DeviceChoice {
+    /// Opens the device.
+    ///
+    /// # Errors
+    /// [`Error::NoDevice`] when a CUDA device was asked for and cannot be opened.
+    pub fn open(self) -> Result<Device> {
+        match self {
+            Self::Cpu => Ok(Device::Cpu),
+            Self::Auto => Ok(Device::new_cuda(0).unwrap_or(Device::Cpu)),
+            Self::Cuda(index) => Device::new_cuda(index).map_err(|reason| {
+                let cause = if candle_core::utils::cuda_is_available() {
+                    first_line(&reason.to_string())
+                } else {
+                    "this program was built without CUDA (build it with `--features cuda`)".into()
+                };
+                Error::NoDevice(format!("--device cuda:{index}: {cause}"))
+            }),
+        }
+    }
+}
+
+/// The device in words, for the plan a program prints and for a store's `device`.
+pub fn describe(device: &Device) -> String {
+    match device.location() {
+        candle_core::DeviceLocation::Cuda { gpu_id } => format!("cuda:{gpu_id}"),
+        candle_core::DeviceLocation::Metal { gpu_id } => format!("metal:{gpu_id}"),
+        candle_core::DeviceLocation::Cpu => {
+            format!("cpu, {} threads", rayon::current_num_threads())
+        }
+    }
+}
+
+fn first_line(text: &str) -> String {
+    text.lines().next().unwrap_or_default().to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn device_names_are_read_back_as_they_are_printed() {
+        for choice in [DeviceChoice::Auto, DeviceChoice::Cpu, DeviceChoice::Cuda(3)] {
+            assert_eq!(choice.to_string().parse(), Ok(choice));
+        }
+        assert_eq!("cuda".parse(), Ok(DeviceChoice::Cuda(0)));
+        assert!("gpu".parse::<DeviceChoice>().is_err());
+        assert!("cuda:x".parse::<DeviceChoice>().is_err());
+    }
+
+    #[cfg(not(feature = "cuda"))]
+    #[test]
+    fn cuda_without_cuda_is_refused_and_never_replaced_by_the_cpu() {
+        let error = DeviceChoice::Cuda(0).open().unwrap_err();
+        assert_eq!(error.exit_code(), 4);
+        assert!(error.to_string().contains("without CUDA"), "{error}");
+    }
+}

@@ -1,0 +1,113 @@
+//! One error type for both programs: what went wrong comes in, one clear line and
+//! the exit code of the contract go out.
+
+use std::path::{Path, PathBuf};
+
+/// What can go wrong, by what the user has to do about it.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The request itself cannot be carried out: a wrong option, an output that exists.
+    #[error("{0}")]
+    Usage(String),
+
+    /// An input is not what it should be.
+    #[error("{what}: found {found}, expected {expected}")]
+    Data {
+        /// The file, or the part of it, that is wrong.
+        what: String,
+        /// What stands there.
+        found: String,
+        /// What should stand there.
+        expected: String,
+    },
+
+    /// The device asked for is not there.
+    #[error("{0}")]
+    NoDevice(String),
+
+    /// A loss became infinite or not a number.
+    #[error("{0}")]
+    NonFinite(String),
+
+    /// The work was asked to stop and can be resumed.
+    #[error("{0}")]
+    Interrupted(String),
+
+    /// The operating system refused.
+    #[error("{path}: cannot {action}: {source}")]
+    Io {
+        /// The file or folder.
+        path: PathBuf,
+        /// What was tried, as a verb: "read", "create", "rename".
+        action: &'static str,
+        /// The system's own reason.
+        source: std::io::Error,
+    },
+
+    /// A tensor operation failed: a bug here or an exhausted device.
+    #[error("tensor operation failed: {0}")]
+    Tensor(#[from] candle_core::Error),
+
+    /// SQLite failed for a reason that is not the file's content.
+    #[error("{path}: {source}")]
+    Sqlite {
+        /// The store.
+        path: PathBuf,
+        /// SQLite's own reason.
+        source: rusqlite::Error,
+    },
+}
+
+/// What library functions return.
+pub type Result<T> = std::result::Result<T, Error>;
+
+impl Error {
+    /// A wrong input: where, what was found, what was expected.
+    pub fn data(
+        what: impl std::fmt::Display,
+        found: impl std::fmt::Display,
+        expected: impl std::fmt::Display,
+    ) -> Self {
+        Self::Data {
+            what: what.to_string(),
+            found: found.to_string(),
+            expected: expected.to_string(),
+        }
+    }
+
+    /// A failure of the operating system on `path`; use as `.map_err(Error::io("read", path))`.
+    pub fn io(action: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> Self {
+        let path = path.to_path_buf();
+        move |source| Self::Io {
+            path,
+            action,
+            source,
+        }
+    }
+
+    /// The exit code of the contract: 2 usage, 3 data, 4 device, 5 non-finite, 75 interrupted,
+    /// and 1 for what the machine refused (a full disk, a missing permission).
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Usage(_) => 2,
+            Self::Data { .. } => 3,
+            // A named input that is not there is bad data, not a fault of the machine.
+            Self::Io { source, .. } if source.kind() == std::io::ErrorKind::NotFound => 3,
+            Self::NoDevice(_) => 4,
+            Self::NonFinite(_) => 5,
+            Self::Interrupted(_) => 75,
+            Self::Io { .. } | Self::Tensor(_) | Self::Sqlite { .. } => 1,
+        }
+    }
+}
+
+/// Ends a program: nothing to say on success, else one line on standard error and the exit code.
+pub fn exit(outcome: Result<()>) -> std::process::ExitCode {
+    match outcome {
+        Ok(()) => std::process::ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            std::process::ExitCode::from(error.exit_code())
+        }
+    }
+}

@@ -1,0 +1,25 @@
+//! Nets: pixels in [0,1] come in, feature maps and logits go out.
+
+use candle_core::Tensor;
+
+use crate::Result;
+
+/// What a classifier says of a batch.
+pub struct Features {
+    /// Stem and stages 1 to 4: for ResNet34 of width w, `[B,w,32,32]`, `[B,w,32,32]`,
+    /// `[B,2w,16,16]`, `[B,4w,8,8]`, `[B,8w,4,4]`.
+    pub maps: [Tensor; 5],
+    /// `[B,10]`.
+    pub logits: Tensor,
+}
+
+/// A frozen classifier in evaluation mode, as attacks see it.
+pub trait Classifier: Send + Sync {
+    /// Feature maps and logits of `[B,3,32,32]` pixels in [0,1]; differentiable in the pixels.
+    fn features(&self, images: &Tensor) -> Result<Features>;
+
+    /// Only the logits, `[B,10]`.
+    fn logits(&self, images: &Tensor) -> Result<Tensor> {
+        Ok(self.features(images)?.logits)
+    }
+}

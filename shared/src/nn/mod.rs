@@ -1,0 +1,1 @@
+//! How operations are computed on a device.

@@ -1,0 +1,112 @@
+//! Progress of long work: counts come in; a bar with rate and time left goes to a terminal, a
+//! plain line every 30 seconds to anything else.
+
+use std::{
+    io::IsTerminal,
+    time::{Duration, Instant},
+};
+
+use indicatif::{ProgressBar, ProgressStyle};
+
+/// How often a plain line is written where there is no terminal; the first comes sooner, as
+/// the estimate of how long the work will take.
+const INTERVAL: Duration = Duration::from_secs(30);
+const FIRST: Duration = Duration::from_secs(5);
+
+/// One long piece of work, counted in images.
+pub struct Progress {
+    what: String,
+    total: u64,
+    done: u64,
+    started: Instant,
+    next_line: Instant,
+    bar: Option<ProgressBar>,
+}
+
+impl Progress {
+    /// Starts counting up to `total` images.
+    pub fn new(what: impl Into<String>, total: u64) -> Self {
+        let what = what.into();
+        let bar = std::io::stderr().is_terminal().then(|| {
+            let template = "{prefix} {wide_bar} {pos}/{len} images  {per_sec}  {eta} left  {msg}";
+            let style = ProgressStyle::with_template(template)
+                .unwrap_or_else(|_| ProgressStyle::default_bar());
+            ProgressBar::new(total)
+                .with_style(style)
+                .with_prefix(what.clone())
+        });
+        let now = Instant::now();
+        Self {
+            what,
+            total,
+            done: 0,
+            started: now,
+            next_line: now + FIRST,
+            bar,
+        }
+    }
+
+    /// `images` more are done; `note` is what stands at the line's end.
+    pub fn add(&mut self, images: u64, note: &str) {
+        self.done += images;
+        if let Some(bar) = &self.bar {
+            bar.set_message(note.to_string());
+            bar.inc(images);
+        } else if Instant::now() >= self.next_line {
+            self.next_line = Instant::now() + INTERVAL;
+            eprintln!("{}  {note}", self.line());
+        }
+    }
+
+    /// Images per second since the start.
+    pub fn rate(&self) -> f64 {
+        self.done as f64 / self.started.elapsed().as_secs_f64().max(1e-9)
+    }
+
+    /// Ends the bar, or writes the last plain line.
+    pub fn finish(self) {
+        match &self.bar {
+            Some(bar) => bar.finish_and_clear(),
+            None => eprintln!(
+                "{}: {} images in {}, {:.0} images/s",
+                self.what,
+                self.done,
+                duration(self.started.elapsed()),
+                self.rate()
+            ),
+        }
+    }
+
+    fn line(&self) -> String {
+        let left = self.total.saturating_sub(self.done) as f64 / self.rate().max(1e-9);
+        format!(
+            "{}: {}/{} images, {:.0} images/s, {} left",
+            self.what,
+            self.done,
+            self.total,
+            self.rate(),
+            duration(Duration::from_secs_f64(left.min(1e9)))
+        )
+    }
+}
+
+/// A duration as people say it: `3 s`, `4 min 05 s`, `2 h 10 min`.
+pub fn duration(time: Duration) -> String {
+    let seconds = time.as_secs();
+    match seconds {
+        0..60 => format!("{seconds} s"),
+        60..3600 => format!("{} min {:02} s", seconds / 60, seconds % 60),
+        _ => format!("{} h {:02} min", seconds / 3600, seconds % 3600 / 60),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_read_as_people_say_them() {
+        let said = [3, 245, 7800].map(|s| duration(Duration::from_secs(s)));
+        assert_eq!(said, ["3 s", "4 min 05 s", "2 h 10 min"]);
+    }
+}

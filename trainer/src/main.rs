@@ -1,0 +1,6 @@
+//! The trainer.
+mod optimizer;
+mod report;
+mod sampler;
+mod schedule;
+fn main() {}

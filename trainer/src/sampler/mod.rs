@@ -1,0 +1,1 @@
+//! Which variant of a picture a draw shows.
