@@ -1,1 +1,19 @@
-//! How operations are computed on a device.
+//! How each operation is computed on a device: tensors come in, tensors with gradients go out.
+//! Models and attacks call these and never ask where they run.
+
+mod batch_norm;
+mod convolution;
+mod cpu;
+mod dropout;
+mod host;
+mod loss;
+mod token;
+
+pub use batch_norm::{Statistics, batch_norm, moments};
+pub use convolution::{conv_transpose2d, conv2d};
+pub use dropout::dropout;
+pub use loss::{cross_entropy, smooth_l1};
+pub use token::{attention, gelu, layer_norm, linear};
+
+#[cfg(test)]
+mod tests;
