@@ -2,12 +2,13 @@
 //!
 //! [`cifar10`] (read) -> [`attack`] (perturb, quantise) -> [`store`] (write, read),
 //! with [`model`] (the nets) built on [`nn`] (how each operation is computed on a device).
-//! [`error`], [`device`], [`random`], [`progress`] and [`signal`] serve all of them.
+//! [`error`], [`device`], [`files`], [`random`], [`progress`] and [`signal`] serve all of them.
 
 pub mod attack;
 pub mod cifar10;
 pub mod device;
 pub mod error;
+pub mod files;
 pub mod model;
 pub mod nn;
 pub mod progress;

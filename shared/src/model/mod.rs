@@ -1,5 +1,15 @@
 //! Nets: pixels in [0,1] come in, feature maps and logits go out.
 
+mod detector;
+mod layers;
+mod resnet;
+mod weights;
+
+pub use detector::{Detection, Detector, DetectorInput, Dropout};
+pub use layers::Mode;
+pub use resnet::{PAPER_WIDTH, ResNet34};
+pub use weights::{Metadata, Weights};
+
 use candle_core::Tensor;
 
 use crate::Result;

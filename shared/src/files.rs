@@ -1,0 +1,67 @@
+//! Files that are whole or not there: bytes come in, a file appears under its name at once.
+
+use std::{
+    fs::File,
+    io::Write,
+    path::{Path, PathBuf},
+};
+
+use crate::{Error, Result};
+
+/// Writes `bytes` to `path`: into a temporary neighbour first, flushed to the disk, then renamed.
+pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
+    let folder = folder_of(path);
+    let mut file = tempfile::Builder::new()
+        .prefix(".partial-")
+        .tempfile_in(&folder)
+        .map_err(Error::io("create a file in", &folder))?;
+    file.write_all(bytes).map_err(Error::io("write", path))?;
+    file.as_file()
+        .sync_all()
+        .map_err(Error::io("write", path))?;
+    file.persist(path)
+        .map_err(|refused| Error::io("replace", path)(refused.error))?;
+    sync_folder(&folder)
+}
+
+/// Flushes a folder's entries, so that a rename in it survives a power cut.
+pub fn sync_folder(folder: &Path) -> Result<()> {
+    File::open(folder)
+        .and_then(|folder| folder.sync_all())
+        .map_err(Error::io("flush", folder))
+}
+
+/// Makes a folder and those above it.
+pub fn create_folder(folder: &Path) -> Result<()> {
+    std::fs::create_dir_all(folder).map_err(Error::io("create", folder))
+}
+
+/// The folder a path lies in.
+pub fn folder_of(path: &Path) -> PathBuf {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent.to_path_buf(),
+        _ => PathBuf::from("."),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_replaced_whole_and_nothing_else_is_left() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        for content in ["one", "two"] {
+            write_whole(&path, content.as_bytes()).unwrap();
+            assert_eq!(std::fs::read_to_string(&path).unwrap(), content);
+        }
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_folder_that_is_not_there_is_named() {
+        let error = write_whole(Path::new("/nowhere/file"), b"").unwrap_err();
+        assert!(error.to_string().starts_with("/nowhere: cannot"), "{error}");
+    }
+}
