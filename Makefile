@@ -126,7 +126,7 @@ train: build
 	$(TRAINER) eval --db '$(DB)' --model '$(RUN)/best.safetensors' --device $(DEVICE)
 	$(TRAINER) report '$(RUN)' --out '$(RUN)/report.html'
 
-## the whole way on small made-up pictures: three minutes, no download
+## the whole way on small made-up pictures, without a download
 demo: build clean-demo
 	$(GENERATOR) synthetic --out '$(DEMO)/data' --count $(DEMO_COUNT) --seed $(SEED)
 	$(MAKE) --no-print-directory dataset train \
@@ -134,6 +134,7 @@ demo: build clean-demo
 	    LIMIT=$(DEMO_LIMIT) WIDTH=$(DEMO_WIDTH) BATCH_SIZE=$(DEMO_BATCH_SIZE) \
 	    BASELINE_EPOCHS=$(DEMO_BASELINE_EPOCHS) EPOCHS=$(DEMO_EPOCHS) \
 	    METHOD=joint DETECTOR_INPUT=$(DEMO_DETECTOR_INPUT) DETECTOR_LAYERS=$(DEMO_DETECTOR_LAYERS)
+	@test -s '$(DEMO)/joint/report.html'
 	@echo
 	@echo 'The demonstration is done; its report is $(DEMO)/joint/report.html'
 
