@@ -1,0 +1,157 @@
+# Everything this project does, by name: `make help` lists it. `make` builds the programs.
+# Any variable can be set on the command line:
+#
+#     make dataset train DATA=~/cifar-10-batches-bin WIDTH=16 LIMIT=2000 EPOCHS=30
+#
+# Stopped work goes on where it was when the same command is given again.
+
+# ---- What to work on. A line with two # describes what stands on the next line. ----
+
+## pictures: a folder of data_batch_*.bin, the official .tar.gz, or an image folder
+DATA = data/cifar-10-binary.tar.gz
+## use only N training pictures, balanced over the classes (empty: all)
+LIMIT =
+## auto, cpu, cuda or cuda:N
+DEVICE = auto
+## empty, or 1 to build with CUDA (needs the CUDA toolkit and cuDNN)
+CUDA =
+## the seed of every random number
+SEED = 0
+
+## the adversarial store
+DB = data/cifar10.db
+## run folder of the baseline, the net that is attacked
+BASELINE = runs/baseline
+## run folder of the robust net
+RUN = runs/$(METHOD)
+
+## channels of the nets' stem (64: ResNet34 as in the paper)
+WIDTH = 64
+## passes over the training pictures
+EPOCHS = 150
+## the same, for the baseline
+BASELINE_EPOCHS = $(EPOCHS)
+## pictures per training step
+BATCH_SIZE = 64
+## how strong the attacks are: paper or standard
+PRESET = paper
+## joint (with the detector) or adversarial (without)
+METHOD = joint
+## adversarial share of the draws: a number, or a range such as 0.25..0.75
+ADV_RATIO = 0.5
+## feature maps the detector sees: full (four stages) or low (the first)
+DETECTOR_INPUT = full
+## the detector's Transformer layers
+DETECTOR_LAYERS = 2
+
+## more options for cargo
+CARGO_FLAGS =
+## more options for trainer pretrain
+BASELINE_FLAGS =
+## more options for generator build
+DATASET_FLAGS =
+## more options for trainer train
+TRAIN_FLAGS =
+
+# ---- The demonstration: the whole way, small enough for two cores and three minutes. ----
+
+DEMO = runs/demo
+DEMO_COUNT = 1000
+DEMO_LIMIT =
+DEMO_WIDTH = 8
+DEMO_BATCH_SIZE = 32
+DEMO_BASELINE_EPOCHS = 4
+DEMO_EPOCHS = 4
+DEMO_DETECTOR_INPUT = low
+DEMO_DETECTOR_LAYERS = 1
+
+# ---- How. ----
+
+SHELL = bash
+.SHELLFLAGS = -euo pipefail -c
+.DEFAULT_GOAL = build
+.NOTPARALLEL:
+.PHONY: help build data baseline dataset train demo clean-demo test lint check-cuda
+
+BIN = $(or $(CARGO_TARGET_DIR),target)/release
+GENERATOR = '$(BIN)/generator'
+TRAINER = '$(BIN)/trainer'
+FEATURES = $(if $(CUDA),--features cuda)
+COMMON = --seed $(SEED) --device $(DEVICE)
+SUBSET = $(if $(LIMIT),--limit $(LIMIT))
+DETECTOR = $(if $(filter joint,$(METHOD)),--detector-input $(DETECTOR_INPUT) --detector-layers $(DETECTOR_LAYERS))
+
+# Linting needs no machine code, and the CUDA check no toolkit: both share a folder of their own,
+# so that the empty kernels of the latter never come near a program.
+export CHECK_DIR = $(or $(CARGO_TARGET_DIR),target)/check
+
+## this list
+help:
+	@awk '/^## /                       { text = substr($$0, 4); next } \
+	      text && /^[a-z-]+:/          { sub(/:.*/, ""); targets = targets sprintf("  make %-12s %s\n", $$0, text) } \
+	      text && /^[A-Z_]+ =/         { name = $$1; sub(/^[A-Z_]+ = ?/, ""); \
+	                                     variables = variables sprintf("  %-16s %s [%s]\n", name, text, $$0) } \
+	                                   { text = "" } \
+	      END { printf "Targets\n%s\nVariables, and what they are unless you say NAME=value\n%s", targets, variables }' \
+	     $(firstword $(MAKEFILE_LIST))
+
+## both programs, in target/release
+build:
+ifneq ($(CUDA),)
+	@command -v nvcc >/dev/null || { echo 'error: CUDA=$(CUDA) needs nvcc on PATH (the CUDA toolkit)' >&2; exit 4; }
+endif
+	cargo build --release --bins $(FEATURES) $(CARGO_FLAGS)
+
+## downloads CIFAR-10 into data/, unless DATA says where it is
+data:
+ifeq ($(origin DATA),file)
+	scripts/get-cifar10
+endif
+
+## trains the net that is to be attacked, on clean pictures
+baseline: build data
+	$(TRAINER) pretrain --data '$(DATA)' --out '$(BASELINE)' --width $(WIDTH) \
+	    --epochs $(BASELINE_EPOCHS) --batch-size $(BATCH_SIZE) $(SUBSET) $(COMMON) $(BASELINE_FLAGS)
+
+## baseline, then the store: every attack on every picture, verified
+dataset: baseline
+	$(GENERATOR) build --data '$(DATA)' --model '$(BASELINE)/best.safetensors' --out '$(DB)' \
+	    --preset $(PRESET) $(SUBSET) $(COMMON) $(DATASET_FLAGS)
+	$(GENERATOR) verify '$(DB)'
+
+## trains the robust net from the store alone, measures it, writes report.html
+train: build
+	$(TRAINER) train --db '$(DB)' --out '$(RUN)' --method $(METHOD) --adv-ratio $(ADV_RATIO) $(DETECTOR) \
+	    --epochs $(EPOCHS) --batch-size $(BATCH_SIZE) $(COMMON) $(TRAIN_FLAGS)
+	$(TRAINER) eval --db '$(DB)' --model '$(RUN)/best.safetensors' --device $(DEVICE)
+	$(TRAINER) report '$(RUN)' --out '$(RUN)/report.html'
+
+## the whole way on small made-up pictures, without a download
+demo: build clean-demo
+	$(GENERATOR) synthetic --out '$(DEMO)/data' --count $(DEMO_COUNT) --seed $(SEED)
+	$(MAKE) --no-print-directory dataset train \
+	    DATA='$(DEMO)/data' DB='$(DEMO)/adversarial.db' BASELINE='$(DEMO)/baseline' RUN='$(DEMO)/joint' \
+	    LIMIT=$(DEMO_LIMIT) WIDTH=$(DEMO_WIDTH) BATCH_SIZE=$(DEMO_BATCH_SIZE) \
+	    BASELINE_EPOCHS=$(DEMO_BASELINE_EPOCHS) EPOCHS=$(DEMO_EPOCHS) \
+	    METHOD=joint DETECTOR_INPUT=$(DEMO_DETECTOR_INPUT) DETECTOR_LAYERS=$(DEMO_DETECTOR_LAYERS)
+	@test -s '$(DEMO)/joint/report.html'
+	@echo
+	@echo 'The demonstration is done; its report is $(DEMO)/joint/report.html'
+
+## removes what the demonstration wrote
+clean-demo:
+	rm -rf '$(DEMO)'
+
+## every test, documentation included
+test:
+	cargo test --release --workspace $(FEATURES) $(CARGO_FLAGS)
+
+## format, lock file, clippy and documentation, without a warning
+lint:
+	cargo fmt --all --check
+	cargo clippy --locked --target-dir '$(CHECK_DIR)' --workspace --all-targets $(CARGO_FLAGS) -- -D warnings
+	RUSTDOCFLAGS='-D warnings' cargo doc --target-dir '$(CHECK_DIR)' --workspace --no-deps $(CARGO_FLAGS)
+
+## type-checks and lints the CUDA code; needs no CUDA toolkit
+check-cuda:
+	scripts/check-cuda $(CARGO_FLAGS)
