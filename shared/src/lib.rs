@@ -2,7 +2,7 @@
 //!
 //! [`cifar10`] (read) -> [`attack`] (perturb, quantise) -> [`store`] (write, read),
 //! with [`model`] (the nets) built on [`nn`] (how each operation is computed on a device).
-//! [`error`], [`device`], [`random`], [`progress`] and [`signal`] serve all of them.
+//! [`error`], [`device`], [`random`], [`progress`], [`signal`], [`sheet`] and [`whole`] serve all of them.
 
 pub mod attack;
 pub mod cifar10;
@@ -12,7 +12,9 @@ pub mod model;
 pub mod nn;
 pub mod progress;
 pub mod random;
+pub mod sheet;
 pub mod signal;
 pub mod store;
+pub mod whole;
 
 pub use error::{Error, Result};
