@@ -14,10 +14,10 @@ use super::{
 
 const STYLE: &str = include_str!("style.css");
 
-const LEAD: &str = "Each net below was trained on pictures that had been attacked in advance, and \
-    was then measured on clean pictures and on each kind of attacked ones. The attacks were made \
-    against the baseline and not against the nets measured here: read the numbers as how well \
-    protection carries over, not as how a net stands against someone who attacks it directly.";
+const LEAD: &str = "How nets that were trained on pictures attacked in advance do on clean pictures and \
+    on each kind of attacked ones, beside the baseline and the paper's own numbers. The attacks \
+    were made against the baseline and not against the nets measured here: read the numbers as how \
+    well protection carries over, not as how a net stands against someone who attacks it directly.";
 
 /// The first bytes of every page of this program, by which it knows its own.
 pub const GENERATOR: &str = "<meta name=\"generator\" content=\"mithridate ";
@@ -82,7 +82,6 @@ fn note(text: &str) -> String {
 fn overview(runs: &[Run]) -> Table {
     let head = [
         "Run",
-        "State",
         "Seed",
         "Best epoch",
         "Clean",
@@ -103,7 +102,6 @@ fn overview(runs: &[Run]) -> Table {
             .sum::<f64>()
             / run.epochs.len() as f64;
         let cells = vec![
-            Cell::Text(state(run)),
             text(run.config.get("seed").map(plain)),
             text(best.map(|best| best.epoch.to_string())),
             Cell::Percent(best.map(|best| best.val.clean)),
@@ -113,7 +111,7 @@ fn overview(runs: &[Run]) -> Table {
         ];
         Row {
             label: run.name.clone(),
-            note: run.method().into(),
+            note: format!("{}, {}", run.method(), state(run)),
             reference: false,
             cells,
         }
@@ -128,7 +126,7 @@ fn overview(runs: &[Run]) -> Table {
 fn state(run: &Run) -> String {
     match (run.done(), run.planned()) {
         (done, Some(planned)) if done < planned => {
-            format!("unfinished: {done} of {planned} epochs")
+            format!("unfinished, {done} of {planned} epochs")
         }
         (done, _) if run.evaluation.is_none() => format!("{done} epochs, not evaluated"),
         (done, _) => format!("{done} epochs"),
@@ -227,7 +225,7 @@ fn configuration(config: &Config) -> String {
     }
     format!(
         "<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"Configuration\">\
-             <table class=\"settings\"><caption>config.toml</caption><tbody>\n{rows}</tbody></table></div>\n"
+             <table class=\"settings\"><caption><span>config.toml</span></caption><tbody>\n{rows}</tbody></table></div>\n"
     )
 }
 

@@ -4,15 +4,15 @@
 /// Table 4: net, then clean, Gaussian, FGSM, BIM, DeepFool, C&W, NST.
 pub const BY_ATTACK: [(&str, [f64; 7]); 3] = [
     (
-        "Baseline",
+        "baseline",
         [0.9012, 0.6616, 0.3070, 0.1748, 0.1984, 0.1074, 0.6236],
     ),
     (
-        "Adversarial",
+        "adversarial",
         [0.8737, 0.8282, 0.7510, 0.7906, 0.8670, 0.7736, 0.8360],
     ),
     (
-        "Joint",
+        "joint",
         [0.8916, 0.8542, 0.7834, 0.8296, 0.8884, 0.8066, 0.8592],
     ),
 ];
@@ -22,9 +22,9 @@ pub const ATTACKS: [&str; 6] = ["gaussian", "fgsm", "bim", "deepfool", "cw", "ns
 
 /// Table 2: net and accuracy on the mixed set, at a share of 0.5.
 pub const MIXED: [(&str, f64); 3] = [
-    ("Baseline", 0.6778),
-    ("Adversarial", 0.8464),
-    ("Joint", 0.8688),
+    ("baseline", 0.6778),
+    ("adversarial", 0.8464),
+    ("joint", 0.8688),
 ];
 
 /// Table 3, its 2-layer detectors: input, share, accuracy.

@@ -49,7 +49,7 @@ pub fn by_attack(runs: &[Run], split: &str) -> Table {
         };
         let attacked = attacks.iter().map(on_attack);
         let cells = std::iter::once(Some(accuracy[0])).chain(attacked);
-        reference_row(net, "the paper", cells.map(Cell::Percent).collect())
+        reference_row(net, cells.map(Cell::Percent).collect())
     }));
 
     let images = measured
@@ -104,7 +104,7 @@ pub fn mixed(runs: &[Run]) -> Table {
         let on_split = |split: &&str| Cell::Percent(Some(accuracy).filter(|_| *split == "val"));
         let share = Cell::Text("50.0".into());
         let cells = std::iter::once(share).chain(splits.iter().map(on_split));
-        reference_row(net, "the paper", cells.collect())
+        reference_row(net, cells.collect())
     }));
     let head = ["Net", "Attacked"]
         .into_iter()
@@ -151,7 +151,7 @@ pub fn detector(runs: &[Run]) -> Option<Table> {
             cells.push(Cell::Percent(Some(accuracy).filter(|_| *split == "val")));
             cells.push(Cell::Part(None));
         }
-        reference_row(&format!("{input} input, 2 layers"), "the paper", cells)
+        reference_row(&format!("{input}, 2 layers"), cells)
     }));
     let columns = splits
         .iter()
@@ -225,10 +225,10 @@ fn run_row(run: &Run, evaluation: &Evaluation, cells: Vec<Cell>) -> Row {
     }
 }
 
-fn reference_row(label: &str, note: &str, cells: Vec<Cell>) -> Row {
+fn reference_row(what: &str, cells: Vec<Cell>) -> Row {
     Row {
-        label: label.into(),
-        note: note.into(),
+        label: format!("Paper, {what}"),
+        note: String::new(),
         reference: true,
         cells,
     }

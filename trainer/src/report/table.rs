@@ -66,7 +66,7 @@ impl Table {
         let rows: String = self.rows.iter().map(|row| row.html(&best)).collect();
         format!(
             "<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"{caption}\">\
-             <table>\n<caption>{caption}</caption>\n<thead><tr>{head}</tr></thead>\n\
+             <table>\n<caption><span>{caption}</span></caption>\n<thead><tr>{head}</tr></thead>\n\
              <tbody>\n{rows}</tbody></table></div>\n"
         )
     }
