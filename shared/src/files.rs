@@ -11,8 +11,12 @@ use crate::{Error, Result};
 /// Writes `bytes` to `path`: into a temporary neighbour first, flushed to the disk, then renamed.
 pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
     let folder = folder_of(path);
-    let mut file = tempfile::Builder::new()
-        .prefix(".partial-")
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(".partial-");
+    // Temporary files are private by default; this one becomes an ordinary file of the user's.
+    #[cfg(unix)]
+    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+    let mut file = builder
         .tempfile_in(&folder)
         .map_err(Error::io("create a file in", &folder))?;
     file.write_all(bytes).map_err(Error::io("write", path))?;

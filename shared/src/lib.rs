@@ -2,7 +2,8 @@
 //!
 //! [`cifar10`] (read) -> [`attack`] (perturb, quantise) -> [`store`] (write, read),
 //! with [`model`] (the nets) built on [`nn`] (how each operation is computed on a device).
-//! [`error`], [`device`], [`files`], [`random`], [`progress`] and [`signal`] serve all of them.
+//! [`error`], [`device`], [`files`], [`random`], [`progress`], [`sheet`] and [`signal`] serve
+//! all of them.
 
 pub mod attack;
 pub mod cifar10;
@@ -13,7 +14,13 @@ pub mod model;
 pub mod nn;
 pub mod progress;
 pub mod random;
+pub mod sheet;
 pub mod signal;
 pub mod store;
 
 pub use error::{Error, Result};
+
+/// Tensors are large and short-lived: the system's allocator would give their memory back and
+/// take it anew, page fault by page fault, in every step.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;

@@ -1,4 +1,5 @@
 //! The trainer.
+mod metrics;
 mod optimizer;
 mod report;
 mod sampler;

@@ -7,9 +7,9 @@ use crate::{Result, model::Classifier};
 /// A batch of pictures to attack. What an attack does to one of them depends on that picture,
 /// its label, its id, its style picture and the seed alone, never on the rest of the batch.
 pub struct Batch<'a> {
-    /// `[B,3,32,32]`, f32 in [0,1].
+    /// `[B,3,32,32]`, f32 in `[0,1]`.
     pub images: Tensor,
-    /// For each picture one of another class of its split, `[B,3,32,32]` in [0,1] (NST's style).
+    /// For each picture one of another class of its split, `[B,3,32,32]` in `[0,1]` (NST's style).
     pub styles: Tensor,
     /// `B` true classes.
     pub labels: &'a [u8],

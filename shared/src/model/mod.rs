@@ -1,4 +1,4 @@
-//! Nets: pixels in [0,1] come in, feature maps and logits go out.
+//! Nets: pixels in `[0,1]` come in, feature maps and logits go out.
 
 mod detector;
 mod layers;
@@ -25,7 +25,7 @@ pub struct Features {
 
 /// A frozen classifier in evaluation mode, as attacks see it.
 pub trait Classifier: Send + Sync {
-    /// Feature maps and logits of `[B,3,32,32]` pixels in [0,1]; differentiable in the pixels.
+    /// Feature maps and logits of `[B,3,32,32]` pixels in `[0,1]`; differentiable in the pixels.
     fn features(&self, images: &Tensor) -> Result<Features>;
 
     /// Only the logits, `[B,10]`.

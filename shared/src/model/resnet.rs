@@ -88,7 +88,7 @@ impl ResNet34 {
         &self.weights
     }
 
-    /// Feature maps and logits of `[B,3,32,32]` pixels in [0,1].
+    /// Feature maps and logits of `[B,3,32,32]` pixels in `[0,1]`.
     pub fn forward(&self, images: &Tensor, mode: Mode) -> Result<Features> {
         let (conv, norm) = &self.stem;
         let stem = norm.forward(&conv.forward(images)?, None, true, mode)?;

@@ -1,0 +1,106 @@
+//! What is appended is read back; what is wrong is named; what a kill leaves is mended.
+
+use std::path::PathBuf;
+
+use super::*;
+
+const PRETRAIN: &str = r#"{"epoch":1,"seconds":12.5,"images_per_s":210.0,"lr":0.01,"train":{"loss":1.5,"accuracy":0.5,"cross_entropy":1.5,"smooth_l1":null,"detector_loss":null,"detector_accuracy":null},"mixture":null,"val":{"clean":0.75,"attacks":{},"mixed":null,"detector":null},"best":true}"#;
+
+const JOINT: &str = r#"{"epoch":2,"seconds":12.5,"images_per_s":210.0,"lr":0.01,"train":{"loss":1.5,"accuracy":0.5,"cross_entropy":1.25,"smooth_l1":0.25,"detector_loss":0.5,"detector_accuracy":0.625},"mixture":{"share":0.5,"probabilities":{"nst":0.25,"bim":0.75},"drawn":{"clean":1000,"nst":250,"bim":750}},"val":{"clean":0.75,"attacks":{"nst":0.5,"bim":0.25},"mixed":0.5,"detector":{"accuracy":0.75,"auc":0.875}},"best":false}"#;
+
+fn file(text: &str) -> (tempfile::TempDir, PathBuf) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("metrics.jsonl");
+    fs::write(&path, text).unwrap();
+    (folder, path)
+}
+
+fn epoch(number: u32) -> EpochMetrics {
+    let mut metrics: EpochMetrics = serde_json::from_str(JOINT).unwrap();
+    metrics.epoch = number;
+    metrics
+}
+
+#[test]
+fn a_line_keeps_its_form_and_the_order_of_its_names() {
+    for text in [PRETRAIN, JOINT] {
+        let metrics: EpochMetrics = serde_json::from_str(text).unwrap();
+        assert_eq!(serde_json::to_string(&metrics).unwrap(), text);
+    }
+    let names: Vec<String> = epoch(1).val.attacks.0.into_iter().map(|(n, _)| n).collect();
+    assert_eq!(names, ["nst", "bim"]);
+}
+
+#[test]
+fn appended_lines_are_read_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("metrics.jsonl");
+    for number in 1..=3 {
+        append(&path, &epoch(number)).unwrap();
+    }
+    assert_eq!(read(&path).unwrap(), [1, 2, 3].map(epoch));
+}
+
+#[test]
+fn a_number_that_json_cannot_hold_is_not_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("metrics.jsonl");
+    let (mut plain, mut optional) = (epoch(1), epoch(1));
+    plain.train.loss = f64::NAN;
+    optional.train.smooth_l1 = Some(f64::INFINITY);
+    for metrics in [plain, optional] {
+        assert_eq!(append(&path, &metrics).unwrap_err().exit_code(), 5);
+    }
+    assert!(!path.exists());
+}
+
+#[test]
+fn a_wrong_line_is_named_with_its_number() {
+    let twice = JOINT.replace("\"nst\":0.5,\"bim\"", "\"nst\":0.5,\"nst\"");
+    let cases = [
+        format!("{PRETRAIN}\n{{\"epoch\":2}}\n"),
+        format!("{PRETRAIN}\n\n{JOINT}\n"),
+        format!("{PRETRAIN}\n{}", &JOINT[..90]), // half-written
+        format!("{PRETRAIN}\n{PRETRAIN}\n"),
+        format!("{PRETRAIN}\n{twice}\n"),
+    ];
+    for text in cases {
+        let (_folder, path) = file(&text);
+        let error = read(&path).unwrap_err();
+        assert_eq!(error.exit_code(), 3);
+        assert!(error.to_string().contains("metrics.jsonl:2: "), "{error}");
+    }
+}
+
+#[test]
+fn resuming_drops_later_epochs_and_a_half_written_end() {
+    let half = &JOINT[..90];
+    let (_folder, path) = file(&format!("{PRETRAIN}\n{JOINT}\n{half}"));
+    truncate_after(&path, 2).unwrap();
+    assert_eq!(
+        fs::read_to_string(&path).unwrap(),
+        format!("{PRETRAIN}\n{JOINT}\n")
+    );
+    truncate_after(&path, 1).unwrap();
+    assert_eq!(fs::read_to_string(&path).unwrap(), format!("{PRETRAIN}\n"));
+
+    // Only the line's end is missing: the next line must not grow onto it.
+    let (_folder, path) = file(PRETRAIN);
+    truncate_after(&path, 1).unwrap();
+    append(&path, &epoch(2)).unwrap();
+    assert_eq!(read(&path).unwrap().len(), 2);
+}
+
+#[test]
+fn resuming_does_not_hide_damage_in_the_middle() {
+    let text = format!("{PRETRAIN}\n{}\n{JOINT}\n", &JOINT[..90]);
+    let (_folder, path) = file(&text);
+    assert_eq!(truncate_after(&path, 1).unwrap_err().exit_code(), 3);
+    assert_eq!(fs::read_to_string(&path).unwrap(), text);
+}
+
+#[test]
+fn a_run_without_metrics_has_nothing_to_drop() {
+    let folder = tempfile::tempdir().unwrap();
+    truncate_after(&folder.path().join("metrics.jsonl"), 0).unwrap();
+}

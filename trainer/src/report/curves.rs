@@ -1,0 +1,183 @@
+//! A run over its epochs: the lines of its metrics come in, four charts and a table go out.
+
+use super::{
+    axis::Unit,
+    html::short,
+    names,
+    plot::{Layer, Lines, Series, Stack},
+    run::Run,
+    table::{Cell, Row, Table},
+};
+use crate::metrics::EpochMetrics;
+
+/// The charts that the run has numbers for, as HTML figures.
+pub fn charts(run: &Run) -> String {
+    let mut html = losses(run).html() + &accuracies(run).html();
+    if run
+        .epochs
+        .iter()
+        .any(|epoch| !epoch.val.attacks.0.is_empty())
+    {
+        html += &by_attack(run).html();
+    }
+    if run.epochs.iter().any(|epoch| epoch.mixture.is_some()) {
+        html += &draws(run).html();
+    }
+    html
+}
+
+fn losses(run: &Run) -> Lines {
+    Lines {
+        title: "Training loss".into(),
+        unit: Unit::Number,
+        series: vec![
+            series(run, "whole", 1, false, |e| Some(e.train.loss)),
+            series(run, "cross-entropy", 2, true, |e| {
+                Some(e.train.cross_entropy)
+            }),
+            series(run, "smooth L1", 3, false, |e| e.train.smooth_l1),
+            series(run, "detector", 5, false, |e| e.train.detector_loss),
+        ],
+        mark: mark(run),
+    }
+}
+
+fn accuracies(run: &Run) -> Lines {
+    let detector = |e: &EpochMetrics| e.val.detector.map(|d| d.accuracy);
+    Lines {
+        title: "Accuracy in percent".into(),
+        unit: Unit::Percent,
+        series: vec![
+            series(run, "training draws", 1, true, |e| Some(e.train.accuracy)),
+            series(run, "val, clean", names::CLEAN, false, |e| {
+                Some(e.val.clean)
+            }),
+            series(run, "val, mixed", 2, false, |e| e.val.mixed),
+            series(run, "detector, training", 5, true, |e| {
+                e.train.detector_accuracy
+            }),
+            series(run, "detector, val", 5, false, detector),
+        ],
+        mark: mark(run),
+    }
+}
+
+fn by_attack(run: &Run) -> Lines {
+    let clean = series(run, "Clean", names::CLEAN, false, |e| Some(e.val.clean));
+    let attacked = attacks(run).into_iter().map(|attack| {
+        let colour = names::colour(attack);
+        series(run, names::label(attack), colour, false, |e| {
+            e.val.attacks.get(attack).copied()
+        })
+    });
+    Lines {
+        title: "Validation accuracy in percent, by attack".into(),
+        unit: Unit::Percent,
+        series: std::iter::once(clean).chain(attacked).collect(),
+        mark: mark(run),
+    }
+}
+
+/// What a draw shows: clean with 1 - share, an attack with share times its probability.
+fn draws(run: &Run) -> Stack {
+    let mixtures = || {
+        run.epochs
+            .iter()
+            .filter_map(|e| Some((e.epoch, e.mixture.as_ref()?)))
+    };
+    let clean = Layer {
+        name: "Clean".into(),
+        colour: names::CLEAN,
+        values: mixtures().map(|(_, mixture)| 1.0 - mixture.share).collect(),
+    };
+    let drawn = mixtures().flat_map(|(_, mixture)| &mixture.probabilities.0);
+    let attacked = names::in_order(drawn.map(|(name, _)| name.as_str()))
+        .into_iter()
+        .map(|attack| {
+            let probability = |(_, mixture): (u32, &crate::metrics::Mixture)| {
+                mixture.share * mixture.probabilities.get(attack).copied().unwrap_or(0.0)
+            };
+            Layer {
+                name: names::label(attack).into(),
+                colour: names::colour(attack),
+                values: mixtures().map(probability).collect(),
+            }
+        });
+    Stack {
+        title: "Probability of each kind of draw in percent".into(),
+        epochs: mixtures().map(|(epoch, _)| f64::from(epoch)).collect(),
+        layers: std::iter::once(clean).chain(attacked).collect(),
+    }
+}
+
+/// Every epoch's numbers, for those who read numbers better than lines.
+pub fn table(run: &Run) -> Table {
+    let attacks = attacks(run);
+    let with_detector = run.epochs.iter().any(|e| e.val.detector.is_some());
+    let mut head = vec!["Epoch", "s", "images/s", "lr", "loss", "train", "Clean"];
+    head.extend(attacks.iter().map(|attack| names::label(attack)));
+    head.push("mixed");
+    if with_detector {
+        head.extend(["detector", "AUC"]);
+    }
+    let rows = run.epochs.iter().map(|epoch| {
+        let plain = [
+            epoch.seconds,
+            epoch.images_per_s,
+            epoch.lr,
+            epoch.train.loss,
+        ];
+        let mut cells: Vec<Cell> = plain.map(|n| Cell::Text(short(n))).into();
+        let val = &epoch.val;
+        cells.push(Cell::Percent(Some(epoch.train.accuracy)));
+        cells.push(Cell::Percent(Some(val.clean)));
+        cells.extend(
+            attacks
+                .iter()
+                .map(|a| Cell::Percent(val.attacks.get(a).copied())),
+        );
+        cells.push(Cell::Percent(val.mixed));
+        if with_detector {
+            cells.push(Cell::Percent(val.detector.map(|d| d.accuracy)));
+            cells.push(Cell::Part(val.detector.map(|d| d.auc)));
+        }
+        let note = if epoch.best { "best so far" } else { "" };
+        Row {
+            label: epoch.epoch.to_string(),
+            note: note.into(),
+            reference: false,
+            cells,
+        }
+    });
+    Table {
+        caption: "Every epoch; accuracies in percent, on the val split from Clean on".into(),
+        head: head.into_iter().map(String::from).collect(),
+        rows: rows.collect(),
+    }
+}
+
+fn attacks(run: &Run) -> Vec<&str> {
+    let named = run.epochs.iter().flat_map(|e| &e.val.attacks.0);
+    names::in_order(named.map(|(name, _)| name.as_str()))
+}
+
+fn mark(run: &Run) -> Option<f64> {
+    run.best().map(|best| f64::from(best.epoch))
+}
+
+fn series(
+    run: &Run,
+    name: &str,
+    colour: usize,
+    dashed: bool,
+    value: impl Fn(&EpochMetrics) -> Option<f64>,
+) -> Series {
+    // An epoch without the value leaves a gap.
+    let point = |e: &EpochMetrics| (f64::from(e.epoch), value(e).unwrap_or(f64::NAN));
+    Series {
+        name: name.into(),
+        colour,
+        dashed,
+        points: run.epochs.iter().map(point).collect(),
+    }
+}

@@ -1,0 +1,120 @@
+//! A run folder: its path comes in, what the page needs of its files goes out.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use shared::{Error, Result};
+use toml::{Table, Value};
+
+use super::evaluation::Evaluation;
+use crate::metrics::{self, EpochMetrics};
+
+/// What a run folder holds.
+pub struct Run {
+    /// What the page calls it: the folder's name.
+    pub name: String,
+    /// `config.toml`.
+    pub config: Table,
+    /// `metrics.jsonl`; empty until the first epoch is done.
+    pub epochs: Vec<EpochMetrics>,
+    /// `report.json`; none until the run is evaluated.
+    pub evaluation: Option<Evaluation>,
+}
+
+impl Run {
+    /// Reads a run folder.
+    ///
+    /// # Errors
+    /// [`Error::Data`] naming the file and line that is wrong, [`Error::Io`] for a file that
+    /// cannot be read; `config.toml` must be there, for without it the folder is no run.
+    pub fn read(folder: &Path) -> Result<Self> {
+        let optional = |name: &str| Some(folder.join(name)).filter(|path| path.exists());
+        Ok(Self {
+            name: name(folder),
+            config: config(folder)?,
+            epochs: optional("metrics.jsonl")
+                .map_or(Ok(Vec::new()), |path| metrics::read(&path))?,
+            evaluation: optional("report.json")
+                .map(|path| evaluation(&path))
+                .transpose()?,
+        })
+    }
+
+    /// How the net was trained, as far as the files say.
+    pub fn method(&self) -> &str {
+        let evaluated = self.evaluation.as_ref().map(|e| e.model.method.as_str());
+        let configured = self.config.get("method").and_then(Value::as_str);
+        configured.or(evaluated).unwrap_or("method unknown")
+    }
+
+    /// The epochs that the run is meant to take, where the configuration says so.
+    pub fn planned(&self) -> Option<u32> {
+        u32::try_from(self.config.get("epochs")?.as_integer()?).ok()
+    }
+
+    /// The last epoch that is done; 0 before the first.
+    pub fn done(&self) -> u32 {
+        self.epochs.last().map_or(0, |last| last.epoch)
+    }
+
+    /// The last epoch that was the best so far.
+    pub fn best(&self) -> Option<&EpochMetrics> {
+        self.epochs.iter().rev().find(|metrics| metrics.best)
+    }
+
+    /// Whether epochs are still to come.
+    pub fn unfinished(&self) -> bool {
+        self.planned().is_some_and(|planned| self.done() < planned)
+    }
+}
+
+/// The store that a run was trained on, from its configuration; a run without one has none.
+///
+/// # Errors
+/// As [`Run::read`], for `config.toml`.
+pub fn database(folder: &Path) -> Result<Option<PathBuf>> {
+    let config = config(folder)?;
+    Ok(config.get("db").and_then(Value::as_str).map(PathBuf::from))
+}
+
+fn name(folder: &Path) -> String {
+    // A folder given as "." has a name too.
+    let whole = folder
+        .canonicalize()
+        .unwrap_or_else(|_| folder.to_path_buf());
+    match whole.file_name() {
+        Some(name) => name.to_string_lossy().into_owned(),
+        None => folder.display().to_string(),
+    }
+}
+
+fn config(folder: &Path) -> Result<Table> {
+    let path = folder.join("config.toml");
+    let text = text(&path)?;
+    text.parse().map_err(|error: toml::de::Error| {
+        let before = error.span().and_then(|span| text.get(..span.start));
+        let line = before.map_or(1, |before| 1 + before.matches('\n').count());
+        Error::data(
+            format!("{}:{line}", path.display()),
+            error.message(),
+            "TOML",
+        )
+    })
+}
+
+fn evaluation(path: &Path) -> Result<Evaluation> {
+    serde_json::from_str(&text(path)?).map_err(|error| {
+        Error::data(
+            format!("{}:{}", path.display(), error.line()),
+            error,
+            "an evaluation as JSON",
+        )
+    })
+}
+
+fn text(path: &Path) -> Result<String> {
+    let bytes = fs::read(path).map_err(Error::io("read", path))?;
+    String::from_utf8(bytes).map_err(|error| Error::data(path.display(), error, "text in UTF-8"))
+}

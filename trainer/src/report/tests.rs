@@ -1,0 +1,182 @@
+//! The page of small made run folders: every section is there, nothing foreign gets in.
+
+use std::fs;
+
+use super::*;
+use made::{Runs, config, line, strips};
+
+mod made;
+
+#[test]
+fn a_page_has_every_section_and_needs_nothing_else() {
+    let runs = Runs::new();
+    let folders = [
+        runs.evaluated("adversarial", &config("adversarial", 40), 40, false, 0.0),
+        runs.evaluated("<script>joint & co", &config("joint", 40), 40, true, 0.021),
+        runs.run("fresh", &config("joint", 40), 12, true),
+    ];
+    let page = runs.page(&folders, Some(&strips()));
+    for id in [
+        "runs", "attacks", "mixed", "detector", "run-1", "run-2", "run-3", "pictures",
+    ] {
+        assert_eq!(
+            page.matches(&format!("<section id=\"{id}\">")).count(),
+            1,
+            "{id}"
+        );
+        assert_eq!(page.matches(&format!("href=\"#{id}\"")).count(), 1, "{id}");
+    }
+    // Per run: losses, accuracies, accuracy by attack, probabilities.
+    assert_eq!(page.matches("<svg").count(), 3 * 4);
+    assert!(
+        page.contains("<html lang=\"en\">") && page.contains("<title>Mithridate: adversarial,")
+    );
+
+    // Strings from files are text.
+    assert!(!page.contains("<script") && !page.contains("<horse>"));
+    assert!(page.contains("&lt;script&gt;joint &amp; co"));
+    assert!(page.contains("&lt;/td&gt;&lt;script&gt;alert(1)"));
+
+    // Nothing is loaded from anywhere.
+    assert!(!page.contains("http:") && !page.contains("https:") && !page.contains("@import"));
+    assert!(!page.contains("url(") && !page.contains("<link"));
+    assert_eq!(
+        page.matches("src=\"").count(),
+        page.matches("src=\"data:image/png;base64,").count()
+    );
+    assert_eq!(page.matches("<img").count(), 2);
+
+    // The evaluated runs' values, the baseline once per table and the paper's rows.
+    assert_eq!(
+        page.matches("<th scope=\"row\">Baseline<small>resnet34, 01234567")
+            .count(),
+        3
+    );
+    assert!(page.contains("<td>86.0</td><td>82.0</td><td>75.0</td>"));
+    assert!(page.contains("<td>88.1</td><td><strong>84.1</strong></td>"));
+    assert!(
+        page.contains("<td><strong>91.0</strong></td>"),
+        "the baseline is best on clean pictures"
+    );
+    assert!(page.contains("<td>89.2</td><td>85.4</td><td>78.3</td><td>83.0</td><td>88.8</td>"));
+    assert!(page.contains("<td>75.1</td><td>0.821</td>"));
+    // The run that is still going.
+    assert!(page.contains("unfinished, 12 of 40 epochs"));
+    assert!(page.contains("fresh is unfinished and has no report.json yet"));
+    assert!(page.contains("✗ airplane") && page.contains("bounds.fgsm"));
+
+    // To look at it: name a file to keep it in.
+    if let Some(kept) = std::env::var_os("MITHRIDATE_KEEP_REPORT") {
+        fs::write(kept, page).unwrap();
+    }
+}
+
+#[test]
+fn the_contact_sheet_of_the_page_decodes_to_its_pictures() {
+    use base64::{Engine, engine::general_purpose::STANDARD};
+    let runs = Runs::new();
+    let strips = strips();
+    let page = runs.page(&[runs.run("a", "", 1, false)], Some(&strips));
+    let encoded = page
+        .split("base64,")
+        .nth(1)
+        .unwrap()
+        .split('"')
+        .next()
+        .unwrap();
+    let image = image::load_from_memory(&STANDARD.decode(encoded).unwrap())
+        .unwrap()
+        .to_rgb8();
+    assert_eq!(image.dimensions(), (7 * 34 * 2, 2 * 34 * 2));
+    let clean = &strips[0].clean.pixels;
+    assert_eq!(
+        image.get_pixel(2, 2).0,
+        [clean[0], clean[1024], clean[2048]]
+    );
+}
+
+#[test]
+fn a_run_before_its_first_epoch_has_a_page() {
+    let runs = Runs::new();
+    let page = runs.page(&[runs.run("new", &config("joint", 5), 0, true)], None);
+    assert!(page.contains("unfinished, 0 of 5 epochs") && page.contains("No epoch is done yet"));
+    assert!(
+        page.contains("No run has been evaluated yet") && page.contains("No store was at hand")
+    );
+    assert_eq!(
+        database(&runs.path("new")).unwrap(),
+        Some(PathBuf::from("store.sqlite"))
+    );
+}
+
+#[test]
+fn runs_of_one_name_are_told_apart() {
+    let runs = Runs::new();
+    let folders = ["a/run", "b/run"].map(|name| runs.run(name, "", 1, false));
+    let page = runs.page(&folders, None);
+    for folder in folders {
+        assert!(page.contains(&format!("<h2>{}</h2>", folder.display())));
+    }
+}
+
+#[test]
+fn what_is_wrong_in_a_run_folder_is_named_by_file_and_line() {
+    let cases = [
+        (
+            "config.toml",
+            "method = \"joint\"\nepochs 3\n",
+            "config.toml:2: ",
+        ),
+        (
+            "metrics.jsonl",
+            &(line(1, true) + "{\"epoch\": 2,\n"),
+            "metrics.jsonl:2: ",
+        ),
+        ("report.json", "{\n\"model\": 3}", "report.json:2: "),
+    ];
+    for (file, text, place) in cases {
+        let runs = Runs::new();
+        let folder = runs.evaluated("run", &config("joint", 3), 3, true, 0.0);
+        fs::write(folder.join(file), text).unwrap();
+        let error = write(&[folder], None, &runs.path("report.html"), false).unwrap_err();
+        assert_eq!(error.exit_code(), 3);
+        assert!(error.to_string().contains(place), "{error}");
+        assert!(!runs.path("report.html").exists());
+    }
+    let runs = Runs::new();
+    let error = write(&[runs.path("absent")], None, &runs.path("out"), false).unwrap_err();
+    assert_eq!(error.exit_code(), 3);
+    assert!(error.to_string().contains("absent"), "{error}");
+}
+
+#[test]
+fn only_its_own_report_is_replaced() {
+    let runs = Runs::new();
+    let folder = [runs.run("run", "", 1, false)];
+    let out = runs.path("report.html");
+    write(&folder, None, &out, false).unwrap();
+    write(&folder, None, &out, false).unwrap();
+
+    let other = runs.path("thesis.html");
+    fs::write(&other, "<html>three years of work</html>").unwrap();
+    assert_eq!(
+        write(&folder, None, &other, false).unwrap_err().exit_code(),
+        2
+    );
+    assert!(fs::read_to_string(&other).unwrap().contains("three years"));
+    write(&folder, None, &other, true).unwrap();
+    assert!(
+        fs::read_to_string(&other)
+            .unwrap()
+            .contains(page::GENERATOR)
+    );
+
+    for force in [false, true] {
+        assert_eq!(
+            write(&folder, None, &runs.path(""), force)
+                .unwrap_err()
+                .exit_code(),
+            2
+        );
+    }
+}
