@@ -1,4 +1,5 @@
 //! The trainer.
+mod augment;
 mod optimizer;
 mod report;
 mod sampler;
