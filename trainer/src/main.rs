@@ -1,4 +1,5 @@
 //! The trainer.
+mod augment;
 mod metrics;
 mod optimizer;
 mod report;

@@ -1,1 +1,184 @@
-//! Learning-rate schedules.
+//! Learning-rate schedules: the base rate and a step's place in the run come in, the rate of
+//! that step goes out. A pure function, so a resumed run needs no state for it.
+
+use serde::{Deserialize, Serialize};
+use shared::{Error, Result};
+
+/// How the rate goes over a run: up in a linear warm-up, then by a decay.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct Schedule {
+    /// Epochs (fractions allowed) in which the rate rises linearly; 0 for no warm-up.
+    pub warmup: f64,
+    /// What the rate does otherwise.
+    pub decay: Decay,
+}
+
+/// The shape of a schedule.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Decay {
+    /// Always the base rate.
+    Constant,
+    /// Times `gamma` after every `every` epochs, counted from the run's start (PyTorch's `StepLR`).
+    Step {
+        /// Epochs between two decays, at least 1.
+        every: u64,
+        /// Factor of one decay, in (0, 1].
+        gamma: f64,
+    },
+    /// Half a cosine from the base rate at the warm-up's end to 0 at the run's end, step by step
+    /// (Loshchilov and Hutter, "SGDR", 2017, without restarts).
+    Cosine,
+}
+
+impl Schedule {
+    /// Checks the schedule against a run of `epochs`.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] for a warm-up that is negative or longer than the run, a decay every
+    /// 0 epochs, or a factor outside (0, 1].
+    pub fn check(&self, epochs: u64) -> Result<()> {
+        if !(0.0..=epochs as f64).contains(&self.warmup) {
+            return Err(Error::Usage(format!(
+                "a warm-up of {} epochs does not fit a run of {epochs}",
+                self.warmup
+            )));
+        }
+        if let Decay::Step { every, gamma } = self.decay {
+            if every == 0 {
+                return Err(Error::Usage("a step decay needs at least 1 epoch".into()));
+            }
+            if !(gamma > 0.0 && gamma <= 1.0) {
+                return Err(Error::Usage(format!(
+                    "a step decay by {gamma} is not in (0, 1]"
+                )));
+            }
+        }
+        Ok(())
+    }
+
+    /// The rate of `step` (from 0, over the whole run) in a run of `epochs * steps_per_epoch`
+    /// steps. The warm-up's last step is the first with the full rate.
+    pub fn rate(&self, base: f64, step: u64, steps_per_epoch: u64, epochs: u64) -> f64 {
+        let warmup = (self.warmup * steps_per_epoch as f64).round();
+        let step_ = step as f64;
+        let warm = if step_ < warmup {
+            (step_ + 1.0) / warmup
+        } else {
+            1.0
+        };
+        let decay = match self.decay {
+            Decay::Constant => 1.0,
+            Decay::Step { every, gamma } => {
+                let epoch = step / steps_per_epoch.max(1);
+                gamma.powf((epoch / every.max(1)) as f64)
+            }
+            Decay::Cosine => {
+                let length = ((epochs * steps_per_epoch) as f64 - warmup).max(1.0);
+                let done = ((step_ - warmup) / length).clamp(0.0, 1.0);
+                0.5 * (1.0 + (std::f64::consts::PI * done).cos())
+            }
+        };
+        base * warm * decay
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The rates of a run of 10 epochs of 4 steps.
+    fn rates(schedule: Schedule) -> Vec<f64> {
+        (0..40)
+            .map(|step| schedule.rate(0.2, step, 4, 10))
+            .collect()
+    }
+
+    fn assert_close(rates: &[f64], expected: impl Fn(f64) -> f64) {
+        for (step, &rate) in rates.iter().enumerate() {
+            let expected = expected(step as f64);
+            assert!((rate - expected).abs() < 1e-12, "{step}: {rate} {expected}");
+        }
+    }
+
+    #[test]
+    fn constant_is_constant() {
+        let decay = Decay::Constant;
+        assert_close(&rates(Schedule { warmup: 0.0, decay }), |_| 0.2);
+    }
+
+    #[test]
+    fn warm_up_rises_in_equal_steps_to_the_base_rate() {
+        let decay = Decay::Constant;
+        let rates = rates(Schedule { warmup: 1.5, decay });
+        assert_close(&rates, |step| 0.2 * ((step + 1.0) / 6.0).min(1.0));
+        assert_eq!(rates[5], 0.2);
+    }
+
+    #[test]
+    fn step_decay_falls_after_every_n_epochs() {
+        let (every, gamma) = (3, 0.1);
+        let decay = Decay::Step { every, gamma };
+        let rates = rates(Schedule { warmup: 0.0, decay });
+        assert_close(&rates, |step| match step as u32 {
+            0..12 => 0.2,
+            12..24 => 0.02,
+            24..36 => 0.002,
+            _ => 0.0002,
+        });
+    }
+
+    #[test]
+    fn cosine_goes_from_the_base_rate_to_zero_after_the_warm_up() {
+        let decay = Decay::Cosine;
+        let rates = rates(Schedule { warmup: 2.0, decay });
+        let expected = |step: f64| match step {
+            step if step < 8.0 => 0.2 * (step + 1.0) / 8.0,
+            step => 0.1 * (1.0 + (std::f64::consts::PI * (step - 8.0) / 32.0).cos()),
+        };
+        assert_close(&rates, expected);
+        assert_eq!((rates[8], rates[24]), (0.2, 0.1));
+        let end = Schedule { warmup: 2.0, decay }.rate(0.2, 40, 4, 10);
+        assert!(end.abs() < 1e-15);
+    }
+
+    #[test]
+    fn schedules_that_make_no_sense_are_refused() {
+        let step = |every, gamma| Decay::Step { every, gamma };
+        for (warmup, decay) in [
+            (11.0, Decay::Constant),
+            (-1.0, Decay::Cosine),
+            (f64::NAN, Decay::Cosine),
+            (0.0, step(0, 0.1)),
+            (0.0, step(1, 0.0)),
+            (0.0, step(1, 1.5)),
+        ] {
+            let error = Schedule { warmup, decay }.check(10).unwrap_err();
+            assert_eq!(error.exit_code(), 2);
+        }
+        let decay = step(3, 0.1);
+        assert!(
+            Schedule {
+                warmup: 10.0,
+                decay
+            }
+            .check(10)
+            .is_ok()
+        );
+    }
+
+    #[test]
+    fn a_schedule_survives_a_configuration_file() {
+        let (every, gamma) = (30, 0.1);
+        for decay in [Decay::Constant, Decay::Cosine, Decay::Step { every, gamma }] {
+            let schedule = Schedule { warmup: 2.5, decay };
+            let text = toml::to_string(&schedule).unwrap();
+            assert_eq!(
+                toml::from_str::<Schedule>(&text).unwrap(),
+                schedule,
+                "{text}"
+            );
+        }
+    }
+}

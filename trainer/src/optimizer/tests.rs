@@ -1,0 +1,151 @@
+//! SGD against PyTorch's numbers, and what is saved and restored.
+
+use candle_core::{DType, Device};
+
+use super::*;
+
+const RATES: [f64; 4] = [0.1, 0.1, 0.01, 0.5];
+
+fn variables() -> BTreeMap<String, Var> {
+    let weight = Var::new(&[[1.0f32, -2.0], [0.5, 3.0]], &Device::Cpu).unwrap();
+    let bias = Var::new(&[0.25f32, -0.75], &Device::Cpu).unwrap();
+    [("weight".into(), weight), ("bias".into(), bias)].into()
+}
+
+fn gradients(variables: &BTreeMap<String, Var>) -> GradStore {
+    let (w, b) = (
+        variables["weight"].as_tensor(),
+        variables["bias"].as_tensor(),
+    );
+    let loss = (w.sin().unwrap() * w).unwrap().sum_all().unwrap();
+    let loss = (loss + w.broadcast_mul(b).unwrap().sum_all().unwrap()).unwrap();
+    loss.backward().unwrap()
+}
+
+fn values(tensors: [&Tensor; 2]) -> Vec<f32> {
+    let flat = |t: &Tensor| t.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+    tensors.into_iter().flat_map(flat).collect()
+}
+
+// import torch
+// w = torch.nn.Parameter(torch.tensor([[1.0, -2.0], [0.5, 3.0]]))
+// b = torch.nn.Parameter(torch.tensor([0.25, -0.75]))
+// sgd = torch.optim.SGD([w, b], lr=0.1, momentum=0.9, weight_decay=5e-4)
+// for lr in (0.1, 0.1, 0.01, 0.5):
+//     sgd.param_groups[0]["lr"] = lr
+//     sgd.zero_grad()
+//     ((w.sin() * w).sum() + (w * b).sum()).backward()
+//     sgd.step()
+//     print([*w.flatten().tolist(), *b.tolist()])
+// print([sgd.state[p]["momentum_buffer"].flatten().tolist() for p in (w, b)])
+#[rustfmt::skip]
+const EXPECTED: [[f32; 6]; 4] = [
+    [0.836_772_7, -1.917_199_6, 0.383_153_32, 3.357_736, 0.099_987_49, -0.849_962_53],
+    [0.549_526_7, -1.728_619_3, 0.195_051_6, 4.113_933_6, -0.157_021_34, -1.083_939_9],
+    [0.515_333, -1.693_640_2, 0.175_839_98, 4.224_249, -0.187_597_14, -1.128_845_6],
+    [-1.400_329_8, 0.837_733_75, -0.768_960_06, 11.183_956, -1.909_047_5, -4.414_623_7],
+];
+#[rustfmt::skip]
+const VELOCITY: [f32; 6] =
+    [3.831_325_5, -5.062_748, 1.889_600_1, -13.919_415, 3.442_900_7, 6.571_556];
+
+fn assert_close(found: &[f32], expected: &[f32]) {
+    assert_eq!(found.len(), expected.len());
+    for (f, e) in found.iter().zip(expected) {
+        assert!(
+            (f - e).abs() <= 2e-6 * e.abs().max(1.0),
+            "{found:?} {expected:?}"
+        );
+    }
+}
+
+#[test]
+fn four_steps_equal_pytorch_and_so_does_the_velocity() {
+    let variables = variables();
+    let mut sgd = Sgd::new(variables.clone(), 0.9, 5e-4).unwrap();
+    for (lr, expected) in RATES.iter().zip(EXPECTED) {
+        sgd.step(&gradients(&variables), *lr).unwrap();
+        let found = values([&variables["weight"], &variables["bias"]]);
+        assert_close(&found, &expected);
+    }
+    let state = sgd.state().unwrap();
+    assert_close(&values([&state["weight"], &state["bias"]]), &VELOCITY);
+}
+
+#[test]
+fn the_tensor_operations_of_other_devices_equal_pytorch_too() {
+    let variables = variables();
+    let mut sgd = Sgd::new(variables.clone(), 0.9, 5e-4).unwrap();
+    for (lr, expected) in RATES.iter().zip(EXPECTED) {
+        let gradients = gradients(&variables);
+        for parameter in sgd.parameters.values_mut() {
+            let gradient = gradients.get(&parameter.var).unwrap();
+            parameter.step(gradient, *lr, 0.9, 5e-4).unwrap();
+        }
+        let found = values([&variables["weight"], &variables["bias"]]);
+        assert_close(&found, &expected);
+    }
+}
+
+#[test]
+fn a_restored_optimizer_goes_on_bit_for_bit() {
+    let whole = variables();
+    let mut sgd = Sgd::new(whole.clone(), 0.9, 5e-4).unwrap();
+    for lr in &RATES[..2] {
+        sgd.step(&gradients(&whole), *lr).unwrap();
+    }
+    let state = sgd.state().unwrap();
+    let copy = |var: &Var| Var::from_tensor(&var.copy().unwrap()).unwrap();
+    let resumed: BTreeMap<String, Var> = whole
+        .iter()
+        .map(|(name, var)| (name.clone(), copy(var)))
+        .collect();
+    let mut other = Sgd::new(resumed.clone(), 0.9, 5e-4).unwrap();
+    other.restore(&state).unwrap();
+    for lr in &RATES[2..] {
+        sgd.step(&gradients(&whole), *lr).unwrap();
+        other.step(&gradients(&resumed), *lr).unwrap();
+    }
+    let bits = |vars: &BTreeMap<String, Var>| {
+        values([&vars["weight"], &vars["bias"]])
+            .into_iter()
+            .map(f32::to_bits)
+            .collect()
+    };
+    let (expected, found): (Vec<u32>, Vec<u32>) = (bits(&whole), bits(&resumed));
+    assert_eq!(found, expected);
+    // What was saved is a copy: the later steps did not write into it.
+    let now = sgd.state().unwrap();
+    let of = |state: &BTreeMap<String, Tensor>| values([&state["weight"], &state["bias"]]);
+    assert_ne!(of(&state), of(&now));
+}
+
+#[test]
+fn a_parameter_without_a_gradient_is_named_and_nothing_moves() {
+    let variables = variables();
+    let mut sgd = Sgd::new(variables.clone(), 0.9, 5e-4).unwrap();
+    let loss = variables["bias"].sum_all().unwrap();
+    let error = sgd.step(&loss.backward().unwrap(), 0.1).unwrap_err();
+    assert!(error.to_string().contains("parameter weight"), "{error}");
+    assert_eq!(values([&variables["bias"], &variables["bias"]])[0], 0.25);
+}
+
+#[test]
+fn state_of_another_net_is_refused() {
+    let mut sgd = Sgd::new(variables(), 0.9, 5e-4).unwrap();
+    let good = sgd.state().unwrap();
+    let zeros = |shape: &[usize]| Tensor::zeros(shape, DType::F32, &Device::Cpu).unwrap();
+
+    let mut missing = good.clone();
+    missing.remove("bias");
+    let mut unknown = good.clone();
+    unknown.insert("gain".into(), zeros(&[1]));
+    let mut reshaped = good.clone();
+    reshaped.insert("weight".into(), zeros(&[4]));
+    for (state, name) in [(missing, "bias"), (unknown, "gain"), (reshaped, "weight")] {
+        let error = sgd.restore(&state).unwrap_err();
+        assert_eq!(error.exit_code(), 3);
+        assert!(error.to_string().contains(name), "{error}");
+    }
+    sgd.restore(&good).unwrap();
+}
