@@ -247,9 +247,9 @@ impl Weights {
         Ok(())
     }
 
-    /// All tensors in the order of their names.
-    pub fn iter(&self) -> impl Iterator<Item = (&String, &Tensor)> {
-        self.0.iter()
+    /// The tensors by name.
+    pub fn tensors(&self) -> &BTreeMap<String, Tensor> {
+        &self.0
     }
 }
 

@@ -1,0 +1,187 @@
+//! Checkpoints: where a run stands goes into `RUN/last/`, whole or not at all, and comes back out
+//! of it. A damaged one is passed over for the one before it, with a warning.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+};
+
+use candle_core::Device;
+use serde::{Deserialize, Serialize};
+use shared::{
+    Error, Result, files,
+    model::{Metadata, Weights},
+};
+
+use crate::{run::Totals, sampler};
+
+/// Where a run stands.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Progress {
+    /// Epochs that are done.
+    pub epochs: u32,
+    /// Steps done of the epoch after those.
+    pub steps: u64,
+    /// What those steps found so far.
+    pub totals: Totals,
+    /// The sampler's mixture.
+    pub sampler: Option<sampler::State>,
+    /// The best score on `val` so far.
+    pub best: Option<f64>,
+}
+
+/// `state.json`.
+#[derive(Serialize, Deserialize)]
+struct State {
+    progress: Progress,
+    /// BLAKE3 of each file beside it.
+    files: BTreeMap<String, String>,
+}
+
+/// Replaces `RUN/last/`.
+pub fn save(run: &Path, progress: &Progress, parts: &BTreeMap<&str, Weights>) -> Result<()> {
+    let [last, before, new] = folders(run);
+    remove(&new)?;
+    files::create_folder(&new)?;
+    let mut hashes = BTreeMap::new();
+    for (name, weights) in parts {
+        let bytes = weights.bytes(&Metadata::new())?;
+        let file = format!("{name}.safetensors");
+        hashes.insert(file.clone(), blake3::hash(&bytes).to_hex().to_string());
+        files::write_whole(&new.join(file), &bytes)?;
+    }
+    let state = State {
+        progress: progress.clone(),
+        files: hashes,
+    };
+    let text = serde_json::to_vec_pretty(&state)
+        .map_err(|reason| Error::data("state.json", reason, "numbers that JSON can hold"))?;
+    files::write_whole(&new.join(STATE), &text)?;
+    // At every moment one whole checkpoint stands under one of the two names.
+    if last.exists() {
+        remove(&before)?;
+        rename(&last, &before)?;
+    }
+    rename(&new, &last)?;
+    files::sync_folder(run)
+}
+
+/// Reads the newest whole checkpoint, if there is any.
+///
+/// # Errors
+/// [`Error::Data`] when all that is there is damaged.
+pub fn load(run: &Path, device: &Device) -> Result<Option<(Progress, BTreeMap<String, Weights>)>> {
+    let [last, before, _] = folders(run);
+    let mut damage = None;
+    for folder in [last, before].into_iter().filter(|folder| folder.exists()) {
+        match read(&folder, device) {
+            Ok(found) => return Ok(Some(found)),
+            Err(error) => {
+                eprintln!("warning: passed over a damaged checkpoint: {error}");
+                damage = Some(error);
+            }
+        }
+    }
+    damage.map_or(Ok(None), Err)
+}
+
+/// Removes all checkpoints of a run.
+pub fn clear(run: &Path) -> Result<()> {
+    folders(run).iter().try_for_each(|folder| remove(folder))
+}
+
+const STATE: &str = "state.json";
+
+fn folders(run: &Path) -> [PathBuf; 3] {
+    ["last", "last.before", "last.new"].map(|name| run.join(name))
+}
+
+fn read(folder: &Path, device: &Device) -> Result<(Progress, BTreeMap<String, Weights>)> {
+    let path = folder.join(STATE);
+    let text = fs::read(&path).map_err(Error::io("read", &path))?;
+    let state: State = serde_json::from_slice(&text)
+        .map_err(|reason| Error::data(path.display(), reason, "a checkpoint's state"))?;
+    let mut parts = BTreeMap::new();
+    for (file, hash) in &state.files {
+        let path = folder.join(file);
+        let bytes = fs::read(&path).map_err(Error::io("read", &path))?;
+        let found = blake3::hash(&bytes).to_hex().to_string();
+        if found != *hash {
+            return Err(Error::data(path.display(), format!("hash {found}"), hash));
+        }
+        let (weights, _) = Weights::parse(&path.display().to_string(), &bytes, device)?;
+        parts.insert(file.trim_end_matches(".safetensors").to_string(), weights);
+    }
+    Ok((state.progress, parts))
+}
+
+fn remove(folder: &Path) -> Result<()> {
+    if folder.exists() {
+        fs::remove_dir_all(folder).map_err(Error::io("remove", folder))?;
+    }
+    Ok(())
+}
+
+fn rename(from: &Path, to: &Path) -> Result<()> {
+    fs::rename(from, to).map_err(Error::io("rename", from))
+}
+
+#[cfg(test)]
+mod tests {
+    use candle_core::Tensor;
+
+    use super::*;
+
+    fn weights(value: f32) -> BTreeMap<&'static str, Weights> {
+        let tensor = Tensor::new(&[value], &Device::Cpu).unwrap();
+        let weights = Weights::from_iter([("a".to_string(), tensor)]);
+        BTreeMap::from([("net", weights)])
+    }
+
+    fn value(parts: &BTreeMap<String, Weights>) -> f32 {
+        parts["net"].get("a").unwrap().to_vec1().unwrap()[0]
+    }
+
+    fn saved() -> tempfile::TempDir {
+        let run = tempfile::tempdir().unwrap();
+        for (epochs, number) in [(1, 10.0), (2, 20.0)] {
+            let progress = Progress {
+                epochs,
+                ..Progress::default()
+            };
+            save(run.path(), &progress, &weights(number)).unwrap();
+        }
+        run
+    }
+
+    #[test]
+    fn the_newest_checkpoint_comes_back() {
+        let run = saved();
+        let (progress, parts) = load(run.path(), &Device::Cpu).unwrap().unwrap();
+        assert_eq!((progress.epochs, value(&parts)), (2, 20.0));
+        assert!(load(&run.path().join("last"), &Device::Cpu).unwrap().is_none());
+    }
+
+    #[test]
+    fn a_damaged_checkpoint_falls_back_to_the_one_before_it() {
+        for file in ["state.json", "net.safetensors"] {
+            let run = saved();
+            let path = run.path().join("last").join(file);
+            let mut bytes = fs::read(&path).unwrap();
+            bytes.truncate(bytes.len() - 1);
+            fs::write(&path, bytes).unwrap();
+            let (progress, parts) = load(run.path(), &Device::Cpu).unwrap().unwrap();
+            assert_eq!((progress.epochs, value(&parts)), (1, 10.0));
+        }
+    }
+
+    #[test]
+    fn when_all_checkpoints_are_damaged_nothing_is_made_up() {
+        let run = saved();
+        for folder in ["last", "last.before"] {
+            fs::remove_file(run.path().join(folder).join("net.safetensors")).unwrap();
+        }
+        assert_eq!(load(run.path(), &Device::Cpu).unwrap_err().exit_code(), 3);
+    }
+}

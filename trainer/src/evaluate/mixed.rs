@@ -1,0 +1,39 @@
+//! The mixed set of a split: each picture once, clean or as one attack's variant, by a seeded
+//! permutation. Table 2 and the detector are measured on it.
+
+use shared::{random::permutation, store::Table};
+
+/// The variant of each row: a share `1 - share` clean, the rest in equal parts.
+pub fn variants(table: &Table, share: f64, seed: u64) -> Vec<usize> {
+    let attacks = table.attacks.len();
+    let attacked = match attacks {
+        0 => 0,
+        _ => (share * table.len() as f64).round() as usize,
+    };
+    let mut variants = vec![0; table.len()];
+    let first = table.ids.first().copied().unwrap_or(0);
+    let order = permutation(table.len(), seed, "mixed", &[first]);
+    for (place, &row) in order[..attacked].iter().enumerate() {
+        variants[row] = 1 + place % attacks;
+    }
+    variants
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_mixed_set_has_the_share_and_equal_parts() {
+        let table = Table {
+            ids: (100..160).collect(),
+            attacks: ["a", "b", "c"].map(String::from).to_vec(),
+            ..Table::default()
+        };
+        let variants = variants(&table, 0.5, 3);
+        let count = |variant| variants.iter().filter(|v| **v == variant).count();
+        assert_eq!([0, 1, 2, 3].map(count), [30, 10, 10, 10]);
+        assert_eq!(variants, super::variants(&table, 0.5, 3));
+        assert_ne!(variants, super::variants(&table, 0.5, 4));
+    }
+}

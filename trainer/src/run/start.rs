@@ -1,0 +1,180 @@
+//! How a run begins: the arguments of `pretrain` and `train` come in, pictures are read, nets
+//! made, the plan is printed, and the run goes.
+
+use candle_core::Device;
+use shared::{
+    Error, Result, cifar10, device,
+    cifar10::Split,
+    model::{Detector, ResNet34},
+    store::Store,
+};
+
+use super::{Run, folder};
+use crate::{
+    batch::clean_table,
+    cli::{Common, Pretrain, Train},
+    config::{Config, Joint, Method, Sampling},
+    evaluate::{self, Measure},
+    sampler::{self, Bounds, Sampler},
+    step::{Classification, JointStep, Losses, Step},
+};
+
+/// `trainer pretrain`: the baseline.
+pub fn pretrain(args: &Pretrain) -> Result<()> {
+    let device = args.common.device.open()?;
+    let config = Config {
+        data: Some(args.data.clone()),
+        limit: args.limit,
+        width: args.width,
+        ..settings(Method::Pretrain, &args.common)
+    };
+    config.optimizer.schedule.check(u64::from(config.epochs))?;
+    let data = cifar10::load(&args.data, config.seed, args.limit)?;
+    let config = Config {
+        data_hash: data.source_hash.clone(),
+        ..config
+    };
+    let net = ResNet34::init(args.width, config.seed, &device)?;
+    let step = Classification::new(net, &config.optimizer)?;
+    folder::enter(&args.common.out, &config, args.common.force)?;
+    let mut run = Run {
+        folder: args.common.out.clone(),
+        train: clean_table(&data.train, 0),
+        val: clean_table(&data.val, data.train.len() as u64),
+        sampler: None,
+        step: Box::new(step),
+        measure: Measure {
+            share: 0.0,
+            seed: config.seed,
+            batch_size: MEASURED_AT_ONCE,
+        },
+        config,
+        device,
+    };
+    say_plan(&run);
+    run.go()
+}
+
+/// `trainer train`: the robust net.
+pub fn train(args: &Train) -> Result<()> {
+    let device = args.common.device.open()?;
+    let store = Store::open(&args.db)?;
+    let method = Method::from(args.method);
+    let pretrained = evaluate::surrogate(&store, &device)?;
+    let sampling = args.sampling.settings();
+    let config = Config {
+        db: Some(args.db.clone()),
+        data_hash: store.meta().content_hash.clone().unwrap_or_default(),
+        width: pretrained.width(),
+        sampling: Some(sampling.clone()),
+        joint: (method == Method::Joint).then(|| args.joint.settings()),
+        ..settings(method, &args.common)
+    };
+    config.optimizer.schedule.check(u64::from(config.epochs))?;
+    let attacks: Vec<String> = store.attacks().iter().map(|a| a.name.clone()).collect();
+    let sampler = make_sampler(&sampling, config.seed, &attacks)?;
+    let step = make_step(&config, pretrained, &device)?;
+    folder::enter(&args.common.out, &config, args.common.force)?;
+    let mut run = Run {
+        folder: args.common.out.clone(),
+        train: store.load(Split::Train)?,
+        val: store.load(Split::Val)?,
+        sampler: Some(sampler),
+        step,
+        measure: Measure {
+            share: sampling.adv_ratio.middle(),
+            seed: store.meta().seed,
+            batch_size: MEASURED_AT_ONCE,
+        },
+        config,
+        device,
+    };
+    say_plan(&run);
+    run.go()?;
+    run.evaluate(&store)
+}
+
+/// Pictures per batch where nothing is learned.
+const MEASURED_AT_ONCE: usize = 128;
+
+/// What all methods share; the rest is filled in by the caller.
+fn settings(method: Method, common: &Common) -> Config {
+    Config {
+        method,
+        data: None,
+        db: None,
+        data_hash: String::new(),
+        limit: None,
+        version: env!("CARGO_PKG_VERSION").to_string(),
+        seed: common.seed,
+        width: 0,
+        epochs: common.epochs,
+        batch_size: common.batch_size,
+        augment: common.augment,
+        optimizer: common.optimizer(),
+        sampling: None,
+        joint: None,
+    }
+}
+
+fn make_sampler(sampling: &Sampling, seed: u64, attacks: &[String]) -> Result<Sampler> {
+    let bounds = Bounds::parse(&sampling.bounds, attacks)?;
+    let options = sampler::Options { eta: sampling.eta };
+    let policy = sampler::policy(&sampling.policy, options)?;
+    Ok(Sampler::new(seed, sampling.adv_ratio, bounds, policy))
+}
+
+fn make_step(config: &Config, pretrained: ResNet34, device: &Device) -> Result<Box<dyn Step>> {
+    let target = ResNet34::init(config.width, config.seed, device)?;
+    let optimizer = &config.optimizer;
+    let Some(joint) = config.joint else {
+        return Ok(Box::new(Classification::new(target, optimizer)?));
+    };
+    let Joint {
+        detector_input,
+        detector_layers,
+        ..
+    } = joint;
+    let detector = Detector::init(
+        detector_input,
+        config.width,
+        detector_layers,
+        config.seed,
+        device,
+    )?;
+    let losses = Losses {
+        joint,
+        seed: config.seed,
+    };
+    let step = JointStep::new(pretrained, target, detector, optimizer, losses)?;
+    Ok(Box::new(step))
+}
+
+/// What will happen, before it does.
+fn say_plan(run: &Run) {
+    let Config {
+        method,
+        epochs,
+        batch_size,
+        width,
+        seed,
+        ..
+    } = &run.config;
+    let (train, val) = (run.train.len(), run.val.len());
+    eprintln!(
+        "{} on {}: {train} training and {val} validation pictures, {epochs} epochs of {} steps \
+         of {batch_size}, ResNet34 of width {width}, seed {seed}, into {}",
+        method.name(),
+        device::describe(&run.device),
+        train.div_ceil(*batch_size),
+        run.folder.display()
+    );
+    if let (Some(sampling), Some(sampler)) = (&run.config.sampling, &run.sampler) {
+        eprintln!(
+            "draws: adversarial share {}, policy {}, of {}",
+            sampling.adv_ratio,
+            sampling.policy,
+            sampler.attacks().join(", ")
+        );
+    }
+}

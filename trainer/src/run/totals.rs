@@ -1,0 +1,121 @@
+//! Sums over an epoch: each step's outcome comes in, the epoch's means and the error rates that
+//! the adaptive policy asks for go out.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{batch::Batch, metrics::TrainMetrics, step::Outcome};
+
+/// What the steps of an epoch found so far.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Totals {
+    pictures: u64,
+    loss: f64,
+    cross_entropy: f64,
+    smooth_l1: Option<f64>,
+    detector_loss: Option<f64>,
+    right: u64,
+    detector_right: Option<u64>,
+    /// Draws per variant, this epoch.
+    drawn: Vec<u64>,
+    /// Draws and errors per variant, since the last redraw.
+    recent: Vec<(u64, u64)>,
+}
+
+impl Totals {
+    /// Adds a step; `variants` is one more than there are attacks.
+    pub fn add(&mut self, batch: &Batch, outcome: &Outcome, variants: usize) {
+        self.drawn.resize(variants, 0);
+        self.recent.resize(variants, (0, 0));
+        let count = batch.labels.len() as f64;
+        self.pictures += batch.labels.len() as u64;
+        self.loss += count * outcome.loss;
+        self.cross_entropy += count * outcome.cross_entropy;
+        let sum = |sum: &mut Option<f64>, value: Option<f64>| {
+            *sum = value.map(|value| sum.unwrap_or(0.0) + count * value);
+        };
+        sum(&mut self.smooth_l1, outcome.smooth_l1);
+        sum(&mut self.detector_loss, outcome.detector_loss);
+        let judged = outcome.predictions.iter().zip(&batch.labels);
+        for ((class, label), &variant) in judged.zip(&batch.variants) {
+            self.right += u64::from(class == label);
+            self.drawn[variant] += 1;
+            self.recent[variant].0 += 1;
+            self.recent[variant].1 += u64::from(class != label);
+        }
+        self.detector_right = outcome.detected.as_ref().map(|detected| {
+            let judged = detected.iter().zip(&batch.variants);
+            let right = judged.filter(|(class, variant)| (**class == 1) == (**variant > 0));
+            self.detector_right.unwrap_or(0) + right.count() as u64
+        });
+    }
+
+    /// Means over the epoch's pictures.
+    pub fn means(&self) -> TrainMetrics {
+        let count = self.pictures.max(1) as f64;
+        TrainMetrics {
+            loss: self.loss / count,
+            accuracy: self.right as f64 / count,
+            cross_entropy: self.cross_entropy / count,
+            smooth_l1: self.smooth_l1.map(|sum| sum / count),
+            detector_loss: self.detector_loss.map(|sum| sum / count),
+            detector_accuracy: self.detector_right.map(|right| right as f64 / count),
+        }
+    }
+
+    /// Draws per variant in this epoch.
+    pub fn drawn(&self) -> Vec<u64> {
+        self.drawn.clone()
+    }
+
+    /// Error rates per attack since they were last asked for; not a number where none was drawn.
+    pub fn errors_since_redraw(&mut self) -> Vec<f64> {
+        let recent = std::mem::take(&mut self.recent);
+        let rate = |&(drawn, wrong): &(u64, u64)| wrong as f64 / drawn as f64;
+        recent.iter().skip(1).map(rate).collect()
+    }
+
+    /// Starts an epoch; what the sampler has not asked for yet is kept.
+    pub fn next_epoch(&mut self) {
+        *self = Self {
+            recent: std::mem::take(&mut self.recent),
+            ..Self::default()
+        };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use candle_core::{DType, Device, Tensor};
+
+    use super::*;
+
+    #[test]
+    fn means_and_error_rates_are_those_of_the_draws() {
+        let batch = |labels: &[u8], variants: &[usize]| Batch {
+            images: Tensor::zeros(1, DType::F32, &Device::Cpu).unwrap(),
+            labels: labels.to_vec(),
+            variants: variants.to_vec(),
+            step: 0,
+        };
+        let outcome = |loss: f64, predictions: &[u8], detected: &[u8]| Outcome {
+            loss,
+            cross_entropy: loss,
+            smooth_l1: Some(1.0),
+            detector_loss: Some(2.0),
+            predictions: predictions.to_vec(),
+            detected: Some(detected.to_vec()),
+        };
+        let mut totals = Totals::default();
+        let (first, second) = (batch(&[1, 2, 3], &[0, 1, 1]), batch(&[4], &[2]));
+        totals.add(&first, &outcome(1.0, &[1, 2, 0], &[0, 1, 0]), 4);
+        totals.add(&second, &outcome(5.0, &[0], &[1]), 4);
+        let means = totals.means();
+        assert_eq!((means.loss, means.accuracy), (2.0, 0.5));
+        assert_eq!((means.smooth_l1, means.detector_accuracy), (Some(1.0), Some(0.75)));
+        assert_eq!(totals.drawn(), [1, 2, 1, 0]);
+        totals.next_epoch();
+        let errors = totals.errors_since_redraw();
+        assert_eq!((errors[0], errors[1], errors[2].is_nan()), (0.5, 1.0, true));
+        assert_eq!(totals, Totals::default());
+    }
+}

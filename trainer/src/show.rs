@@ -1,0 +1,48 @@
+//! Pictures for the report's contact sheet: a store comes in; a few test pictures of different
+//! classes with all their variants, named and judged, go out.
+
+use std::path::Path;
+
+use shared::{
+    Result,
+    cifar10::{CLASS_NAMES, Split},
+    store::{Store, Table},
+};
+
+use crate::report::{PictureStrip, Shown};
+
+/// Pictures shown.
+const STRIPS: usize = 5;
+
+/// One test picture each of the first classes; those that the surrogate gets right come first,
+/// for only they show what an attack changes.
+pub fn strips(db: &Path) -> Result<Vec<PictureStrip>> {
+    let table = Store::open(db)?.load(Split::Test)?;
+    let row_of = |class: usize| {
+        let rows = (0..table.len()).filter(|row| usize::from(table.labels[*row]) == class);
+        rows.min_by_key(|row| table.clean_preds[*row] != table.labels[*row])
+    };
+    let rows = (0..CLASS_NAMES.len()).filter_map(row_of).step_by(2);
+    Ok(rows.take(STRIPS).map(|row| strip(&table, row)).collect())
+}
+
+fn strip(table: &Table, row: usize) -> PictureStrip {
+    let attacks = table.attacks.len();
+    let shown = |variant: usize, class: u8| Shown {
+        pixels: table.variant(row, variant).to_vec(),
+        prediction: name(class),
+    };
+    let variants = table.attacks.iter().enumerate();
+    PictureStrip {
+        caption: format!("image {}", table.ids[row]),
+        class: name(table.labels[row]),
+        clean: shown(0, table.clean_preds[row]),
+        variants: variants
+            .map(|(i, attack)| (attack.clone(), shown(1 + i, table.preds[row * attacks + i])))
+            .collect(),
+    }
+}
+
+fn name(class: u8) -> String {
+    CLASS_NAMES[usize::from(class) % CLASS_NAMES.len()].to_string()
+}

@@ -1,0 +1,86 @@
+//! Plain classification: cross entropy on whatever the batch shows. It trains the baseline on
+//! clean draws and the robust net on mixed ones.
+
+use std::collections::BTreeMap;
+
+use candle_core::Tensor;
+use shared::{
+    Result,
+    model::{Features, Mode, ResNet34, Weights},
+    nn,
+};
+
+use super::{Outcome, Step, Watch, finite, likeliest, part};
+use crate::{batch::Batch, config::Optimizer, optimizer::Sgd};
+
+/// A net and its optimizer.
+pub struct Classification {
+    net: ResNet34,
+    sgd: Sgd,
+    lr: f64,
+}
+
+impl Classification {
+    /// Trains `net`.
+    pub fn new(net: ResNet34, optimizer: &Optimizer) -> Result<Self> {
+        let variables = net.weights().variables()?;
+        Ok(Self {
+            sgd: Sgd::new(variables, optimizer.momentum, optimizer.weight_decay)?,
+            lr: optimizer.lr,
+            net,
+        })
+    }
+
+    /// The net.
+    pub fn net(&self) -> &ResNet34 {
+        &self.net
+    }
+
+    /// Features and cross entropy of a batch, in training mode.
+    pub fn look(&self, batch: &Batch) -> Result<(Features, Tensor)> {
+        let features = self.net.forward(&batch.images, Mode::Train)?;
+        let loss = nn::cross_entropy(&features.logits, &batch.targets()?)?;
+        Ok((features, loss))
+    }
+
+    /// Moves the net down the slope of `loss`.
+    pub fn descend(&mut self, loss: &Tensor, factor: f64) -> Result<()> {
+        self.sgd.step(&loss.backward()?, self.lr * factor)
+    }
+}
+
+impl Step for Classification {
+    fn step(&mut self, batch: &Batch, factor: f64) -> Result<Outcome> {
+        let (features, loss) = self.look(batch)?;
+        let value = finite("the loss", &loss, batch.step)?;
+        self.descend(&loss, factor)?;
+        Ok(Outcome {
+            loss: value,
+            cross_entropy: value,
+            smooth_l1: None,
+            detector_loss: None,
+            predictions: likeliest(&features.logits)?,
+            detected: None,
+        })
+    }
+
+    fn net(&self) -> &ResNet34 {
+        &self.net
+    }
+
+    fn watch(&self) -> Option<Watch<'_>> {
+        None
+    }
+
+    fn parts(&self) -> Result<BTreeMap<&'static str, Weights>> {
+        Ok(BTreeMap::from([
+            ("net", self.net.weights().clone()),
+            ("net-momentum", self.sgd.state()?.into_iter().collect()),
+        ]))
+    }
+
+    fn restore(&mut self, parts: &BTreeMap<String, Weights>) -> Result<()> {
+        self.net.weights().set(part(parts, "net")?)?;
+        self.sgd.restore(part(parts, "net-momentum")?.tensors())
+    }
+}

@@ -1,0 +1,124 @@
+//! The paper's joint training (section 3, and its published code): first the detector learns, from
+//! the frozen pretrained net's features, to tell attacked pictures from clean ones; then the target
+//! learns its labels and to look, through the frozen detector, like the pretrained net.
+
+use std::collections::BTreeMap;
+
+use shared::{
+    Result,
+    model::{Classifier, Detector, Dropout, ResNet34, Weights},
+    nn, random,
+};
+
+use super::{Classification, Outcome, Step, Watch, finite, likeliest, part};
+use crate::{
+    batch::Batch,
+    config::{Joint, Optimizer},
+    optimizer::Sgd,
+};
+
+/// Weights of the target's loss and the detector's settings.
+#[derive(Clone, Copy, Debug)]
+pub struct Losses {
+    /// Of the settings.
+    pub joint: Joint,
+    /// Key of the dropout masks.
+    pub seed: u64,
+}
+
+/// The three nets at work.
+pub struct JointStep {
+    pretrained: ResNet34,
+    target: Classification,
+    detector: Detector,
+    /// The detector's memory, seen as constants: gradients pass through, none stay.
+    frozen: Detector,
+    sgd: Sgd,
+    losses: Losses,
+}
+
+impl JointStep {
+    /// Trains `target` and `detector`; `pretrained` is frozen.
+    pub fn new(
+        pretrained: ResNet34,
+        target: ResNet34,
+        detector: Detector,
+        optimizer: &Optimizer,
+        losses: Losses,
+    ) -> Result<Self> {
+        let variables = detector.weights().variables()?;
+        Ok(Self {
+            pretrained,
+            target: Classification::new(target, optimizer)?,
+            frozen: Detector::new("the detector", detector.weights().frozen())?,
+            sgd: Sgd::new(variables, optimizer.momentum, optimizer.weight_decay)?,
+            detector,
+            losses,
+        })
+    }
+
+    /// The dropout of the first or second look of a step.
+    fn dropout(&self, step: u64, look: u64) -> Option<Dropout> {
+        Some(Dropout {
+            rate: self.losses.joint.dropout as f32,
+            key: random::key(self.losses.seed, "dropout", &[step, look]),
+        })
+    }
+}
+
+impl Step for JointStep {
+    fn step(&mut self, batch: &Batch, factor: f64) -> Result<Outcome> {
+        let joint = self.losses.joint;
+        let maps = self.pretrained.features(&batch.images)?.maps;
+        let seen = self
+            .detector
+            .forward(&maps, self.dropout(batch.step, 0))?;
+        let detector_loss = nn::cross_entropy(&seen.logits, &batch.attacked()?)?;
+        let detector_value = finite("the detector's loss", &detector_loss, batch.step)?;
+        let rate = joint.detector_lr * factor;
+        self.sgd.step(&detector_loss.backward()?, rate)?;
+
+        let (features, cross_entropy) = self.target.look(batch)?;
+        let shown = self
+            .frozen
+            .forward(&features.maps, self.dropout(batch.step, 1))?;
+        let distance = nn::smooth_l1(&shown.feature, &seen.feature.detach())?;
+        let loss = ((&cross_entropy * joint.alpha)? + (&distance * joint.beta)?)?;
+        let value = finite("the loss", &loss, batch.step)?;
+        self.target.descend(&loss, factor)?;
+        Ok(Outcome {
+            loss: value,
+            cross_entropy: f64::from(cross_entropy.to_scalar::<f32>()?),
+            smooth_l1: Some(f64::from(distance.to_scalar::<f32>()?)),
+            detector_loss: Some(detector_value),
+            predictions: likeliest(&features.logits)?,
+            detected: Some(likeliest(&seen.logits)?),
+        })
+    }
+
+    fn net(&self) -> &ResNet34 {
+        self.target.net()
+    }
+
+    fn watch(&self) -> Option<Watch<'_>> {
+        Some(Watch {
+            detector: &self.detector,
+            pretrained: &self.pretrained,
+        })
+    }
+
+    fn parts(&self) -> Result<BTreeMap<&'static str, Weights>> {
+        let mut parts = self.target.parts()?;
+        parts.insert("detector", self.detector.weights().clone());
+        let momentum = self.sgd.state()?.into_iter().collect();
+        parts.insert("detector-momentum", momentum);
+        Ok(parts)
+    }
+
+    fn restore(&mut self, parts: &BTreeMap<String, Weights>) -> Result<()> {
+        self.target.restore(parts)?;
+        self.detector.weights().set(part(parts, "detector")?)?;
+        self.sgd
+            .restore(part(parts, "detector-momentum")?.tensors())
+    }
+}

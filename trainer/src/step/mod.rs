@@ -1,0 +1,90 @@
+//! What one training step does: a batch comes in, weights move, losses and predictions go out.
+//! One file per method, behind one trait.
+
+mod classifier;
+mod joint;
+
+use std::collections::BTreeMap;
+
+use candle_core::{D, Tensor};
+use shared::{
+    Error, Result,
+    model::{Detector, ResNet34, Weights},
+};
+
+pub use self::{
+    classifier::Classification,
+    joint::{JointStep, Losses},
+};
+use crate::batch::Batch;
+
+/// A way to train.
+pub trait Step {
+    /// Learns from a batch; learning rates are multiplied by `factor`.
+    ///
+    /// # Errors
+    /// [`Error::NonFinite`] for a loss that is no number, before it reaches any weight.
+    fn step(&mut self, batch: &Batch, factor: f64) -> Result<Outcome>;
+
+    /// The net that is trained.
+    fn net(&self) -> &ResNet34;
+
+    /// The detector that is trained, with the net whose features it learns from.
+    fn watch(&self) -> Option<Watch<'_>>;
+
+    /// All that a checkpoint must keep, by file name; the nets' own tensors, not copies.
+    fn parts(&self) -> Result<BTreeMap<&'static str, Weights>>;
+
+    /// Takes back what [`Step::parts`] gave.
+    fn restore(&mut self, parts: &BTreeMap<String, Weights>) -> Result<()>;
+}
+
+/// A detector and the frozen net it looks at.
+#[derive(Clone, Copy)]
+pub struct Watch<'a> {
+    /// Tells clean from attacked.
+    pub detector: &'a Detector,
+    /// The net whose feature maps it sees.
+    pub pretrained: &'a ResNet34,
+}
+
+/// What a step found. Losses are means over the batch.
+pub struct Outcome {
+    /// The classifier's whole loss.
+    pub loss: f64,
+    /// Its cross entropy.
+    pub cross_entropy: f64,
+    /// The distance between detector features (joint).
+    pub smooth_l1: Option<f64>,
+    /// The detector's cross entropy (joint).
+    pub detector_loss: Option<f64>,
+    /// The classifier's labels, `B`.
+    pub predictions: Vec<u8>,
+    /// The detector's: 1 is adversarial (joint).
+    pub detected: Option<Vec<u8>>,
+}
+
+/// The likeliest class of each row of `[B,classes]`.
+pub fn likeliest(logits: &Tensor) -> Result<Vec<u8>> {
+    let classes: Vec<u32> = logits.argmax(D::Minus1)?.to_vec1()?;
+    Ok(classes.into_iter().map(|class| class as u8).collect())
+}
+
+/// The value of a loss, if it is a number.
+fn finite(name: &str, loss: &Tensor, step: u64) -> Result<f64> {
+    let value = f64::from(loss.to_scalar::<f32>()?);
+    if !value.is_finite() {
+        return Err(Error::NonFinite(format!(
+            "step {step}: {name} is {value}; nothing was updated. A smaller --lr or a --warmup \
+             may help; the same command goes on from the last checkpoint"
+        )));
+    }
+    Ok(value)
+}
+
+/// The part of this name.
+fn part<'a>(parts: &'a BTreeMap<String, Weights>, name: &str) -> Result<&'a Weights> {
+    parts
+        .get(name)
+        .ok_or_else(|| Error::data("checkpoint", format!("no {name}"), "all parts of the run"))
+}
