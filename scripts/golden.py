@@ -26,52 +26,58 @@ MISS. `miss/NAME`, one f32: the largest distance between NAME computed in f64 an
 PyTorch, over all elements: how far honest f32 arithmetic may stray. In the resnet and detector
 files NAME is the f64 result rounded to f32; in the attacks file it is the f32 result unless noted.
 
-    resnet_weights          a state dict: ResNet34 of width 4 by FORMULA, with num_batches_tracked (i64)
-    resnet                  images [3,3,32,32] (by FORMULA), labels [3] i64
-        eval/... train/...  evaluation and training mode:
-          logits, map.0 .. map.4 (stem after its ReLU, stages 1 to 4)
-          loss              cross entropy, summed over the batch (eval), its mean (train)
-          grad/images       gradient of that loss in the pictures
-        train/grad/NAME     gradient of the mean loss in the parameter NAME
-        train/after/NAME    running_mean and running_var after the one training-mode forward
-    detector_low_weights    a state dict: detector of width 8, inputs low, 2 layers, by FORMULA
-    detector_low            evaluation mode (no dropout), batch 2, inputs map.0 .. map.4 by FORMULA in
-                            the shapes of width 8 ([2,8,32,32] twice, [2,16,16,16], [2,32,8,8], [2,64,4,4])
-        labels [2] i64, feature, logits, loss (mean cross entropy)
-        grad/NAME           gradient of the loss in the parameter NAME
-        grad/map.K          ... in each map that is used (low: 1; full: 1 to 4)
-        smooth_l1/feature, smooth_l1/target [2,16]     u: multiply both by 3 first, so that distances
-                            lie on both sides of beta = 1
-        smooth_l1/loss, smooth_l1/grad/feature         mean; gradient in 3 * feature
-    detector_full           the same (no smooth_l1) for inputs full, 1 layer; weights only by FORMULA.
-                            A bias added to all of a token vanishes in the layer norms, so the exact
-                            gradients of emb_conv_list.{0,1,2,3.1}.bias are 0: compare absolutely
-    attacks_weights         a state dict: a ResNet34 of width 4 trained on procedural pictures
-    attacks                 images, styles [12,3,32,32] u8 (divide by 255), labels [12] i64; pictures 10
-                            and 11 are misclassified; pixels of 0 and 255 occur
-        logits, gradient    clean logits, gradient of the summed cross entropy in the images; both f64
-        ATTACK/final        the result; of it, each [12]: l2 (f32, to the clean picture), margin (f32,
-                            true logit - largest other), success (u8, margin < 0)
-        ATTACK/xK           what the attack held after K steps
-        ATTACK/gradient     each pixel's smallest |gradient| over the steps (C&W: the first three):
-                            where it is at rounding's level, a sign may honestly differ
-        ATTACK/steps        [12] i64, steps taken
+FILES (shared/tests/golden/NAME.safetensors) and their tensors:
 
-    ATTACK is                     beyond final, l2, margin, success
-        fgsm_standard, fgsm_paper           (`gradient` above is theirs)
-        bim_standard, bim_paper             gradient
-        deepfool_standard, deepfool_paper   x1, x2, x3, steps
-        cw_standard                         x1, x2, x3 (in pixels), gradient (in w), steps
-        cw_kappa                            steps; no final; as cw_standard with confidence 3
-        cw_short                            steps; as cw_standard, but 8 steps: most pictures fail
-        cw_torchattacks                     no final; torchattacks' own, 100 steps: for distributions
-        cw_paper                            x1, x2, x3 (unclipped), gradient
-        nst_paper                           x1, x2, x10 (unclipped; final is x10 clipped), losses [10,12]
-                                            (before each step)
-    DeepFool ends on the boundary: where |margin| < 1e-3, success, margin's sign and steps are
-    rounding's choice; final and l2 are not.
-    FGSM, BIM and DeepFool are torchattacks' results where it can be asked (all but fgsm_paper and
-    bim_paper), C&W and NST those of reference/attacks.py, whose docs say exactly what they mean.
+resnet_weights        a state dict: ResNet34 of width 4 by FORMULA, num_batches_tracked (i64) too
+resnet                images [3,3,32,32] by FORMULA, labels [3] i64
+  eval/... train/...  evaluation and training mode:
+    logits, map.0 .. map.4 (stem after its ReLU, stages 1 to 4)
+    loss              cross entropy, summed over the batch (eval), its mean (train)
+    grad/images       gradient of that loss in the pictures
+  train/grad/NAME     gradient of the mean loss in the parameter NAME
+  train/after/NAME    running_mean and running_var after the one training-mode forward
+
+detector_low_weights  a state dict: detector of width 8, inputs low, 2 layers, by FORMULA
+detector_low          evaluation mode (no dropout), batch 2, labels [2] i64; inputs map.0 ..
+                      map.4 by FORMULA, not stored: twice [2,8,32,32], [2,16,16,16], [2,32,8,8], [2,64,4,4]
+  feature, logits, loss (mean cross entropy)
+  grad/NAME           gradient of the loss in the parameter NAME
+  grad/map.K          ... in each map that is used (low: 1; full: 1 to 4)
+  smooth_l1/feature, smooth_l1/target     [2,16], inputs: 3 times the FORMULA, so that distances
+                      lie on both sides of beta = 1
+  smooth_l1/loss, smooth_l1/grad/feature  the mean; its gradient in smooth_l1/feature
+detector_full         the same (no smooth_l1) for inputs full, 1 layer; weights only by FORMULA.
+                      A bias that is added to a whole token vanishes in the layer norms, so the
+                      gradients of emb_conv_list.{0,1,2,3.1}.bias are 0: compare absolutely
+
+attacks_weights       a state dict: a ResNet34 of width 4 trained on procedural pictures
+attacks               images, styles [12,3,32,32] u8 (divide by 255), labels [12] i64; pictures 10
+                      and 11 are misclassified (DeepFool and C&W leave them be, steps 0); pixels
+                      of 0 and 255 occur
+  logits, gradient    clean logits, gradient of the summed cross entropy in the images; both f64
+  ATTACK/final        the result; of it, [12] each: l2 (f32, distance to the clean picture),
+                      margin (f32, true logit - largest other), success (u8, margin < 0)
+  ATTACK/xK           what the attack held after K steps
+  ATTACK/gradient     each pixel's smallest |gradient| over the steps (C&W: the first three):
+                      where it is at rounding's level, a sign may honestly differ
+  ATTACK/steps        [12] i64, steps taken
+
+  ATTACK is                          beyond final, l2, margin, success it has
+  fgsm_standard, fgsm_paper          (`gradient` above is theirs)
+  bim_standard, bim_paper            gradient
+  deepfool_standard, deepfool_paper  x1, x2, x3, steps
+  cw_standard                        x1, x2, x3 (in pixels), gradient (in w), steps
+  cw_kappa                           steps; no final; cw_standard with confidence 3
+  cw_short                           steps; cw_standard with 8 steps: pictures 1, 3, 7, 8 fail
+  cw_torchattacks                    no final; torchattacks' own, 100 steps: for distributions
+  cw_paper                           x1, x2, x3 (unclipped), gradient
+  nst_paper                          x1, x2, x10 (unclipped; final is x10 clipped),
+                                     losses [10,12] (before each step)
+
+DeepFool ends on the boundary: where |margin| < 1e-3, success, margin's sign and steps are
+rounding's choice; final and l2 are not.
+FGSM, BIM and DeepFool are torchattacks' results where it can be asked (all but fgsm_paper and
+bim_paper), C&W and NST those of reference/attacks.py, whose docs say exactly what they mean.
 """
 
 import argparse

@@ -10,7 +10,7 @@ from . import attacks
 from .detector import Detector
 from .gratings import gratings, net_of, to_float, train
 from .resnet import ResNet34
-from .values import Values, fill, formula, in_both_precisions
+from .values import Values, fill, formula
 
 
 def resnet():
@@ -33,7 +33,7 @@ def resnet():
         return out
 
     for mode in ("eval", "train"):
-        values.add_both(*in_both_precisions(lambda dtype: run(mode, dtype)), prefix=mode + "/")
+        values.add_both(lambda dtype: run(mode, dtype), mode + "/")
     return {"resnet_weights": net.state_dict(), "resnet": values}
 
 
@@ -56,17 +56,17 @@ def detector(inputs):
         return out
 
     def smooth_l1(dtype):
-        target, feature = (3 * values[f"smooth_l1/{n}"].to(dtype) for n in ("target", "feature"))
-        feature.requires_grad_()
+        target = values["smooth_l1/target"].to(dtype)
+        feature = values["smooth_l1/feature"].to(dtype, copy=True).requires_grad_()
         loss = F.smooth_l1_loss(feature, target)
         loss.backward()
         return {"loss": loss, "grad/feature": feature.grad}
 
-    values.add_both(*in_both_precisions(run))
+    values.add_both(run)
     if inputs == "low":
         for name in ("smooth_l1/target", "smooth_l1/feature"):
-            values[name] = formula(name, (2, 16)).float()
-        values.add_both(*in_both_precisions(smooth_l1), prefix="smooth_l1/")
+            values[name] = (3 * formula(name, (2, 16))).float()
+        values.add_both(smooth_l1, "smooth_l1/")
         return {"detector_low_weights": net.state_dict(), "detector_low": values}
     return {"detector_full": values}
 

@@ -65,12 +65,8 @@ class Values(dict):
             distance = (value.double() - other.detach().double()).abs().max()
             self["miss/" + name] = distance.float()
 
-    def add_both(self, exact, rounded, prefix=""):
-        """Stores a dict of float64 results beside their float32 misses."""
+    def add_both(self, compute, prefix=""):
+        """Stores what `compute(dtype)`, a dict, holds in float64 beside its float32 misses."""
+        exact, rounded = compute(torch.float64), compute(torch.float32)
         for name, value in exact.items():
             self.add(prefix + name, value, rounded[name])
-
-
-def in_both_precisions(compute):
-    """`compute(dtype)` in float64 and float32."""
-    return compute(torch.float64), compute(torch.float32)
