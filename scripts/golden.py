@@ -38,8 +38,9 @@ resnet                images [3,3,32,32] by FORMULA, labels [3] i64
   train/after/NAME    running_mean and running_var after the one training-mode forward
 
 detector_low_weights  a state dict: detector of width 8, inputs low, 2 layers, by FORMULA
-detector_low          evaluation mode (no dropout), batch 2, labels [2] i64; inputs map.0 ..
-                      map.4 by FORMULA, not stored: twice [2,8,32,32], [2,16,16,16], [2,32,8,8], [2,64,4,4]
+detector_low          evaluation mode (no dropout), batch 2, labels [2] i64; inputs (not
+                      stored) map.0 .. map.4 by FORMULA: [2,8,32,32] twice, [2,16,16,16],
+                      [2,32,8,8], [2,64,4,4]
   feature, logits, loss (mean cross entropy)
   grad/NAME           gradient of the loss in the parameter NAME
   grad/map.K          ... in each map that is used (low: 1; full: 1 to 4)
