@@ -1,0 +1,72 @@
+"""Golden values: weights and inputs by formula in, named tensors for a safetensors file out.
+
+The rules are stated in the head of `golden.py`.
+"""
+
+import math
+
+import numpy as np
+import torch
+
+from .splitmix import key, uniform
+
+LIMIT = 6144
+
+
+def uniform_of(name, shape):
+    """The uniform numbers of a name, float64."""
+    count = math.prod(shape)
+    return torch.from_numpy(uniform(key(0, "golden/" + name), count)).reshape(shape)
+
+
+def formula(name, shape):
+    """A tensor's values by its name, float32 in float64."""
+    u, last = uniform_of(name, shape), name.rsplit(".", 1)[-1]
+    if last in ("cls_token", "pos_emb", "running_mean"):
+        value = (2 * u - 1) * 0.1
+    elif last == "bias":
+        value = (2 * u - 1) * 0.2
+    elif last == "running_var":
+        value = 0.5 + u
+    elif last == "weight" and len(shape) == 1:
+        value = 0.75 + 0.5 * u
+    elif last == "weight":
+        value = (2 * u - 1) * math.sqrt(3 / math.prod(shape[1:]))
+    else:
+        value = u
+    return value.float().double()
+
+
+def fill(net):
+    """Sets every parameter and buffer of `net` by the formula."""
+    with torch.no_grad():
+        for name, tensor in net.state_dict().items():
+            if tensor.is_floating_point():
+                tensor.copy_(formula(name, tensor.shape))
+    return net
+
+
+def thin(tensor):
+    """All of a small tensor; of a large one, flattened, every s-th element."""
+    count = tensor.numel()
+    stride = 1 if count <= LIMIT else math.ceil(count / LIMIT) | 1
+    return tensor.clone() if stride == 1 else tensor.flatten()[::stride].clone()
+
+
+class Values(dict):
+    """The tensors of one file, by name."""
+
+    def add(self, name, value, other=None):
+        """Stores `value` rounded to float32 and thinned, and its distance to `other`, the same
+        computed in the other precision, as `miss/NAME`."""
+        value = value.detach()
+        self[name] = thin(value.float())
+        if other is not None:
+            distance = (value.double() - other.detach().double()).abs().max()
+            self["miss/" + name] = distance.float()
+
+    def add_both(self, compute, prefix=""):
+        """Stores what `compute(dtype)`, a dict, holds in float64 beside its float32 misses."""
+        exact, rounded = compute(torch.float64), compute(torch.float32)
+        for name, value in exact.items():
+            self.add(prefix + name, value, rounded[name])
