@@ -1,0 +1,132 @@
+//! An image folder: `train/<class>/*` and `test/<class>/*` come in, pictures go out.
+//!
+//! Class folders in alphabetical order are the labels 0 to 9; the images, PNG or JPEG of 32x32
+//! pixels, follow each other class by class in alphabetical order. Names that begin with a dot
+//! are not looked at.
+
+use std::{
+    fs,
+    io::BufReader,
+    path::{Path, PathBuf},
+};
+
+use image::{DynamicImage, ImageDecoder, ImageReader};
+use rayon::prelude::*;
+
+use super::{
+    CLASSES, PIXELS, Picture,
+    batches::number,
+    source::{Pictures, Source},
+};
+use crate::{Error, Result};
+
+const SIDE: u32 = 32;
+
+struct Images(PathBuf);
+
+/// A folder with a folder `train` or `test` in it.
+pub fn open(path: &Path) -> Option<Box<dyn Source>> {
+    let either = ["train", "test"]
+        .iter()
+        .any(|part| path.join(part).is_dir());
+    either.then(|| Box::new(Images(path.to_path_buf())) as Box<dyn Source>)
+}
+
+impl Source for Images {
+    fn read(&self) -> Result<Pictures> {
+        let (train, test) = (self.0.join("train"), self.0.join("test"));
+        let classes = classes(&train)?;
+        let test_classes = self::classes(&test)?;
+        if classes != test_classes {
+            let found = test_classes.join(", ");
+            let expected = format!("the classes of train: {}", classes.join(", "));
+            return Err(Error::data(test.display(), found, expected));
+        }
+        Ok(Pictures {
+            train: read_part(&train, &classes)?,
+            test: read_part(&test, &classes)?,
+        })
+    }
+}
+
+/// The ten class folders' names.
+fn classes(part: &Path) -> Result<Vec<String>> {
+    let folders: Vec<PathBuf> = list(part)?
+        .into_iter()
+        .filter(|path| path.is_dir())
+        .collect();
+    if folders.len() != CLASSES {
+        let found = format!("{} class folders", folders.len());
+        return Err(Error::data(part.display(), found, CLASSES));
+    }
+    (folders.iter())
+        .map(|path| {
+            let name = path.file_name().and_then(|name| name.to_str());
+            name.map(str::to_string)
+                .ok_or_else(|| Error::data(path.display(), "a name that is not UTF-8", "UTF-8"))
+        })
+        .collect()
+}
+
+fn read_part(part: &Path, classes: &[String]) -> Result<Vec<Picture>> {
+    let mut files = Vec::new();
+    for (label, class) in (0..).zip(classes) {
+        let class = part.join(class);
+        let of_class = list(&class)?;
+        if of_class.is_empty() {
+            return Err(Error::data(class.display(), "no images", "at least one"));
+        }
+        files.extend(of_class.into_iter().map(|file| (label, file)));
+    }
+    // Gathered before the first error is picked, so that it is the same one on any number of
+    // threads.
+    let decoded: Vec<Result<Picture>> = (files.par_iter())
+        .map(|(label, file)| {
+            Ok(Picture {
+                source_index: 0,
+                label: *label,
+                pixels: decode(file)?,
+            })
+        })
+        .collect();
+    let mut pictures = decoded.into_iter().collect::<Result<Vec<_>>>()?;
+    number(&mut pictures);
+    Ok(pictures)
+}
+
+/// [`PIXELS`] bytes of one image: grey becomes three equal channels, transparency is dropped.
+fn decode(path: &Path) -> Result<Box<[u8]>> {
+    let unreadable = |error| Error::data(path.display(), error, "a PNG or JPEG image");
+    let file = fs::File::open(path).map_err(Error::io("read", path))?;
+    let decoder = ImageReader::new(BufReader::new(file))
+        .with_guessed_format()
+        .map_err(Error::io("read", path))?
+        .into_decoder()
+        .map_err(unreadable)?;
+    // Before decoding: no image can make the reader allocate more than its header's worth.
+    let (width, height) = decoder.dimensions();
+    if (width, height) != (SIDE, SIDE) {
+        let found = format!("{width}x{height}");
+        return Err(Error::data(path.display(), found, "32x32"));
+    }
+    let image = DynamicImage::from_decoder(decoder).map_err(unreadable)?;
+    let interleaved = image.into_rgb8().into_raw();
+    let mut planar = Vec::with_capacity(PIXELS);
+    for channel in 0..3 {
+        planar.extend(interleaved.iter().skip(channel).step_by(3));
+    }
+    Ok(planar.into())
+}
+
+/// What a folder holds, in alphabetical order.
+fn list(folder: &Path) -> Result<Vec<PathBuf>> {
+    let mut paths = Vec::new();
+    for entry in fs::read_dir(folder).map_err(Error::io("read", folder))? {
+        let entry = entry.map_err(Error::io("read", folder))?;
+        if !entry.file_name().as_encoded_bytes().starts_with(b".") {
+            paths.push(entry.path());
+        }
+    }
+    paths.sort();
+    Ok(paths)
+}
