@@ -1,1 +1,40 @@
-//! The adversarial store.
+//! The adversarial store: pictures, their adversarial variants and the net that was attacked go
+//! into one SQLite file ([`Writer`]); checked rows come out of it ([`Store`]).
+//!
+//! `schema.sql` says what stands in the file. Only this module speaks SQL. Nothing that a file says
+//! is believed before it was checked: files come from other people, and disks flip bits.
+
+mod fault;
+mod hash;
+mod header;
+mod info;
+mod lock;
+mod meta;
+mod open;
+mod reader;
+mod rows;
+mod scan;
+mod table;
+mod time;
+mod verify;
+mod writer;
+
+#[cfg(test)]
+mod tests;
+
+pub use info::{AttackInfo, Info, ModelInfo, SplitInfo, info};
+pub use meta::{Identity, Meta};
+pub use reader::{Store, SummaryRow};
+pub use rows::{AttackRow, ImageRow, ModelRow, SampleRow, distances};
+pub use table::Table;
+pub use verify::{Verified, verify};
+pub use writer::Writer;
+
+/// The schema, also readable on its own.
+pub const SCHEMA: &str = include_str!("../../../schema.sql");
+
+/// SQLite's `application_id` of a store: "Mith".
+pub const APPLICATION_ID: u32 = 0x4D69_7468;
+
+/// SQLite's `user_version` of a store: which schema it has.
+pub const SCHEMA_VERSION: u32 = 1;

@@ -1,0 +1,126 @@
+//! The content hash: rows come in, BLAKE3 in lower-case hex goes out.
+//!
+//! Everything hashed is a sequence of two kinds of fields: a *number*, 8 bytes, little-endian, and a
+//! *text* (strings in UTF-8, blobs, pixels), its length as a number and then its bytes.
+//!
+//! The hash of a split is that of
+//!
+//! - text "mithridate split 1", text `train`, `val` or `test`;
+//! - for each image of the split in the order of its id: numbers id, source_index, label; text
+//!   pixels; numbers clean_pred, count of its samples; and for each sample in the order of attack
+//!   ids: number attack id; text pixels; numbers pred, pred_float, the bits of l2 and of linf
+//!   (IEEE 754 doubles), steps.
+//!
+//! The content hash is that of
+//!
+//! - text "mithridate content 1"; texts dataset, source_hash; number seed; text preset;
+//! - texts sha256 (hex) and config of the surrogate (the first stands for its weights);
+//! - number of attacks, and for each in the order of ids: number id, texts name, params;
+//! - for `train`, `val`, `test` in this order: text, the split's hash in hex.
+//!
+//! Times, paths, page layout, device, shard, limit and versions of programs are in neither.
+
+use crate::cifar10::Split;
+
+use super::{
+    meta::Meta,
+    rows::{AttackRow, ImageRow, ModelRow, SampleRow, split_name},
+};
+
+/// Collects fields; one image's worth is hashed at a time, which lets BLAKE3 use wide registers.
+struct Fields {
+    hasher: blake3::Hasher,
+    pending: Vec<u8>,
+}
+
+impl Fields {
+    fn new(kind: &str) -> Self {
+        let mut fields = Self {
+            hasher: blake3::Hasher::new(),
+            pending: Vec::new(),
+        };
+        fields.text(kind);
+        fields
+    }
+
+    fn number(&mut self, number: u64) {
+        self.pending.extend_from_slice(&number.to_le_bytes());
+    }
+
+    fn text(&mut self, text: impl AsRef<[u8]>) {
+        self.number(text.as_ref().len() as u64);
+        self.pending.extend_from_slice(text.as_ref());
+    }
+
+    fn flush(&mut self) {
+        self.hasher.update(&self.pending);
+        self.pending.clear();
+    }
+
+    fn hex(mut self) -> String {
+        self.flush();
+        self.hasher.finalize().to_hex().to_string()
+    }
+}
+
+/// The hash of a split under way.
+pub(super) struct SplitHash(Fields);
+
+impl SplitHash {
+    pub(super) fn new(split: Split) -> Self {
+        let mut fields = Fields::new("mithridate split 1");
+        fields.text(split_name(split));
+        Self(fields)
+    }
+
+    /// Takes the next image and its samples, both in the order of their ids.
+    pub(super) fn add(&mut self, image: &ImageRow, samples: &[SampleRow]) {
+        let fields = &mut self.0;
+        fields.number(image.id);
+        fields.number(u64::from(image.source_index));
+        fields.number(u64::from(image.label));
+        fields.text(&image.pixels);
+        fields.number(u64::from(image.clean_pred));
+        fields.number(samples.len() as u64);
+        for sample in samples {
+            fields.number(sample.attack_id.cast_unsigned());
+            fields.text(&sample.pixels);
+            fields.number(u64::from(sample.pred));
+            fields.number(u64::from(sample.pred_float));
+            fields.number(sample.l2.to_bits());
+            fields.number(sample.linf.to_bits());
+            fields.number(u64::from(sample.steps));
+        }
+        fields.flush();
+    }
+
+    pub(super) fn hex(self) -> String {
+        self.0.hex()
+    }
+}
+
+/// The content hash, from the hashes of train, val and test; `model` may lack its weights.
+pub(super) fn content(
+    meta: &Meta,
+    model: &ModelRow,
+    attacks: &[AttackRow],
+    splits: [&str; 3],
+) -> String {
+    let mut fields = Fields::new("mithridate content 1");
+    fields.text(&meta.dataset);
+    fields.text(&meta.source_hash);
+    fields.number(meta.seed);
+    fields.text(&meta.preset);
+    fields.text(&model.sha256);
+    fields.text(&model.config);
+    fields.number(attacks.len() as u64);
+    for attack in attacks {
+        fields.number(attack.id.cast_unsigned());
+        fields.text(&attack.name);
+        fields.text(&attack.params);
+    }
+    for split in splits {
+        fields.text(split);
+    }
+    fields.hex()
+}

@@ -1,0 +1,200 @@
+//! Reading pictures: a split comes in, each of its images with its samples goes out, in the order
+//! of ids.
+//!
+//! This is the one way to read them. It checks types, lengths, ranges, order and the CRC of every
+//! row, and at the end of a split of a complete store its hash, so that no changed byte passes.
+
+use rusqlite::{Row, types::FromSql};
+
+use super::{
+    fault::fault,
+    hash::SplitHash,
+    reader::Store,
+    rows::{ImageRow, SPLITS, SampleRow, split_name},
+};
+use crate::{
+    Error, Result,
+    cifar10::{CLASSES, PIXELS, Split},
+};
+
+impl Store {
+    /// Hands over each image of `split` with its samples, images and samples in the order of ids.
+    ///
+    /// # Errors
+    /// [`Error::Data`] with table and id of the first bad row; in a complete store also for a
+    /// missing row, and after the last row when the split's hash is not the stored one. What
+    /// `each` returns is passed on.
+    pub fn for_each(
+        &self,
+        split: Split,
+        mut each: impl FnMut(ImageRow, Vec<SampleRow>) -> Result<()>,
+    ) -> Result<()> {
+        let mut images = 0;
+        let found = self.scan(split, |image, samples| {
+            if self.meta.complete {
+                self.check_all_there(&image, &samples)?;
+            }
+            images += 1;
+            each(image, samples)
+        })?;
+        if !self.meta.complete {
+            return Ok(());
+        }
+        let split_name = split_name(split);
+        if images != self.meta.images_of(split) {
+            let what = self.part(format!("images in {split_name}"));
+            return Err(Error::data(what, images, self.meta.images_of(split)));
+        }
+        match self.meta.split_hash(split) {
+            Some(expected) if expected == found => Ok(()),
+            expected => Err(Error::data(
+                self.part(format!("hash of {split_name}")),
+                found,
+                expected.unwrap_or("one"),
+            )),
+        }
+    }
+
+    /// Like [`Self::for_each`], without a claim to be complete; returns the split's hash.
+    pub(super) fn scan(
+        &self,
+        split: Split,
+        mut each: impl FnMut(ImageRow, Vec<SampleRow>) -> Result<()>,
+    ) -> Result<String> {
+        let bad = fault(&self.path);
+        // Splits are told apart here and not by SQL, so that the order of all ids is seen: a
+        // damaged tree may lead in a circle.
+        let mut images = self.prepare(
+            "SELECT id, split, source_index, label, pixels, crc32, clean_pred \
+             FROM image ORDER BY id",
+        )?;
+        let mut samples = self.prepare(
+            "SELECT image_id, attack_id, pixels, crc32, pred, pred_float, l2, linf, steps \
+             FROM sample WHERE image_id = ? ORDER BY attack_id",
+        )?;
+        let mut hash = SplitHash::new(split);
+        let mut last = None;
+        let mut rows = images.query([]).map_err(&bad)?;
+        while let Some(row) = rows.next().map_err(&bad)? {
+            let image = self.image(row)?;
+            if last.is_some_and(|last| last >= image.id) {
+                let what = self.part(format!("image {}", image.id));
+                return Err(Error::data(what, "it after a greater id", "order"));
+            }
+            last = Some(image.id);
+            if image.split == split {
+                let samples = self.samples(&mut samples, image.id)?;
+                hash.add(&image, &samples);
+                each(image, samples)?;
+            }
+        }
+        Ok(hash.hex())
+    }
+
+    /// Fails with the first attack that `image` has no sample of.
+    pub(super) fn check_all_there(&self, image: &ImageRow, samples: &[SampleRow]) -> Result<()> {
+        // Both are in order and the samples' attacks are among the attacks.
+        let mut there = samples.iter().map(|sample| sample.attack_id);
+        match self.attacks.iter().find(|a| there.next() != Some(a.id)) {
+            None => Ok(()),
+            Some(attack) => Err(Error::data(
+                self.part(format!("image {}", image.id)),
+                format!("no sample of {}", attack.name),
+                "one of every attack",
+            )),
+        }
+    }
+
+    fn prepare(&self, sql: &str) -> Result<rusqlite::Statement<'_>> {
+        self.conn.prepare(sql).map_err(fault(&self.path))
+    }
+
+    fn image(&self, row: &Row) -> Result<ImageRow> {
+        let id = self.value(row, 0)?;
+        let place = || self.part(format!("image {id}"));
+        let name: String = self.value(row, 1)?;
+        let split = SPLITS.into_iter().find(|split| split_name(*split) == name);
+        Ok(ImageRow {
+            id,
+            split: split.ok_or_else(|| {
+                let found = format!("split '{}'", name.escape_debug());
+                Error::data(place(), found, "train, val or test")
+            })?,
+            source_index: self.value(row, 2)?,
+            label: class(self.value(row, 3)?, place)?,
+            pixels: self.pixels(row, 4, place)?,
+            clean_pred: class(self.value(row, 6)?, place)?,
+        })
+    }
+
+    fn samples(&self, query: &mut rusqlite::Statement, image_id: u64) -> Result<Vec<SampleRow>> {
+        let bad = fault(&self.path);
+        let mut samples: Vec<SampleRow> = Vec::with_capacity(self.attacks.len());
+        let mut rows = query.query([image_id]).map_err(&bad)?;
+        while let Some(row) = rows.next().map_err(&bad)? {
+            let sample = self.sample(row)?;
+            let known = self.attacks.iter().any(|a| a.id == sample.attack_id);
+            let ordered = samples
+                .last()
+                .is_none_or(|s| s.attack_id < sample.attack_id);
+            if !known || !ordered || sample.image_id != image_id {
+                let found = format!("sample ({}, {})", sample.image_id, sample.attack_id);
+                let what = self.part(format!("samples of image {image_id}"));
+                return Err(Error::data(what, found, "one of each attack, in order"));
+            }
+            samples.push(sample);
+        }
+        Ok(samples)
+    }
+
+    fn sample(&self, row: &Row) -> Result<SampleRow> {
+        let (image_id, attack_id) = (self.value(row, 0)?, self.value(row, 1)?);
+        let place = || self.part(format!("sample (image {image_id}, attack {attack_id})"));
+        let sample = SampleRow {
+            image_id,
+            attack_id,
+            pixels: self.pixels(row, 2, place)?,
+            pred: class(self.value(row, 4)?, place)?,
+            pred_float: class(self.value(row, 5)?, place)?,
+            l2: self.value(row, 6)?,
+            linf: self.value(row, 7)?,
+            steps: self.value(row, 8)?,
+        };
+        // Written so that NaN fails too.
+        if !(sample.l2 >= 0.0 && sample.l2.is_finite() && (0.0..=1.0).contains(&sample.linf)) {
+            let found = format!("l2 {}, linf {}", sample.l2, sample.linf);
+            return Err(Error::data(place(), found, "distances"));
+        }
+        Ok(sample)
+    }
+
+    fn value<T: FromSql>(&self, row: &Row, column: usize) -> Result<T> {
+        row.get(column).map_err(fault(&self.path))
+    }
+
+    /// The pixels in `column`, whose CRC stands in the next one.
+    fn pixels(&self, row: &Row, column: usize, place: impl Fn() -> String) -> Result<Box<[u8]>> {
+        let value = row.get_ref(column).map_err(fault(&self.path))?;
+        let pixels = value
+            .as_blob()
+            .map_err(|_| Error::data(place(), value.data_type(), "pixels as a blob"))?;
+        if pixels.len() != PIXELS {
+            let found = format!("{} bytes of pixels", pixels.len());
+            return Err(Error::data(place(), found, PIXELS));
+        }
+        let (found, expected) = (crc32fast::hash(pixels), self.value::<u32>(row, column + 1)?);
+        if found != expected {
+            let found = format!("pixels of CRC-32 {found:08x}");
+            return Err(Error::data(place(), found, format!("{expected:08x}")));
+        }
+        Ok(pixels.into())
+    }
+}
+
+fn class(label: u8, place: impl Fn() -> String) -> Result<u8> {
+    if usize::from(label) < CLASSES {
+        Ok(label)
+    } else {
+        Err(Error::data(place(), format!("class {label}"), "0 to 9"))
+    }
+}

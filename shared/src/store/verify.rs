@@ -1,0 +1,151 @@
+//! `generator verify`: a path comes in; every claim the file makes is checked again from its bytes;
+//! what was found goes out, or the first thing that is wrong.
+
+use std::{fmt, path::Path};
+
+use super::{
+    fault::fault,
+    reader::Store,
+    rows::{ImageRow, SPLITS, SampleRow, distances, split_name},
+};
+use crate::{Error, Result};
+
+/// By how much a stored distance may differ from the bytes' own.
+const TOLERANCE: f64 = 1e-6;
+
+/// What a good store holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Verified {
+    /// Images in train, val and test.
+    pub images: [u64; 3],
+    /// Samples in all.
+    pub samples: u64,
+    /// Names of the attacks.
+    pub attacks: Vec<String>,
+    /// SHA-256 of the surrogate's weights, hex.
+    pub model_sha256: String,
+    /// The content hash, computed anew and equal to the stored one.
+    pub content_hash: String,
+    /// The file's length.
+    pub bytes: u64,
+}
+
+/// Checks a complete store: header and schema; every row's types, ranges, CRC and distances; that
+/// each image has each attack; SQLite's own structure and the references between tables; the
+/// surrogate's hash and the content hash.
+///
+/// # Errors
+/// [`Error::Data`] with the first bad row or the first broken claim.
+pub fn verify(path: &Path) -> Result<Verified> {
+    let store = Store::open(path)?;
+    // One transaction, so that every check sees the same file.
+    let bad = fault(&store.path);
+    store.conn.execute_batch("BEGIN").map_err(&bad)?;
+    let mut samples_read = 0;
+    for split in SPLITS {
+        store.for_each(split, |image, samples| {
+            samples_read += samples.len() as u64;
+            samples
+                .iter()
+                .try_for_each(|s| check_distances(&store, &image, s))
+        })?;
+    }
+    check_pragma(&store, "integrity_check(1)", &["ok"])?;
+    check_pragma(&store, "foreign_key_check", &[])?;
+    check_count(&store, "image", store.meta().images.iter().sum())?;
+    check_count(&store, "sample", samples_read)?;
+    check_count(&store, "model", 1)?;
+    let model = store.model()?;
+    Ok(Verified {
+        images: store.meta().images,
+        samples: samples_read,
+        attacks: store.attacks().iter().map(|a| a.name.clone()).collect(),
+        model_sha256: model.sha256,
+        // Opening compared it with the splits' hashes, reading compared these with the rows.
+        content_hash: store.meta().content_hash.clone().unwrap_or_default(),
+        bytes: store.bytes()?,
+    })
+}
+
+fn check_distances(store: &Store, image: &ImageRow, sample: &SampleRow) -> Result<()> {
+    let (l2, linf) = distances(&image.pixels, &sample.pixels);
+    if (l2 - sample.l2).abs() <= TOLERANCE && (linf - sample.linf).abs() <= TOLERANCE {
+        return Ok(());
+    }
+    let (id, attack) = (sample.image_id, sample.attack_id);
+    Err(Error::data(
+        store.part(format!("sample (image {id}, attack {attack})")),
+        format!("l2 {}, linf {}", sample.l2, sample.linf),
+        format!("l2 {l2}, linf {linf}, as its pixels have it"),
+    ))
+}
+
+/// Fails with the first line of what a checking pragma says beyond `expected`.
+fn check_pragma(store: &Store, pragma: &str, expected: &[&str]) -> Result<()> {
+    let said = || -> rusqlite::Result<Option<String>> {
+        let mut query = store.conn.prepare(&format!("PRAGMA {pragma}"))?;
+        let columns = query.column_count();
+        let mut rows = query.query([])?;
+        while let Some(row) = rows.next()? {
+            let cells = (0..columns).map(|column| {
+                let value = row.get::<_, rusqlite::types::Value>(column)?;
+                Ok(match value {
+                    rusqlite::types::Value::Text(text) => text,
+                    rusqlite::types::Value::Integer(number) => number.to_string(),
+                    other => format!("{other:?}"),
+                })
+            });
+            let line = cells.collect::<rusqlite::Result<Vec<_>>>()?.join(" ");
+            if !expected.contains(&line.as_str()) {
+                return Ok(Some(line));
+            }
+        }
+        Ok(None)
+    };
+    match said().map_err(fault(&store.path))? {
+        None => Ok(()),
+        Some(line) => {
+            let what = store.part(pragma);
+            Err(Error::data(
+                what,
+                line.replace('\n', " "),
+                "an intact store",
+            ))
+        }
+    }
+}
+
+fn check_count(store: &Store, table: &str, expected: u64) -> Result<()> {
+    let sql = format!("SELECT count(*) FROM {table}");
+    let found: u64 = store
+        .conn
+        .query_row(&sql, [], |row| row.get(0))
+        .map_err(fault(&store.path))?;
+    if found == expected {
+        return Ok(());
+    }
+    Err(Error::data(
+        store.part(format!("rows of {table}")),
+        found,
+        expected,
+    ))
+}
+
+impl fmt::Display for Verified {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        let counts = SPLITS.map(|s| format!("{} {}", self.images[s as usize], split_name(s)));
+        writeln!(f, "images        {}", counts.join(", "))?;
+        writeln!(
+            f,
+            "samples       {} ({})",
+            self.samples,
+            self.attacks.join(", ")
+        )?;
+        writeln!(f, "surrogate     sha256 {}", self.model_sha256)?;
+        writeln!(f, "content hash  {}", self.content_hash)?;
+        write!(
+            f,
+            "every row, distance, reference and hash is as it should be"
+        )
+    }
+}

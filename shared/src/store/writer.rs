@@ -1,0 +1,273 @@
+//! Writing: an identity and rows come in, a store that can be left at any moment goes out.
+//!
+//! The schema and the identity are written in one transaction, each batch of rows in another, and
+//! the hashes in the last one. So whatever stops a build, what it leaves is a valid store, and the
+//! same command goes on from there.
+
+use std::{ops::Range, path::Path};
+
+use rusqlite::{Connection, params};
+
+use super::{
+    SCHEMA,
+    fault::fault,
+    hash,
+    header::{self, Header},
+    lock::Lock,
+    meta::Identity,
+    open,
+    reader::Store,
+    rows::{ImageRow, SPLITS, SampleRow, split_name},
+};
+use crate::{Error, Result};
+
+/// A store that is being built; nobody else can build on the same file meanwhile.
+#[derive(Debug)]
+pub struct Writer {
+    store: Store,
+    // Last, so that the connection is closed before another build may begin.
+    _lock: Lock,
+}
+
+impl Writer {
+    /// Creates the store of `identity` at `path`, or goes on with it where it is already there;
+    /// `device` says in words where the attacks run.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] when the file is a store of another identity (both values are named) or
+    /// another build is writing to it; [`Error::Data`] when it is no store, or a damaged one. Such
+    /// a file is left as it is.
+    pub fn create_or_resume(path: &Path, identity: &Identity, device: &str) -> Result<Self> {
+        identity.check()?;
+        let file = open::real(path)?;
+        let lock = Lock::take(&file)?;
+        // Before SQLite may touch it.
+        header::look(&file)?;
+        let mut conn = open::read_write(&file)?;
+        // Again, for a rollback may have taken the first page back.
+        if header::look(&file)? != Header::Store {
+            create(&mut conn, identity, device).map_err(fault(&file))?;
+        }
+        let store = Store::checked(conn, file)?;
+        identity.check_same(&store.identity_without_weights()?, path)?;
+        let mut writer = Self { store, _lock: lock };
+        writer.note_device(device)?;
+        Ok(writer)
+    }
+
+    /// Removes the store at `path` with its journal, for building anew; nothing there is fine.
+    ///
+    /// # Errors
+    /// [`Error::Data`] when the file is no store; [`Error::Usage`] while a build is writing to it.
+    pub fn remove(path: &Path) -> Result<()> {
+        let file = open::real(path)?;
+        let _lock = Lock::take(&file)?;
+        header::check_removable(&file)?;
+        // The store first: SQLite ignores a journal without a database, but would miss the journal
+        // of a half-written one.
+        for file in [&file, &header::journal(&file)] {
+            match std::fs::remove_file(file) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                    return Err(Error::io("remove", file)(error));
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// The store as it stands, for reading.
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// Whether [`Self::finish`] has been through.
+    pub fn is_complete(&self) -> bool {
+        self.store.meta().complete
+    }
+
+    /// How many images are there, of all splits.
+    pub fn images_present(&self) -> Result<u64> {
+        let counts = self.store.counts()?;
+        Ok(counts.iter().map(|(images, _)| images).sum())
+    }
+
+    /// Those of `ids` that there is no image of, ascending.
+    pub fn missing_images(&self, ids: Range<u64>) -> Result<Vec<u64>> {
+        let sql = "SELECT id FROM image WHERE ?1 <= id AND id < ?2 ORDER BY id";
+        self.absent(sql, None, ids)
+    }
+
+    /// Those of `ids` that there is no sample of this attack for, ascending.
+    pub fn missing(&self, attack_id: i64, ids: Range<u64>) -> Result<Vec<u64>> {
+        let sql = "SELECT image_id FROM sample \
+                   WHERE ?1 <= image_id AND image_id < ?2 AND attack_id = ?3 ORDER BY image_id";
+        self.absent(sql, Some(attack_id), ids)
+    }
+
+    /// Adds images in one transaction; the CRCs are computed here.
+    ///
+    /// # Errors
+    /// [`Error::Data`] when a row is there already or breaks a constraint; nothing is added then.
+    /// A full disk is an [`Error::Sqlite`] that says how to go on.
+    pub fn insert_images(&mut self, images: &[ImageRow]) -> Result<()> {
+        self.insert(
+            "INSERT INTO image (id, split, source_index, label, pixels, crc32, clean_pred) \
+             VALUES (?, ?, ?, ?, ?, ?, ?)",
+            images,
+            |insert, row| {
+                insert.execute(params![
+                    row.id,
+                    split_name(row.split),
+                    row.source_index,
+                    row.label,
+                    row.pixels,
+                    crc32fast::hash(&row.pixels),
+                    row.clean_pred,
+                ])
+            },
+        )
+    }
+
+    /// Adds samples in one transaction, after their images; the CRCs are computed here.
+    ///
+    /// # Errors
+    /// As [`Self::insert_images`].
+    pub fn insert_samples(&mut self, samples: &[SampleRow]) -> Result<()> {
+        self.insert(
+            "INSERT INTO sample (image_id, attack_id, pixels, crc32, pred, pred_float, l2, linf, \
+             steps) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            samples,
+            |insert, row| {
+                insert.execute(params![
+                    row.image_id,
+                    row.attack_id,
+                    row.pixels,
+                    crc32fast::hash(&row.pixels),
+                    row.pred,
+                    row.pred_float,
+                    row.l2,
+                    row.linf,
+                    row.steps,
+                ])
+            },
+        )
+    }
+
+    /// Checks that every image has a sample of every attack, marks the store as complete and
+    /// returns its content hash. A complete store only says its hash again.
+    ///
+    /// # Errors
+    /// [`Error::Data`] with the first missing or damaged row.
+    pub fn finish(&mut self) -> Result<String> {
+        if let (true, Some(hash)) = (self.is_complete(), &self.store.meta().content_hash) {
+            return Ok(hash.clone());
+        }
+        let mut splits = [const { String::new() }; 3];
+        for split in SPLITS {
+            let mut images = 0;
+            splits[split as usize] = self.store.scan(split, |image, samples| {
+                images += 1;
+                self.store.check_all_there(&image, &samples)
+            })?;
+            let expected = self.store.meta().images_of(split);
+            if images != expected {
+                let what = self.store.part(format!("images in {}", split_name(split)));
+                return Err(Error::data(what, images, expected));
+            }
+        }
+        let [train, val, test] = &splits;
+        // With its weights, so that their hash is checked once more.
+        let model = self.store.model()?;
+        let (meta, attacks) = (self.store.meta(), self.store.attacks());
+        let content = hash::content(meta, &model, attacks, [train, val, test]);
+        let mut values = vec![
+            ("complete".to_string(), "1".to_string()),
+            ("content_hash".into(), content.clone()),
+        ];
+        for split in SPLITS {
+            let key = format!("hash_{}", split_name(split));
+            values.push((key, splits[split as usize].clone()));
+        }
+        self.set_meta(&values)?;
+        Ok(content)
+    }
+
+    /// A build that goes on elsewhere has more than one device.
+    fn note_device(&mut self, device: &str) -> Result<()> {
+        let meta = self.store.meta();
+        if meta.complete || meta.device.split("; ").any(|noted| noted == device) {
+            return Ok(());
+        }
+        let devices = format!("{}; {device}", meta.device);
+        self.set_meta(&[("device".into(), devices)])
+    }
+
+    fn set_meta(&mut self, values: &[(String, String)]) -> Result<()> {
+        let sql = "UPDATE meta SET value = ?2 WHERE key = ?1";
+        self.transact(sql, values, |update, (key, value)| {
+            update.execute([key, value])
+        })?;
+        self.store.refresh()
+    }
+
+    fn insert<T>(
+        &mut self,
+        sql: &str,
+        rows: &[T],
+        each: impl FnMut(&mut rusqlite::Statement, &T) -> rusqlite::Result<usize>,
+    ) -> Result<()> {
+        if self.is_complete() {
+            let path = self.store.path.display();
+            return Err(Error::Usage(format!("{path}: it is complete already")));
+        }
+        self.transact(sql, rows, each)
+    }
+
+    /// Runs one statement for each of `rows`, all or none.
+    fn transact<T>(
+        &mut self,
+        sql: &str,
+        rows: &[T],
+        mut each: impl FnMut(&mut rusqlite::Statement, &T) -> rusqlite::Result<usize>,
+    ) -> Result<()> {
+        let Store { conn, path, .. } = &mut self.store;
+        let mut run = || {
+            let transaction = conn.transaction()?;
+            let mut statement = transaction.prepare_cached(sql)?;
+            for row in rows {
+                each(&mut statement, row)?;
+            }
+            drop(statement);
+            transaction.commit()
+        };
+        run().map_err(fault(path))
+    }
+
+    /// Those of `ids` that `sql` does not list, given the range and perhaps an attack.
+    fn absent(&self, sql: &str, attack: Option<i64>, ids: Range<u64>) -> Result<Vec<u64>> {
+        let clamp = |id: u64| i64::try_from(id).unwrap_or(i64::MAX);
+        let (start, end) = (clamp(ids.start), clamp(ids.end));
+        let list = || -> rusqlite::Result<Vec<u64>> {
+            let mut query = self.store.conn.prepare_cached(sql)?;
+            let read = |row: &rusqlite::Row| row.get(0);
+            match attack {
+                None => query.query_map(params![start, end], read)?.collect(),
+                Some(attack) => query
+                    .query_map(params![start, end, attack], read)?
+                    .collect(),
+            }
+        };
+        let there = list().map_err(fault(&self.store.path))?;
+        let mut there = there.into_iter().peekable();
+        Ok(ids.filter(|id| there.next_if_eq(id).is_none()).collect())
+    }
+}
+
+/// Schema and identity in one transaction: either both are there or the file is empty.
+fn create(conn: &mut Connection, identity: &Identity, device: &str) -> rusqlite::Result<()> {
+    let transaction = conn.transaction()?;
+    transaction.execute_batch(SCHEMA)?;
+    identity.write(&transaction, device)?;
+    transaction.commit()
+}
