@@ -1,9 +1,9 @@
 //! Small nets and pictures for tests: every product and sum is one picture's own, so that not
-//! one bit depends on the batch (a matrix product may choose its order by the batch's size).
+//! one bit depends on the batch.
 
 use candle_core::{Device, Tensor};
 
-use super::{Batch, logits, quantise};
+use super::{Batch, gradient, logits, quantise};
 use crate::{
     Result,
     cifar10::{CLASSES, PIXELS},
@@ -20,7 +20,7 @@ pub struct Toy {
 impl Toy {
     /// One layer with these `[10, PIXELS]` weights and biases.
     pub fn linear(weights: Vec<f32>, bias: &[f32; CLASSES]) -> Self {
-        let layer = Tensor::from_vec(weights, (1, CLASSES, PIXELS), &Device::Cpu).unwrap();
+        let layer = matrix(weights, CLASSES, PIXELS);
         Self {
             layers: vec![layer],
             bias: Tensor::new(&[*bias], &Device::Cpu).unwrap(),
@@ -29,19 +29,16 @@ impl Toy {
 
     /// One random layer.
     pub fn random_linear(seed: u64) -> Self {
-        Self::linear(weights(seed, PIXELS, CLASSES, 2.0), &[0.0; CLASSES])
+        Self::linear(weights(seed, PIXELS, CLASSES, 20.0), &[0.0; CLASSES])
     }
 
     /// Two random layers.
     pub fn mlp(seed: u64) -> Self {
-        const HIDDEN: usize = 24;
-        let tensor = |values, rows, columns| {
-            Tensor::from_vec(values, (1, rows, columns), &Device::Cpu).unwrap()
-        };
+        const HIDDEN: usize = 12;
         Self {
             layers: vec![
-                tensor(weights(seed, PIXELS, HIDDEN, 2.0), HIDDEN, PIXELS),
-                tensor(weights(seed + 1, HIDDEN, CLASSES, 8.0), CLASSES, HIDDEN),
+                matrix(weights(seed, PIXELS, HIDDEN, 2.0), HIDDEN, PIXELS),
+                matrix(weights(seed + 1, HIDDEN, CLASSES, 16.0), CLASSES, HIDDEN),
             ],
             bias: Tensor::zeros((1, CLASSES), candle_core::DType::F32, &Device::Cpu).unwrap(),
         }
@@ -92,7 +89,8 @@ impl Classifier for Toy {
             if depth > 0 {
                 values = values.tanh()?;
             }
-            values = values.unsqueeze(1)?.broadcast_mul(layer)?.sum(2)?;
+            // One product for each picture: a common one may choose its order by the batch's size.
+            values = values.unsqueeze(1)?.broadcast_matmul(layer)?.squeeze(1)?;
         }
         if self.layers.is_empty() {
             return Ok(self
@@ -102,6 +100,12 @@ impl Classifier for Toy {
         }
         Ok(values.broadcast_add(&self.bias)?)
     }
+}
+
+/// `[outputs, inputs]` weights as a matrix to multiply rows with.
+fn matrix(weights: Vec<f32>, outputs: usize, inputs: usize) -> Tensor {
+    let weights = Tensor::from_vec(weights, (outputs, inputs), &Device::Cpu).unwrap();
+    weights.t().unwrap().contiguous().unwrap()
 }
 
 /// Cubes of normal numbers: as in a real net's gradients, few weights matter and most hardly do.
@@ -114,12 +118,12 @@ fn weights(seed: u64, inputs: usize, outputs: usize, gain: f64) -> Vec<f32> {
         .collect()
 }
 
-/// Random pictures of bytes, a good part of them exactly 0 and 255.
+/// Random pictures of bytes, a few of them exactly 0 and 255.
 pub fn pictures(count: u64) -> Vec<u8> {
     let mut bytes = Vec::new();
     for picture in 0..count {
         let mut stream = Stream::new(picture, "toy pictures", &[]);
-        bytes.extend((0..PIXELS).map(|_| (127.5 + 90.0 * stream.normal()) as u8));
+        bytes.extend((0..PIXELS).map(|_| (127.5 + 45.0 * stream.normal()) as u8));
     }
     bytes
 }
@@ -137,6 +141,32 @@ impl Lot {
         let labels = net.classes(&bytes);
         let ids = (0..labels.len() as u64).map(|i| 100 + i).collect();
         Self { bytes, labels, ids }
+    }
+
+    /// Random pictures that `net` is as sure of as a trained one: each went 0.2 (L2) up the
+    /// gradient of its margin.
+    pub fn sure(net: &Toy, count: u64) -> Self {
+        let mut lot = Self::of(net, pictures(count));
+        let images = lot.batch().images;
+        let pixels = gradient::variable(&images).unwrap();
+        let logits = net.logits(&pixels).unwrap();
+        let slopes: Vec<_> = std::iter::zip(logits::rows(&logits, &lot.ids).unwrap(), &lot.labels)
+            .map(|(row, &l)| [(l.into(), 1.0), (logits::runner_up(&row, l), -1.0)])
+            .collect();
+        let slope = logits::slopes(&slopes, &Device::Cpu).unwrap();
+        let up = gradient::pull_back(&pixels, &logits, &slope, &lot.ids).unwrap();
+        let up = up.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+        for (picture, up) in lot
+            .bytes
+            .chunks_exact_mut(PIXELS)
+            .zip(up.chunks_exact(PIXELS))
+        {
+            let length = up.iter().map(|g| g * g).sum::<f32>().sqrt();
+            for (byte, g) in picture.iter_mut().zip(up) {
+                *byte = (f32::from(*byte) + 0.2 * 255.0 * g / length).round() as u8;
+            }
+        }
+        Self::of(net, lot.bytes)
     }
 
     /// The same pictures in this order, or some of them.

@@ -194,14 +194,39 @@ fn the_first_step_of_cw_is_one_learning_rate_against_the_margin() {
 }
 
 #[test]
+fn pixels_of_exactly_zero_and_one_move_in_tanh_space() {
+    let (net, weights) = striped();
+    let bytes = (0..PIXELS).map(|i| if i % 5 == 0 { 255 } else { 0 });
+    let lot = Lot {
+        bytes: bytes.collect(),
+        labels: vec![0],
+        ids: vec![1],
+    };
+    let mut config = AttackConfig::preset(Preset::Standard);
+    (config.cw.lr, config.cw.steps, config.cw.on_failure) = (0.5, 4, OnFailure::Last);
+    assert_eq!(net.classes(&lot.bytes), [0]);
+    let found = perturbed(&config.cw, &net, &lot.batch());
+    for (i, found) in found.iter().enumerate() {
+        let slope = weights[i] - weights[PIXELS + i];
+        if i % 5 == 0 && slope > 0.0 {
+            assert!(*found < 1.0 - 1e-6, "{i}: {found}");
+        }
+        if i % 5 != 0 && slope < 0.0 {
+            assert!(*found > 1e-6, "{i}: {found}");
+        }
+    }
+}
+
+#[test]
 fn cw_returns_the_smallest_iterate_that_has_the_confidence_asked_for() {
     let net = Toy::mlp(6);
-    let lot = Lot::of(&net, pictures(4));
+    let lot = Lot::sure(&net, 4);
     for preset in [Preset::Paper, Preset::Standard] {
         let mut lengths = Vec::new();
         for confidence in [0.0, 1.0] {
             let mut config = AttackConfig::preset(preset);
-            (config.cw.confidence, config.cw.c) = (confidence, 5.0);
+            (config.cw.confidence, config.cw.c) = (confidence, 0.1);
+            (config.cw.lr, config.cw.early_stop) = (0.002, false);
             let images = config.cw.perturb(&net, &lot.batch()).unwrap().images;
             let rows = logits::rows(&net.logits(&images).unwrap(), &lot.ids).unwrap();
             for (row, &label) in rows.iter().zip(&lot.labels) {
@@ -212,15 +237,8 @@ fn cw_returns_the_smallest_iterate_that_has_the_confidence_asked_for() {
                 );
             }
             let change = (images - lot.batch().images).unwrap();
-            lengths.push(floats(
-                &change
-                    .sqr()
-                    .unwrap()
-                    .flatten_from(1)
-                    .unwrap()
-                    .sum(1)
-                    .unwrap(),
-            ));
+            let squares = change.sqr().unwrap().flatten_from(1).unwrap();
+            lengths.push(floats(&squares.sum(1).unwrap()));
         }
         for (careless, confident) in lengths[0].iter().zip(&lengths[1]) {
             assert!(careless < confident);
