@@ -1,1 +1,11 @@
-fn main() {}
+//! The generator: pictures and a trained net come in, an adversarial store goes out.
+
+mod build;
+mod cli;
+mod preview;
+
+use clap::Parser;
+
+fn main() -> std::process::ExitCode {
+    shared::error::exit(cli::Cli::parse().run())
+}

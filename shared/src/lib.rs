@@ -2,9 +2,10 @@
 //!
 //! [`cifar10`] (read) -> [`attack`] (perturb, quantise) -> [`store`] (write, read),
 //! with [`model`] (the nets) built on [`nn`] (how each operation is computed on a device).
-//! [`error`], [`device`], [`files`], [`random`], [`progress`], [`sheet`] and [`signal`] serve
+//! [`arguments`], [`error`], [`device`], [`files`], [`random`], [`progress`], [`sheet`] and [`signal`] serve
 //! all of them.
 
+pub mod arguments;
 pub mod attack;
 pub mod cifar10;
 pub mod device;

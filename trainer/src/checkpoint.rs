@@ -160,7 +160,11 @@ mod tests {
         let run = saved();
         let (progress, parts) = load(run.path(), &Device::Cpu).unwrap().unwrap();
         assert_eq!((progress.epochs, value(&parts)), (2, 20.0));
-        assert!(load(&run.path().join("last"), &Device::Cpu).unwrap().is_none());
+        assert!(
+            load(&run.path().join("last"), &Device::Cpu)
+                .unwrap()
+                .is_none()
+        );
     }
 
     #[test]

@@ -2,9 +2,13 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{
+    Args, Parser, Subcommand, ValueEnum,
+    builder::{PossibleValue, PossibleValuesParser},
+};
 use shared::{
     Result,
+    arguments::{Parsed, not_negative, part, positive},
     cifar10::Split,
     device::DeviceChoice,
     model::{DetectorInput, PAPER_WIDTH},
@@ -13,9 +17,10 @@ use shared::{
 use crate::{
     augment::Augment,
     config::{Joint, Method, Optimizer, Sampling},
-    evaluate, report, run,
-    sampler::Share,
+    evaluate, run,
+    sampler::{Entry, POLICIES, Share},
     schedule::{Decay, Schedule},
+    show,
 };
 
 /// Trains a ResNet34 and an adversarial-example detector on a database of precomputed attacks.
@@ -49,7 +54,7 @@ impl Cli {
             Command::Pretrain(args) => run::pretrain(&args),
             Command::Train(args) => run::train(&args),
             Command::Eval(args) => evaluate::command(&args),
-            Command::Report(args) => report::command(&args.runs, &args.out, args.force),
+            Command::Report(args) => show::report(&args.runs, &args.out, args.force),
         }
     }
 }
@@ -191,11 +196,16 @@ pub struct SamplingArgs {
     /// Adversarial share of the draws: a number, or a range LO..HI drawn anew at each redraw
     #[arg(long, default_value = "0.5", value_name = "R|LO..HI")]
     adv_ratio: Share,
-    /// How attacks share it: fixed, uniform (drawn anew, within the bounds) or adaptive
-    #[arg(long, default_value = "uniform", value_name = "NAME")]
+    /// How the attacks share it
+    #[arg(long, default_value = "uniform", value_name = "NAME", value_parser = policies())]
     policy: String,
     /// Least and greatest part of single attacks, such as fgsm=0.05..0.3,cw=0.1..0.5
-    #[arg(long, default_value = "", value_name = "LIST", hide_default_value = true)]
+    #[arg(
+        long,
+        default_value = "",
+        value_name = "LIST",
+        hide_default_value = true
+    )]
     bounds: String,
     /// Redraw the probabilities every N steps instead of every epoch
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
@@ -298,37 +308,17 @@ struct Report {
     force: bool,
 }
 
-fn split(text: &str) -> Result<Split, String> {
+fn policies() -> PossibleValuesParser {
+    let value = |entry: &Entry| PossibleValue::new(entry.name).help(entry.about);
+    POLICIES.iter().map(value).collect::<Vec<_>>().into()
+}
+
+fn split(text: &str) -> Parsed<Split> {
     match text {
         "val" => Ok(Split::Val),
         "test" => Ok(Split::Test),
         _ => Err("a net is measured on val or test".into()),
     }
-}
-
-fn positive(text: &str) -> Result<usize, String> {
-    let number = text.parse().map_err(|_| "not a whole number")?;
-    if number == 0 {
-        return Err("at least 1".into());
-    }
-    Ok(number)
-}
-
-fn not_negative(text: &str) -> Result<f64, String> {
-    let number: f64 = text.parse().map_err(|_| "not a number")?;
-    if !number.is_finite() || number < 0.0 {
-        return Err("a finite number, 0 or more".into());
-    }
-    Ok(number)
-}
-
-fn part(text: &str) -> Result<f64, String> {
-    not_negative(text).and_then(|number| {
-        if number > 1.0 {
-            return Err("a part of 1".into());
-        }
-        Ok(number)
-    })
 }
 
 #[cfg(test)]

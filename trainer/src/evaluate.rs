@@ -11,7 +11,7 @@ use candle_core::Device;
 use shared::{
     Error, Result,
     cifar10::Split,
-    model::{Classifier, Detector, Metadata, ResNet34, Weights},
+    model::{Classifier, Detector, Metadata, ResNet34, Weights, likeliest},
     store::{Store, Table},
 };
 
@@ -20,7 +20,7 @@ use crate::{
     cli::Eval,
     metrics::{DetectorMetrics, Named},
     report::evaluation::{Baseline, Evaluation, Mixed, Model, SplitResult, Surrogate},
-    step::{Watch, likeliest},
+    step::Watch,
 };
 
 /// What a split says of a net. Accuracies are parts of 1.
@@ -63,7 +63,12 @@ pub fn measure(
         let images = batch::plain(table, rows, device)?;
         let classes = likeliest(&net.logits(&images)?)?;
         let labels = rows.iter().map(|&(row, _)| table.labels[row]);
-        right.extend(classes.iter().zip(labels).map(|(class, label)| *class == label));
+        right.extend(
+            classes
+                .iter()
+                .zip(labels)
+                .map(|(class, label)| *class == label),
+        );
     }
     let is_right = |row: usize, variant: usize| right[row * variants + variant];
     let (clean, attacks, mixed) = accuracies(table, how, is_right);
@@ -87,14 +92,24 @@ fn accuracies(
     is_right: impl Fn(usize, usize) -> bool,
 ) -> (f64, Named<f64>, f64) {
     let part = |count: usize| count as f64 / table.len().max(1) as f64;
-    let on = |variant: usize| part((0..table.len()).filter(|row| is_right(*row, variant)).count());
+    let on = |variant: usize| {
+        part(
+            (0..table.len())
+                .filter(|row| is_right(*row, variant))
+                .count(),
+        )
+    };
     let attacks = table.attacks.iter().enumerate();
     let mixed = mixed::variants(table, how.share, how.seed);
     let mixed = mixed.iter().enumerate();
     (
         on(0),
         Named(attacks.map(|(i, name)| (name.clone(), on(1 + i))).collect()),
-        part(mixed.filter(|(row, variant)| is_right(*row, **variant)).count()),
+        part(
+            mixed
+                .filter(|(row, variant)| is_right(*row, **variant))
+                .count(),
+        ),
     )
 }
 
@@ -215,7 +230,9 @@ pub fn command(args: &Eval) -> Result<()> {
         detector,
         pretrained: &pretrained,
     });
-    let splits = args.split.map_or(vec![Split::Val, Split::Test], |split| vec![split]);
+    let splits = args
+        .split
+        .map_or(vec![Split::Val, Split::Test], |split| vec![split]);
     let how = Measure {
         share: args.adv_ratio,
         seed: store.meta().seed,

@@ -91,7 +91,12 @@ impl Run {
     }
 
     /// One epoch, or what is left of it.
-    fn epoch(&mut self, at: &mut Progress, bar: &mut progress::Progress, stop: &Stop) -> Result<()> {
+    fn epoch(
+        &mut self,
+        at: &mut Progress,
+        bar: &mut progress::Progress,
+        stop: &Stop,
+    ) -> Result<()> {
         let started = Instant::now();
         let (seed, epoch) = (self.config.seed, u64::from(at.epochs));
         let order = permutation(self.train.len(), seed, "order", &[epoch]);
@@ -110,7 +115,8 @@ impl Run {
             let batch = self.draw(rows, epoch, step)?;
             factor = schedule.rate(1.0, step, steps, u64::from(self.config.epochs));
             let outcome = self.step.step(&batch, factor)?;
-            at.totals.add(&batch, &outcome, 1 + self.train.attacks.len());
+            at.totals
+                .add(&batch, &outcome, 1 + self.train.attacks.len());
             at.steps += 1;
             pictures += rows.len();
             let (epoch, loss) = (epoch + 1, outcome.loss);
@@ -123,7 +129,13 @@ impl Run {
         at.epochs += 1;
         if best {
             at.best = Some(score);
-            folder::save_best(&self.folder, &self.config, self.step.as_ref(), at.epochs, score)?;
+            folder::save_best(
+                &self.folder,
+                &self.config,
+                self.step.as_ref(),
+                at.epochs,
+                score,
+            )?;
         }
         let line = EpochMetrics {
             epoch: at.epochs,

@@ -1,7 +1,7 @@
-//! Pictures for the report's contact sheet: a store comes in; a few test pictures of different
-//! classes with all their variants, named and judged, go out.
+//! `trainer report`: run folders come in, the page goes out, with pictures from the runs' store: a
+//! few test pictures of different classes with all their variants, named and judged.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use shared::{
     Result,
@@ -9,10 +9,28 @@ use shared::{
     store::{Store, Table},
 };
 
-use crate::report::{PictureStrip, Shown};
+use crate::report::{self, PictureStrip, Shown};
 
 /// Pictures shown.
 const STRIPS: usize = 5;
+
+/// Writes the page. A run whose store has gone is reported without pictures, and that is said.
+pub fn report(runs: &[PathBuf], out: &Path, force: bool) -> Result<()> {
+    let mut strips = None;
+    for run in runs {
+        match report::database(run)? {
+            Some(db) if db.exists() => strips = Some(self::strips(&db)?),
+            Some(db) => eprintln!("warning: {}: no store there, so no pictures", db.display()),
+            None => {}
+        }
+        if strips.is_some() {
+            break;
+        }
+    }
+    report::write(runs, strips.as_deref(), out, force)?;
+    println!("{}", out.display());
+    Ok(())
+}
 
 /// One test picture each of the first classes; those that the surrogate gets right come first,
 /// for only they show what an attack changes.

@@ -101,7 +101,7 @@ impl Detector {
             .take_while(|i| weights.contains(&format!("layers.{i}.norm_1.weight")))
             .count();
         weights.check(what, &specs(input, width.max(1), layers.max(1)))?;
-        if width % 2 != 0 {
+        if !width.is_multiple_of(2) {
             let expected = format!("an even one: tokens are split among {HEADS} heads");
             return Err(Error::data(what, format!("width {width}"), expected));
         }

@@ -10,7 +10,7 @@ pub use layers::Mode;
 pub use resnet::{PAPER_WIDTH, ResNet34};
 pub use weights::{Metadata, Weights};
 
-use candle_core::Tensor;
+use candle_core::{D, Tensor};
 
 use crate::Result;
 
@@ -32,4 +32,10 @@ pub trait Classifier: Send + Sync {
     fn logits(&self, images: &Tensor) -> Result<Tensor> {
         Ok(self.features(images)?.logits)
     }
+}
+
+/// The likeliest class of each row of `[B,classes]`.
+pub fn likeliest(logits: &Tensor) -> Result<Vec<u8>> {
+    let classes: Vec<u32> = logits.argmax(D::Minus1)?.to_vec1()?;
+    Ok(classes.into_iter().map(|class| class as u8).collect())
 }

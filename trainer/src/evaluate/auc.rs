@@ -26,8 +26,14 @@ mod tests {
 
     #[test]
     fn the_area_is_the_probability_of_the_right_order() {
-        assert_eq!(roc_auc(&[0.1, 0.2, 0.8, 0.9], &[false, false, true, true]), 1.0);
-        assert_eq!(roc_auc(&[0.9, 0.8, 0.2, 0.1], &[false, false, true, true]), 0.0);
+        assert_eq!(
+            roc_auc(&[0.1, 0.2, 0.8, 0.9], &[false, false, true, true]),
+            1.0
+        );
+        assert_eq!(
+            roc_auc(&[0.9, 0.8, 0.2, 0.1], &[false, false, true, true]),
+            0.0
+        );
         assert_eq!(roc_auc(&[0.5; 4], &[false, true, false, true]), 0.5);
         // scikit-learn: roc_auc_score([0, 0, 1, 1, 1], [.1, .4, .35, .8, .4]) = 0.75
         let scores = [0.1, 0.4, 0.35, 0.8, 0.4];

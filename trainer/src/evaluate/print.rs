@@ -19,7 +19,11 @@ pub fn text(evaluation: &Evaluation) -> String {
         for (name, _) in &result.attacks.0 {
             let _ = write!(header, "{name:>10}");
         }
-        let _ = writeln!(out, "\n{header}{:>8}  ({} pictures)", "mixed", result.images);
+        let _ = writeln!(
+            out,
+            "\n{header}{:>8}  ({} pictures)",
+            "mixed", result.images
+        );
         let mut row = |name: &str, clean: f64, attacks: &Named<f64>, mixed: f64| {
             let _ = write!(out, "{name:<12}{:>8.2}", 100.0 * clean);
             for (_, accuracy) in &attacks.0 {
@@ -28,8 +32,18 @@ pub fn text(evaluation: &Evaluation) -> String {
             let _ = writeln!(out, "{:>8.2}", 100.0 * mixed);
         };
         let baseline = &result.baseline;
-        row("surrogate", baseline.clean, &baseline.attacks, baseline.mixed);
-        row(&model.method, result.clean, &result.attacks, result.mixed.accuracy);
+        row(
+            "surrogate",
+            baseline.clean,
+            &baseline.attacks,
+            baseline.mixed,
+        );
+        row(
+            &model.method,
+            result.clean,
+            &result.attacks,
+            result.mixed.accuracy,
+        );
         if let Some(detector) = result.detector {
             let _ = writeln!(
                 out,

@@ -4,13 +4,7 @@
 use std::{fs, path::Path};
 
 use candle_core::Device;
-use shared::{
-    Error, Result,
-    cifar10::Split,
-    files,
-    model::Metadata,
-    store::Store,
-};
+use shared::{Error, Result, cifar10::Split, files, model::Metadata, store::Store};
 
 use crate::{
     config::Config,

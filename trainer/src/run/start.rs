@@ -3,8 +3,9 @@
 
 use candle_core::Device;
 use shared::{
-    Error, Result, cifar10, device,
+    Result, cifar10,
     cifar10::Split,
+    device,
     model::{Detector, ResNet34},
     store::Store,
 };

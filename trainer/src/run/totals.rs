@@ -111,7 +111,10 @@ mod tests {
         totals.add(&second, &outcome(5.0, &[0], &[1]), 4);
         let means = totals.means();
         assert_eq!((means.loss, means.accuracy), (2.0, 0.5));
-        assert_eq!((means.smooth_l1, means.detector_accuracy), (Some(1.0), Some(0.75)));
+        assert_eq!(
+            (means.smooth_l1, means.detector_accuracy),
+            (Some(1.0), Some(0.75))
+        );
         assert_eq!(totals.drawn(), [1, 2, 1, 0]);
         totals.next_epoch();
         let errors = totals.errors_since_redraw();

@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 use shared::{Error, Result, random::Stream};
 
 pub use bounds::Bounds;
-pub use policy::{Options, POLICIES, Policy, policy};
+pub use policy::{Entry, Options, POLICIES, Policy, policy};
 pub use share::Share;
 
 /// What draws are made from, until the next redraw. Serialises to plain numbers, for the log.

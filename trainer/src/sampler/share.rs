@@ -32,6 +32,11 @@ impl Share {
             .clamp(self.low, self.high)
     }
 
+    /// The middle of the range.
+    pub fn middle(&self) -> f64 {
+        (self.low + self.high) / 2.0
+    }
+
     /// Whether `share` is in the range.
     pub fn contains(&self, share: f64) -> bool {
         (self.low..=self.high).contains(&share)

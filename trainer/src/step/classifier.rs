@@ -6,11 +6,11 @@ use std::collections::BTreeMap;
 use candle_core::Tensor;
 use shared::{
     Result,
-    model::{Features, Mode, ResNet34, Weights},
+    model::{Features, Mode, ResNet34, Weights, likeliest},
     nn,
 };
 
-use super::{Outcome, Step, Watch, finite, likeliest, part};
+use super::{Outcome, Step, Watch, finite, part};
 use crate::{batch::Batch, config::Optimizer, optimizer::Sgd};
 
 /// A net and its optimizer.

@@ -6,11 +6,11 @@ use std::collections::BTreeMap;
 
 use shared::{
     Result,
-    model::{Classifier, Detector, Dropout, ResNet34, Weights},
+    model::{Classifier, Detector, Dropout, ResNet34, Weights, likeliest},
     nn, random,
 };
 
-use super::{Classification, Outcome, Step, Watch, finite, likeliest, part};
+use super::{Classification, Outcome, Step, Watch, finite, part};
 use crate::{
     batch::Batch,
     config::{Joint, Optimizer},
@@ -70,9 +70,7 @@ impl Step for JointStep {
     fn step(&mut self, batch: &Batch, factor: f64) -> Result<Outcome> {
         let joint = self.losses.joint;
         let maps = self.pretrained.features(&batch.images)?.maps;
-        let seen = self
-            .detector
-            .forward(&maps, self.dropout(batch.step, 0))?;
+        let seen = self.detector.forward(&maps, self.dropout(batch.step, 0))?;
         let detector_loss = nn::cross_entropy(&seen.logits, &batch.attacked()?)?;
         let detector_value = finite("the detector's loss", &detector_loss, batch.step)?;
         let rate = joint.detector_lr * factor;

@@ -6,7 +6,7 @@ mod joint;
 
 use std::collections::BTreeMap;
 
-use candle_core::{D, Tensor};
+use candle_core::Tensor;
 use shared::{
     Error, Result,
     model::{Detector, ResNet34, Weights},
@@ -62,12 +62,6 @@ pub struct Outcome {
     pub predictions: Vec<u8>,
     /// The detector's: 1 is adversarial (joint).
     pub detected: Option<Vec<u8>>,
-}
-
-/// The likeliest class of each row of `[B,classes]`.
-pub fn likeliest(logits: &Tensor) -> Result<Vec<u8>> {
-    let classes: Vec<u32> = logits.argmax(D::Minus1)?.to_vec1()?;
-    Ok(classes.into_iter().map(|class| class as u8).collect())
 }
 
 /// The value of a loss, if it is a number.

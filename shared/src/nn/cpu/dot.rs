@@ -108,10 +108,11 @@ mod x86 {
                         _mm256_loadu_ps(left.add(at)),
                         _mm256_loadu_ps(left.add(length + at)),
                     ];
-                    for j in 0..RIGHT {
+                    let [first, second] = &mut lanes;
+                    for (j, (first, second)) in first.iter_mut().zip(second).enumerate() {
                         let column = _mm256_loadu_ps(right.as_ptr().add(j * length + at));
-                        lanes[0][j] = _mm256_fmadd_ps(values[0], column, lanes[0][j]);
-                        lanes[1][j] = _mm256_fmadd_ps(values[1], column, lanes[1][j]);
+                        *first = _mm256_fmadd_ps(values[0], column, *first);
+                        *second = _mm256_fmadd_ps(values[1], column, *second);
                     }
                 }
                 for (row, sums) in lanes.iter().zip(sums) {

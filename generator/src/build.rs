@@ -1,0 +1,260 @@
+//! `generator build`: pictures and a net come in; every picture is judged and attacked, batch by
+//! batch, and each batch of each attack goes into the store in one transaction. What the store
+//! already has is not computed again, so a killed build goes on where it was.
+
+use std::{ops::Range, path::Path};
+
+use candle_core::Device;
+use shared::{
+    Error, Result,
+    attack::{self, AttackConfig, Batch, Kind, quantise, style_of},
+    cifar10::{self, Dataset, Picture, Split},
+    device,
+    model::{Classifier, Metadata, ResNet34, Weights, likeliest},
+    progress::Progress,
+    signal::Stop,
+    store::{AttackRow, Identity, ImageRow, ModelRow, SampleRow, Writer},
+};
+
+use crate::cli::Build;
+
+/// Builds the store, or what is missing of it.
+pub fn command(args: &Build) -> Result<()> {
+    let device = args.device.open()?;
+    let config = args.parameters.load()?;
+    let kinds = args.kinds()?;
+    let (net, model) = surrogate(&args.model, &device)?;
+    let data = cifar10::load(&args.data, args.seed, args.limit)?;
+    let identity = identity(args, &config, &kinds, &data, model);
+    let stop = Stop::listen()?;
+    if args.force {
+        Writer::remove(&args.out)?;
+    }
+    let mut writer = Writer::create_or_resume(&args.out, &identity, &device::describe(&device))?;
+    if writer.is_complete() {
+        eprintln!("{}: already complete", args.out.display());
+        return Ok(());
+    }
+    eprintln!(
+        "building {} on {}: {} pictures, attacks {} ({}), against ResNet34 of width {}, seed {}",
+        args.out.display(),
+        device::describe(&device),
+        data.len(),
+        kinds
+            .iter()
+            .map(|kind| kind.name())
+            .collect::<Vec<_>>()
+            .join(", "),
+        args.parameters.preset,
+        net.width(),
+        args.seed,
+    );
+    let build = Builder {
+        args,
+        net: &net,
+        data: &data,
+        device: &device,
+        stop: &stop,
+    };
+    build.images(&mut writer)?;
+    let attacks: Vec<_> = kinds
+        .iter()
+        .map(|kind| (*kind, config.build(*kind)))
+        .collect();
+    build.samples(&mut writer, &attacks)?;
+    let hash = writer.finish()?;
+    eprintln!("{}: complete, content hash {hash}", args.out.display());
+    Ok(())
+}
+
+/// The net to attack, and how the store keeps it.
+fn surrogate(path: &Path, device: &Device) -> Result<(ResNet34, ModelRow)> {
+    let bytes = std::fs::read(path).map_err(Error::io("read", path))?;
+    let what = path.display().to_string();
+    let (weights, metadata) = Weights::parse(&what, &bytes, device)?;
+    let net = ResNet34::new(&what, weights)?;
+    let text = |key: &str| metadata.get(key).cloned();
+    let config: Metadata = [
+        "architecture",
+        "method",
+        "epoch",
+        "accuracy",
+        "data_hash",
+        "code_version",
+    ]
+    .into_iter()
+    .filter_map(|key| Some((key.to_string(), text(key)?)))
+    .chain([("width".to_string(), net.width().to_string())])
+    .collect();
+    let name = format!("ResNet34 of width {}", net.width());
+    let config = serde_json::json!(config).to_string();
+    Ok((net, ModelRow::new(name, config, bytes)))
+}
+
+fn identity(
+    args: &Build,
+    config: &AttackConfig,
+    kinds: &[Kind],
+    data: &Dataset,
+    model: ModelRow,
+) -> Identity {
+    let attack = |kind: &Kind| AttackRow {
+        id: i64::from(kind.id()),
+        name: kind.name().to_string(),
+        params: config.params_json(*kind),
+        model_id: model.id,
+    };
+    Identity {
+        dataset: data.name.clone(),
+        source_hash: data.source_hash.clone(),
+        seed: args.seed,
+        preset: args.parameters.preset.to_string(),
+        limit: args.limit.map(|limit| limit as u64),
+        shard: "1/1".to_string(),
+        images: Split::ALL.map(|split| data.split(split).len() as u64),
+        generator_version: env!("CARGO_PKG_VERSION").to_string(),
+        attacks: kinds.iter().map(attack).collect(),
+        model,
+    }
+}
+
+const RESUME: &str = "the same command goes on from here";
+
+struct Builder<'a> {
+    args: &'a Build,
+    net: &'a ResNet34,
+    data: &'a Dataset,
+    device: &'a Device,
+    stop: &'a Stop,
+}
+
+impl Builder<'_> {
+    /// Ids of each split's pictures, in batches.
+    fn batches(&self) -> impl Iterator<Item = (Split, Range<u64>)> {
+        let size = self.args.batch_size as u64;
+        Split::ALL.into_iter().flat_map(move |split| {
+            let first = self.first_id(split);
+            let end = first + self.data.split(split).len() as u64;
+            (first..end)
+                .step_by(size as usize)
+                .map(move |start| (split, start..end.min(start + size)))
+        })
+    }
+
+    fn first_id(&self, split: Split) -> u64 {
+        let before = Split::ALL.into_iter().take_while(|other| *other != split);
+        before
+            .map(|other| self.data.split(other).len() as u64)
+            .sum()
+    }
+
+    fn pictures(&self, split: Split, ids: &[u64]) -> Vec<&Picture> {
+        let first = self.first_id(split);
+        let pictures = self.data.split(split);
+        ids.iter()
+            .map(|id| &pictures[(id - first) as usize])
+            .collect()
+    }
+
+    /// Judges and stores the clean pictures.
+    fn images(&self, writer: &mut Writer) -> Result<()> {
+        let present = writer.images_present()?;
+        let mut bar = Progress::new("clean pictures", self.data.len() as u64 - present);
+        for (split, range) in self.batches() {
+            let ids = writer.missing_images(range)?;
+            if ids.is_empty() {
+                continue;
+            }
+            self.stop.check(RESUME)?;
+            let pictures = self.pictures(split, &ids);
+            let images = quantise::to_tensor(&bytes(&pictures), self.device)?;
+            let classes = likeliest(&self.net.logits(&images)?)?;
+            let row = |((id, picture), clean_pred): ((&u64, &&Picture), u8)| ImageRow {
+                id: *id,
+                split,
+                source_index: picture.source_index,
+                label: picture.label,
+                pixels: picture.pixels.clone(),
+                clean_pred,
+            };
+            let rows: Vec<ImageRow> = ids.iter().zip(&pictures).zip(classes).map(row).collect();
+            writer.insert_images(&rows)?;
+            bar.add(ids.len() as u64, "");
+        }
+        bar.finish();
+        Ok(())
+    }
+
+    /// Attacks the pictures and stores what comes out.
+    fn samples(
+        &self,
+        writer: &mut Writer,
+        attacks: &[(Kind, Box<dyn attack::Attack>)],
+    ) -> Result<()> {
+        let all = 0..self.data.len() as u64;
+        let mut missing = 0;
+        for (kind, _) in attacks {
+            missing += writer.missing(i64::from(kind.id()), all.clone())?.len() as u64;
+        }
+        let mut bar = Progress::new("attacks", missing);
+        for (split, range) in self.batches() {
+            for (kind, attack) in attacks {
+                let ids = writer.missing(i64::from(kind.id()), range.clone())?;
+                if ids.is_empty() {
+                    continue;
+                }
+                self.stop.check(RESUME)?;
+                let rows = self.attack(*kind, attack.as_ref(), split, &ids)?;
+                writer.insert_samples(&rows)?;
+                bar.add(ids.len() as u64, kind.name());
+            }
+        }
+        bar.finish();
+        Ok(())
+    }
+
+    fn attack(
+        &self,
+        kind: Kind,
+        attack: &dyn attack::Attack,
+        split: Split,
+        ids: &[u64],
+    ) -> Result<Vec<SampleRow>> {
+        let pictures = self.pictures(split, ids);
+        let labels: Vec<u8> = pictures.iter().map(|picture| picture.label).collect();
+        let all = self.data.split(split);
+        let of_split: Vec<u8> = all.iter().map(|picture| picture.label).collect();
+        let styles = ids
+            .iter()
+            .zip(&labels)
+            .map(|(id, label)| Ok(&all[style_of(self.args.seed, *id, *label, &of_split)?]))
+            .collect::<Result<Vec<_>>>()?;
+        let clean = bytes(&pictures);
+        let batch = Batch {
+            images: quantise::to_tensor(&clean, self.device)?,
+            styles: quantise::to_tensor(&bytes(&styles), self.device)?,
+            labels: &labels,
+            ids,
+            seed: self.args.seed,
+        };
+        let samples = attack::run(attack, self.net, &batch, &clean)?;
+        let row = |(id, sample): (&u64, attack::Sample)| SampleRow {
+            image_id: *id,
+            attack_id: i64::from(kind.id()),
+            pixels: sample.pixels.into(),
+            pred: sample.pred,
+            pred_float: sample.pred_float,
+            l2: sample.l2,
+            linf: sample.linf,
+            steps: sample.steps,
+        };
+        Ok(ids.iter().zip(samples).map(row).collect())
+    }
+}
+
+fn bytes(pictures: &[&Picture]) -> Vec<u8> {
+    pictures
+        .iter()
+        .flat_map(|p| p.pixels.iter().copied())
+        .collect()
+}
