@@ -103,7 +103,7 @@ fn decode(path: &Path) -> Result<Box<[u8]>> {
         .map_err(Error::io("read", path))?
         .into_decoder()
         .map_err(unreadable)?;
-    // Before decoding: no image can make the reader allocate more than its header's worth.
+    // Before decoding, so that an image of another size is never unpacked.
     let (width, height) = decoder.dimensions();
     if (width, height) != (SIDE, SIDE) {
         let found = format!("{width}x{height}");

@@ -42,7 +42,7 @@ pub fn draw(seed: u64, index: u64, label: u8) -> Vec<u8> {
         .map(|_| Distractor::random(&mut stream, contrast))
         .collect();
     let figure = Figure::random(&mut stream, class);
-    let grain = stream.between(0.02, 0.035);
+    let grain = stream.between(0.01, 0.025);
 
     let mut pixels = vec![0; PIXELS];
     for place in 0..SIDE * SIDE {
