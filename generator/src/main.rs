@@ -7,5 +7,5 @@ mod preview;
 use clap::Parser;
 
 fn main() -> std::process::ExitCode {
-    shared::error::exit(cli::Cli::parse().run())
+    shared::program::run(|| cli::Cli::parse().run())
 }

@@ -100,14 +100,3 @@ impl Error {
         }
     }
 }
-
-/// Ends a program: nothing to say on success, else one line on standard error and the exit code.
-pub fn exit(outcome: Result<()>) -> std::process::ExitCode {
-    match outcome {
-        Ok(()) => std::process::ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error}");
-            std::process::ExitCode::from(error.exit_code())
-        }
-    }
-}

@@ -2,7 +2,8 @@
 //!
 //! [`cifar10`] (read) -> [`attack`] (perturb, quantise) -> [`store`] (write, read),
 //! with [`model`] (the nets) built on [`nn`] (how each operation is computed on a device).
-//! [`arguments`], [`error`], [`device`], [`files`], [`random`], [`progress`], [`sheet`] and [`signal`] serve
+//! [`arguments`], [`error`], [`device`], [`files`], [`random`], [`program`], [`progress`],
+//! [`sheet`] and [`signal`] serve
 //! all of them.
 
 pub mod arguments;
@@ -13,6 +14,7 @@ pub mod error;
 pub mod files;
 pub mod model;
 pub mod nn;
+pub mod program;
 pub mod progress;
 pub mod random;
 pub mod sheet;

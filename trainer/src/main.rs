@@ -18,5 +18,5 @@ mod step;
 use clap::Parser;
 
 fn main() -> std::process::ExitCode {
-    shared::error::exit(cli::Cli::parse().run())
+    shared::program::run(|| cli::Cli::parse().run())
 }
