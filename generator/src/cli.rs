@@ -81,7 +81,7 @@ impl Cli {
 fn info(db: &std::path::Path, json: bool) -> Result<()> {
     let info = store::info(db)?;
     if !json {
-        print!("{info}");
+        println!("{info}");
         return Ok(());
     }
     let text = serde_json::to_string_pretty(&info)

@@ -131,6 +131,30 @@ proptest! {
     }
 
     #[test]
+    fn token_operations_and_their_gradients_equal_stock_candle(
+        batch in 1usize..4, tokens in 1usize..40, size in 1usize..40,
+    ) {
+        let x = (random(&[batch, tokens, size], 1) * 3.0).unwrap();
+        let arguments = [x.clone(), random(&[size], 2), random(&[size], 3)];
+        let (ours, stock) = (token::layer_norm, token::stock_layer_norm);
+        // Rows of few numbers may be nearly constant, which magnifies rounding.
+        let eps = 1e-2;
+        assert_same(
+            |a| ours(&a[0], &a[1], &a[2], eps),
+            |a| stock(&a[0], &a[1], &a[2], eps),
+            &arguments,
+        );
+        let x = [x];
+        let last = candle_core::D::Minus1;
+        assert_same(|a| gelu(&a[0]), |a| a[0].gelu_erf(), &x);
+        if size > 1 {
+            assert_same(|a| token::softmax(&a[0]), |a| candle_nn::ops::softmax(&a[0], last), &x);
+        }
+        let mask = dropout(&x[0].ones_like().unwrap(), 0.3, 9).unwrap();
+        assert_same(|a| dropout(&a[0], 0.3, 9), |a| a[0].as_tensor() * &mask, &x);
+    }
+
+    #[test]
     fn a_picture_convolves_to_the_same_bits_in_any_batch(
         images in 1usize..9, c_in in 1usize..20, c_out in 1usize..20, size in 1usize..6,
     ) {

@@ -4,5 +4,7 @@
 pub mod convolve;
 mod dot;
 pub mod planes;
+pub mod rows;
 mod tile;
+mod vectorise;
 mod window;
