@@ -72,6 +72,7 @@ pub fn run(
                 id: batch.ids[row],
                 label: batch.labels[row],
                 bytes: bytes[pixels.clone()].to_vec(),
+                clean: clean_bytes[pixels.clone()].to_vec(),
                 outward: std::iter::zip(&floats[pixels.clone()], &clean[pixels])
                     .map(|(x, clean)| i8::from(x > clean) - i8::from(x < clean))
                     .collect(),

@@ -5,6 +5,7 @@
 //! Each picture minimises `style_weight * style + content_weight * content` by SGD. The paper's
 //! style is the stage-1 map and its content the stage-4 map, both of the style picture. The
 //! classic style is the Gram matrices of stages 1 and 2, its content the own stage-4 map.
+//! Pixels are not clipped between steps.
 
 use candle_core::Tensor;
 use serde::{Deserialize, Serialize};
@@ -30,6 +31,8 @@ pub struct Nst {
     pub content: Content,
     /// How two maps are compared.
     pub distance: Distance,
+    /// What a step is made of.
+    pub step: Step,
     /// Learning rate, 0 to 1e6.
     pub lr: f64,
     /// Momentum, 0 to 1.
@@ -75,6 +78,17 @@ pub enum Distance {
     Relative,
 }
 
+/// What a step is made of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Step {
+    /// The gradient, as it is.
+    Gradient,
+    /// The gradient divided by its L2 norm, for each picture: how far a picture goes then
+    /// depends on `lr`, momentum and steps alone, and no net makes it run away.
+    Direction,
+}
+
 impl Parameters for Nst {
     fn preset(preset: Preset) -> Self {
         match preset {
@@ -82,6 +96,7 @@ impl Parameters for Nst {
                 style: Style::Features,
                 content: Content::StyleImage,
                 distance: Distance::Mean,
+                step: Step::Gradient,
                 lr: 0.1,
                 momentum: 0.9,
                 weight_decay: 5e-4,
@@ -93,7 +108,8 @@ impl Parameters for Nst {
                 style: Style::Gram,
                 content: Content::Own,
                 distance: Distance::Relative,
-                lr: 1.0,
+                step: Step::Direction,
+                lr: 0.1,
                 momentum: 0.9,
                 weight_decay: 0.0,
                 steps: 10,
@@ -132,7 +148,10 @@ impl Attack for Nst {
             for (map, target) in std::iter::zip(self.style_of(&features)?, &style) {
                 loss = (loss + (self.distance(&map, target)? * self.style_weight)?)?;
             }
-            let gradient = gradient::gradient(&pixels, &loss.sum_all()?, batch.ids)?;
+            let mut gradient = gradient::gradient(&pixels, &loss.sum_all()?, batch.ids)?;
+            if self.step == Step::Direction {
+                gradient = direction(&gradient)?;
+            }
             // PyTorch's SGD: the decay joins the gradient, momentum starts at the first one.
             let slope = (gradient + (&images * self.weight_decay)?)?;
             let moved = match velocity {
@@ -169,6 +188,16 @@ impl Nst {
             }
         }
     }
+}
+
+/// Each picture's gradient divided by its L2 norm; zeros stay zeros.
+fn direction(gradient: &Tensor) -> Result<Tensor> {
+    let rows = gradient.flatten_from(1)?;
+    // By the largest first, so that no square is too small or too large for an f32.
+    let largest = (rows.abs()?.max_keepdim(1)? + f64::from(f32::MIN_POSITIVE))?;
+    let rows = rows.broadcast_div(&largest)?;
+    let length = (rows.sqr()?.sum_keepdim(1)?.sqrt()? + f64::from(f32::MIN_POSITIVE))?;
+    Ok(rows.broadcast_div(&length)?.reshape(gradient.shape())?)
 }
 
 /// `[B,C,H,W]` to `[B,C,C]`: how much every two channels go together, divided by C*H*W.

@@ -1,8 +1,8 @@
 //! Pictures that rounding to 8 bits made harmless: their bytes come in; bytes that fool the net
 //! again go out, with as few pixels as needed moved one level away from the clean picture.
 //!
-//! The gradient of the margin ranks the pixels by how much moving them helps, and a bisection
-//! finds how many of the first are enough.
+//! The gradient of the margin ranks the pixels by how much moving them helps for the distance
+//! it adds, and a bisection finds how many of the first are enough.
 
 use candle_core::Device;
 
@@ -26,6 +26,8 @@ pub struct Lost {
     pub label: u8,
     /// Its bytes.
     pub bytes: Vec<u8>,
+    /// The clean bytes.
+    pub clean: Vec<u8>,
     /// The way of the perturbation in each pixel, as floats: -1, 1, or 0 where there is none.
     pub outward: Vec<i8>,
 }
@@ -54,7 +56,7 @@ pub fn repair(net: &dyn Classifier, device: &Device, mut lost: Vec<Lost>) -> Res
     Ok(repaired)
 }
 
-/// A lost picture and its pixels that can move, those that help most first.
+/// A lost picture and its pixels that can move, those worth most first.
 struct Ranked {
     lost: Lost,
     ranking: Vec<u16>,
@@ -113,7 +115,15 @@ fn rank_one(lost: Lost, gradient: &[f32]) -> Ranked {
                 .is_some(),
         })
         .collect();
-    ranking.sort_by(|&a, &b| help(b).total_cmp(&help(a)));
+    // From k levels to k + 1 the squared distance grows by 2k + 1.
+    let worth = |pixel: u16| {
+        let (byte, clean) = (
+            lost.bytes[usize::from(pixel)],
+            lost.clean[usize::from(pixel)],
+        );
+        help(pixel) / (2.0 * f32::from(byte.abs_diff(clean)) + 1.0)
+    };
+    ranking.sort_by(|&a, &b| worth(b).total_cmp(&worth(a)));
     let helpful = ranking.partition_point(|&pixel| help(pixel) > 0.0);
     Ranked {
         helpful,
