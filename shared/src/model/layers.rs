@@ -4,7 +4,10 @@
 use candle_core::Tensor;
 
 use super::weights::{Init, Spec, Weights};
-use crate::{Result, nn};
+use crate::{
+    Result,
+    nn::{self, Normalisation},
+};
 
 /// A layer at work: how a net runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,69 +18,61 @@ pub enum Mode {
     Evaluate,
 }
 
-/// Convolution without bias.
+/// A convolution without bias and the batch normalisation behind it, momentum 0.1 as in PyTorch.
 #[derive(Clone, Debug)]
-pub struct Conv {
+pub struct ConvNorm {
     weight: Tensor,
     stride: usize,
     padding: usize,
+    /// With the running statistics.
+    norm: Normalisation,
 }
 
-impl Conv {
-    /// The layer `name` of a net.
-    pub fn new(weights: &Weights, name: &str, stride: usize, padding: usize) -> Result<Self> {
+impl ConvNorm {
+    /// The layers `conv` and `norm` of a net.
+    pub fn new(
+        weights: &Weights,
+        (conv, norm): (&str, &str),
+        stride: usize,
+        padding: usize,
+    ) -> Result<Self> {
+        let get = |part: &str| weights.get(&format!("{norm}.{part}"));
         Ok(Self {
-            weight: weights.get(&format!("{name}.weight"))?,
+            weight: weights.get(&format!("{conv}.weight"))?,
             stride,
             padding,
+            norm: Normalisation {
+                gamma: get("weight")?,
+                beta: get("bias")?,
+                mean: get("running_mean")?,
+                variance: get("running_var")?,
+            },
         })
     }
 
-    /// What a `kernel` x `kernel` convolution needs.
-    pub fn spec(name: &str, c_in: usize, c_out: usize, kernel: usize) -> Spec {
+    /// What a `kernel` x `kernel` convolution and its normalisation need.
+    pub fn specs(
+        (conv, norm): (&str, &str),
+        c_in: usize,
+        c_out: usize,
+        kernel: usize,
+    ) -> Vec<Spec> {
         let shape = [c_out, c_in, kernel, kernel];
-        Spec::weight(format!("{name}.weight"), shape, c_in * kernel * kernel)
-    }
-
-    /// `[B,I,H,W]` to `[B,O,H',W']`.
-    pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        Ok(nn::conv2d(x, &self.weight, self.stride, self.padding)?)
-    }
-}
-
-/// Batch normalisation, momentum 0.1 as in PyTorch.
-#[derive(Clone, Debug)]
-pub struct BatchNorm {
-    gamma: Tensor,
-    beta: Tensor,
-    mean: Tensor,
-    variance: Tensor,
-}
-
-impl BatchNorm {
-    /// The layer `name` of a net.
-    pub fn new(weights: &Weights, name: &str) -> Result<Self> {
-        let get = |part: &str| weights.get(&format!("{name}.{part}"));
-        Ok(Self {
-            gamma: get("weight")?,
-            beta: get("bias")?,
-            mean: get("running_mean")?,
-            variance: get("running_var")?,
-        })
-    }
-
-    /// What it needs.
-    pub fn specs(name: &str, channels: usize) -> [Spec; 4] {
-        [
+        let weight = Spec::weight(format!("{conv}.weight"), shape, c_in * kernel * kernel);
+        let channels = [
             ("weight", Init::Constant(1.0)),
             ("bias", Init::Constant(0.0)),
             ("running_mean", Init::Statistic(0.0)),
             ("running_var", Init::Statistic(1.0)),
-        ]
-        .map(|(part, init)| Spec::new(format!("{name}.{part}"), [channels], init))
+        ];
+        let channels =
+            channels.map(|(part, init)| Spec::new(format!("{norm}.{part}"), [c_out], init));
+        std::iter::once(weight).chain(channels).collect()
     }
 
-    /// Normalises, adds the residual and, if `relu`, cuts below zero.
+    /// `[B,I,H,W]` to `[B,O,H',W']`: convolves, normalises, adds the residual and, if `relu`, cuts
+    /// below zero. In evaluation mode weights and statistics are constants: only the inputs have
+    /// gradients.
     pub fn forward(
         &self,
         x: &Tensor,
@@ -85,22 +80,33 @@ impl BatchNorm {
         relu: bool,
         mode: Mode,
     ) -> Result<Tensor> {
-        let apply = |mean: &Tensor, variance: &Tensor, statistics| {
-            let (gamma, beta) = (&self.gamma, &self.beta);
-            nn::batch_norm(x, gamma, beta, mean, variance, statistics, residual, relu)
-        };
+        let (weight, shape) = (&self.weight, (self.stride, self.padding));
         if mode == Mode::Evaluate {
-            return Ok(apply(&self.mean, &self.variance, nn::Statistics::Running)?);
+            let y = nn::conv_norm_frozen(x, weight, shape, &self.norm, residual, relu)?;
+            return Ok(y);
         }
-        let (mean, variance) = nn::moments(x)?;
-        let count = (x.elem_count() / x.dim(1)?) as f64;
+        let y = nn::conv2d(x, weight, self.stride, self.padding)?;
+        let (mean, variance) = nn::moments(&y)?;
+        self.remember(&mean, &variance, y.elem_count() / y.dim(1)?)?;
+        let norm = Normalisation {
+            mean,
+            variance,
+            ..self.norm.clone()
+        };
+        let batch = nn::Statistics::Batch;
+        Ok(nn::batch_norm(&y, &norm, batch, residual, relu)?)
+    }
+
+    /// Moves the running statistics towards a batch's, of `count` values per channel.
+    fn remember(&self, mean: &Tensor, variance: &Tensor, count: usize) -> Result<()> {
         // The running variance is that of the population the batch was drawn from.
-        let unbiased = (&variance * (count / (count - 1.0).max(1.0)))?;
-        for (running, new) in [(&self.mean, &mean), (&self.variance, &unbiased)] {
+        let count = count as f64;
+        let unbiased = (variance * (count / (count - 1.0).max(1.0)))?;
+        for (running, new) in [(&self.norm.mean, mean), (&self.norm.variance, &unbiased)] {
             let moved = ((running * 0.9)? + (new * 0.1)?)?;
             running.slice_set(&moved, 0, 0)?;
         }
-        Ok(apply(&mean, &variance, nn::Statistics::Batch)?)
+        Ok(())
     }
 }
 

@@ -5,7 +5,7 @@ use candle_core::{D, Device, Tensor};
 
 use super::{
     Classifier, Features,
-    layers::{BatchNorm, Conv, Linear, Mode},
+    layers::{ConvNorm, Linear, Mode},
     weights::{Spec, Weights},
 };
 use crate::{Error, Result, cifar10::CLASSES};
@@ -21,7 +21,7 @@ const BLOCKS: [usize; 4] = [3, 4, 6, 3];
 pub struct ResNet34 {
     width: usize,
     weights: Weights,
-    stem: (Conv, BatchNorm),
+    stem: ConvNorm,
     stages: [Vec<Block>; 4],
     linear: Linear,
 }
@@ -29,9 +29,9 @@ pub struct ResNet34 {
 /// Two 3x3 convolutions beside a shortcut.
 #[derive(Clone, Debug)]
 struct Block {
-    first: (Conv, BatchNorm),
-    second: (Conv, BatchNorm),
-    shortcut: Option<(Conv, BatchNorm)>,
+    first: ConvNorm,
+    second: ConvNorm,
+    shortcut: Option<ConvNorm>,
 }
 
 impl ResNet34 {
@@ -50,18 +50,17 @@ impl ResNet34 {
     pub fn new(what: &str, weights: Weights) -> Result<Self> {
         let width = weights.dim("conv1.weight", 0);
         weights.check(what, &specs(width.max(1)))?;
-        let pair = |conv: &str, norm: &str, stride, padding| -> Result<(Conv, BatchNorm)> {
-            let conv = Conv::new(&weights, conv, stride, padding)?;
-            Ok((conv, BatchNorm::new(&weights, norm)?))
-        };
         let block = |place: &Place| -> Result<Block> {
-            let at = |part: &str| format!("{}.{part}", place.name);
+            let layer = |conv: &str, norm: &str, stride, padding| {
+                let at = |part: &str| format!("{}.{part}", place.name);
+                ConvNorm::new(&weights, (&at(conv), &at(norm)), stride, padding)
+            };
             Ok(Block {
-                first: pair(&at("conv1"), &at("bn1"), place.stride, 1)?,
-                second: pair(&at("conv2"), &at("bn2"), 1, 1)?,
+                first: layer("conv1", "bn1", place.stride, 1)?,
+                second: layer("conv2", "bn2", 1, 1)?,
                 shortcut: place
                     .changes_shape()
-                    .then(|| pair(&at("shortcut.0"), &at("shortcut.1"), place.stride, 0))
+                    .then(|| layer("shortcut.0", "shortcut.1", place.stride, 0))
                     .transpose()?,
             })
         };
@@ -71,7 +70,7 @@ impl ResNet34 {
         let stages = [stage(0)?, stage(1)?, stage(2)?, stage(3)?];
         Ok(Self {
             width,
-            stem: pair("conv1", "bn1", 1, 1)?,
+            stem: ConvNorm::new(&weights, ("conv1", "bn1"), 1, 1)?,
             stages,
             linear: Linear::new(&weights, "linear")?,
             weights,
@@ -90,8 +89,7 @@ impl ResNet34 {
 
     /// Feature maps and logits of `[B,3,32,32]` pixels in `[0,1]`.
     pub fn forward(&self, images: &Tensor, mode: Mode) -> Result<Features> {
-        let (conv, norm) = &self.stem;
-        let stem = norm.forward(&conv.forward(images)?, None, true, mode)?;
+        let stem = self.stem.forward(images, None, true, mode)?;
         let stage = |x: &Tensor, blocks: &[Block]| {
             blocks
                 .iter()
@@ -119,14 +117,12 @@ impl Classifier for ResNet34 {
 
 impl Block {
     fn forward(&self, x: &Tensor, mode: Mode) -> Result<Tensor> {
-        let (conv, norm) = &self.first;
-        let inner = norm.forward(&conv.forward(x)?, None, true, mode)?;
+        let inner = self.first.forward(x, None, true, mode)?;
         let shortcut = match &self.shortcut {
             None => x.clone(),
-            Some((conv, norm)) => norm.forward(&conv.forward(x)?, None, false, mode)?,
+            Some(shortcut) => shortcut.forward(x, None, false, mode)?,
         };
-        let (conv, norm) = &self.second;
-        norm.forward(&conv.forward(&inner)?, Some(&shortcut), true, mode)
+        self.second.forward(&inner, Some(&shortcut), true, mode)
     }
 }
 
@@ -162,18 +158,18 @@ fn places(width: usize, stage: usize) -> Vec<Place> {
 
 /// Every tensor of a net of this width.
 pub fn specs(width: usize) -> Vec<Spec> {
-    let mut specs = vec![Conv::spec("conv1", 3, width, 3)];
-    specs.extend(BatchNorm::specs("bn1", width));
+    let mut specs = ConvNorm::specs(("conv1", "bn1"), 3, width, 3);
     for place in (0..BLOCKS.len()).flat_map(|stage| places(width, stage)) {
         let at = |part: &str| format!("{}.{part}", place.name);
-        let mut pair = |conv: &str, norm: &str, c_in, kernel| {
-            specs.push(Conv::spec(&at(conv), c_in, place.c_out, kernel));
-            specs.extend(BatchNorm::specs(&at(norm), place.c_out));
+        let mut layer = |conv: &str, norm: &str, c_in, kernel| {
+            let names = (at(conv), at(norm));
+            let names = (names.0.as_str(), names.1.as_str());
+            specs.extend(ConvNorm::specs(names, c_in, place.c_out, kernel));
         };
-        pair("conv1", "bn1", place.c_in, 3);
-        pair("conv2", "bn2", place.c_out, 3);
+        layer("conv1", "bn1", place.c_in, 3);
+        layer("conv2", "bn2", place.c_out, 3);
         if place.changes_shape() {
-            pair("shortcut.0", "shortcut.1", place.c_in, 1);
+            layer("shortcut.0", "shortcut.1", place.c_in, 1);
         }
     }
     specs.extend(Linear::specs("linear", 8 * width, CLASSES));

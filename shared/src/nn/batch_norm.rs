@@ -42,34 +42,38 @@ pub enum Statistics {
     Running,
 }
 
+/// What normalises each channel, all `[C]`.
+#[derive(Clone, Debug)]
+pub struct Normalisation {
+    /// Factor.
+    pub gamma: Tensor,
+    /// Shift.
+    pub beta: Tensor,
+    /// Taken away first.
+    pub mean: Tensor,
+    /// Divided by, as `sqrt(variance + EPS)`.
+    pub variance: Tensor,
+}
+
 /// `activate((x - mean) / sqrt(variance + EPS) * gamma + beta + residual)`, where `activate` is
-/// the ReLU if `relu` is set. With [`Statistics::Batch`], `mean` and `variance` must be the
+/// the ReLU if `relu` is set. With [`Statistics::Batch`], mean and variance must be the
 /// [`moments`] of `x`.
-#[allow(clippy::too_many_arguments)] // they are the operation's operands
 pub fn batch_norm(
     x: &Tensor,
-    gamma: &Tensor,
-    beta: &Tensor,
-    mean: &Tensor,
-    variance: &Tensor,
+    norm: &Normalisation,
     statistics: Statistics,
     residual: Option<&Tensor>,
     relu: bool,
 ) -> Result<Tensor> {
     if !x.device().is_cpu() {
-        return stock(x, gamma, beta, mean, variance, statistics, residual, relu);
+        return stock(x, norm, statistics, residual, relu);
     }
     let op = BatchNorm {
-        mean: mean.to_vec1()?,
-        inverse: variance
-            .to_vec1::<f32>()?
-            .into_iter()
-            .map(|variance| (1.0 / (f64::from(variance) + EPS).sqrt()) as f32)
-            .collect(),
+        channels: channels(norm)?,
         statistics,
         relu,
     };
-    let parameters = Tensor::stack(&[gamma, beta], 0)?;
+    let parameters = Tensor::stack(&[&norm.gamma, &norm.beta], 0)?;
     let x = x.contiguous()?;
     match residual {
         None => x.apply_op2(&parameters, op),
@@ -77,21 +81,44 @@ pub fn batch_norm(
     }
 }
 
+/// The numbers of each channel.
+pub(super) fn channels(norm: &Normalisation) -> Result<Vec<Channel>> {
+    let values = |tensor: &Tensor| tensor.to_vec1::<f32>();
+    let (gamma, beta) = (values(&norm.gamma)?, values(&norm.beta)?);
+    let (mean, variance) = (values(&norm.mean)?, values(&norm.variance)?);
+    let count = gamma.len();
+    if [beta.len(), mean.len(), variance.len()] != [count; 3] {
+        bail!("batch_norm with channels of different numbers")
+    }
+    let channel = |c: usize| Channel {
+        mean: mean[c],
+        inverse: (1.0 / (f64::from(variance[c]) + EPS).sqrt()) as f32,
+        gamma: gamma[c],
+        beta: beta[c],
+    };
+    Ok((0..count).map(channel).collect())
+}
+
+/// The gradient behind the ReLU, if there is one.
+pub(super) fn behind_relu(y: &Tensor, gradient: &Tensor, relu: bool) -> Result<Tensor> {
+    if !relu {
+        return Ok(gradient.clone());
+    }
+    let values = with_floats([y, gradient], |[y, g]| Ok(planes::through_relu(y, g)))?;
+    Tensor::from_vec(values, y.shape(), y.device())
+}
+
 /// The same from candle's operations, for CUDA and as a reference for tests.
-#[allow(clippy::too_many_arguments)]
 pub(super) fn stock(
     x: &Tensor,
-    gamma: &Tensor,
-    beta: &Tensor,
-    mean: &Tensor,
-    variance: &Tensor,
+    norm: &Normalisation,
     statistics: Statistics,
     residual: Option<&Tensor>,
     relu: bool,
 ) -> Result<Tensor> {
     let per_channel = |t: &Tensor| t.reshape((1, (), 1, 1));
     let (mean, variance) = match statistics {
-        Statistics::Running => (per_channel(mean)?, per_channel(variance)?),
+        Statistics::Running => (per_channel(&norm.mean)?, per_channel(&norm.variance)?),
         Statistics::Batch => {
             let over = |t: &Tensor| t.mean_keepdim(0)?.mean_keepdim(2)?.mean_keepdim(3);
             let mean = over(x)?;
@@ -103,8 +130,8 @@ pub(super) fn stock(
         .broadcast_sub(&mean)?
         .broadcast_div(&(variance + EPS)?.sqrt()?)?;
     let mut y = normal
-        .broadcast_mul(&per_channel(gamma)?)?
-        .broadcast_add(&per_channel(beta)?)?;
+        .broadcast_mul(&per_channel(&norm.gamma)?)?
+        .broadcast_add(&per_channel(&norm.beta)?)?;
     if let Some(residual) = residual {
         y = (y + residual)?;
     }
@@ -122,44 +149,29 @@ fn sizes(dims: &[usize]) -> Result<Planes> {
     }
 }
 
+/// Takes gamma and beta, stacked, as an argument for their gradients' sake; their values stand in
+/// `channels`.
 struct BatchNorm {
-    mean: Vec<f32>,
-    inverse: Vec<f32>,
+    channels: Vec<Channel>,
     statistics: Statistics,
     relu: bool,
 }
 
 impl BatchNorm {
-    /// `parameters` is gamma, then beta.
-    fn channels(&self, parameters: &[f32]) -> Vec<Channel> {
-        let (gamma, beta) = parameters.split_at(parameters.len() / 2);
-        (0..gamma.len())
-            .map(|c| Channel {
-                mean: self.mean[c],
-                inverse: self.inverse[c],
-                gamma: gamma[c],
-                beta: beta[c],
-            })
-            .collect()
-    }
-
     fn forward(
         &self,
         x: &CpuStorage,
         x_layout: &Layout,
-        parameters: &[f32],
         residual: Option<&[f32]>,
     ) -> Result<(CpuStorage, Shape)> {
         let sizes = sizes(x_layout.dims())?;
         let x = floats(x, x_layout)?;
-        if parameters.len() != 2 * sizes.channels
-            || self.mean.len() != sizes.channels
+        if self.channels.len() != sizes.channels
             || residual.is_some_and(|residual| residual.len() != x.len())
         {
             bail!("batch_norm of {:?} with other sizes", x_layout.dims())
         }
-        let channels = self.channels(parameters);
-        let y = planes::forward(sizes, &channels, x, residual, self.relu);
+        let y = planes::forward(sizes, &self.channels, x, residual, self.relu);
         Ok((CpuStorage::F32(y), x_layout.shape().clone()))
     }
 
@@ -173,20 +185,15 @@ impl BatchNorm {
         gradient: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>, Tensor)> {
         let sizes = sizes(x.dims())?;
-        let gradient = if self.relu {
-            let values = with_floats([y, gradient], |[y, g]| Ok(planes::through_relu(y, g)))?;
-            Tensor::from_vec(values, y.shape(), y.device())?
-        } else {
-            gradient.clone()
-        };
+        let gradient = behind_relu(y, gradient, self.relu)?;
         let from_batch = self.statistics == Statistics::Batch;
-        let (of_x, sums) = with_floats([x, parameters, &gradient], |[values, packed, g]| {
-            let channels = self.channels(packed);
+        let (of_x, sums) = with_floats([x, &gradient], |[values, g]| {
+            let channels = &self.channels;
             let sums = (from_batch || parameters.track_op())
-                .then(|| planes::parameter_gradients(sizes, &channels, values, g));
+                .then(|| planes::parameter_gradients(sizes, channels, values, g));
             let of_x = x.track_op().then(|| {
                 let through = sums.as_deref().filter(|_| from_batch);
-                planes::input_gradient(sizes, &channels, values, g, through)
+                planes::input_gradient(sizes, channels, values, g, through)
             });
             Ok((of_x, sums))
         })?;
@@ -213,10 +220,10 @@ impl CustomOp2 for BatchNorm {
         &self,
         x: &CpuStorage,
         x_layout: &Layout,
-        parameters: &CpuStorage,
-        layout: &Layout,
+        _parameters: &CpuStorage,
+        _layout: &Layout,
     ) -> Result<(CpuStorage, Shape)> {
-        self.forward(x, x_layout, floats(parameters, layout)?, None)
+        self.forward(x, x_layout, None)
     }
 
     fn bwd(
@@ -240,13 +247,13 @@ impl CustomOp3 for BatchNorm {
         &self,
         x: &CpuStorage,
         x_layout: &Layout,
-        parameters: &CpuStorage,
-        layout: &Layout,
+        _parameters: &CpuStorage,
+        _layout: &Layout,
         residual: &CpuStorage,
         residual_layout: &Layout,
     ) -> Result<(CpuStorage, Shape)> {
         let residual = floats(residual, residual_layout)?;
-        self.forward(x, x_layout, floats(parameters, layout)?, Some(residual))
+        self.forward(x, x_layout, Some(residual))
     }
 
     fn bwd(

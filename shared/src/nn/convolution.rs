@@ -14,6 +14,17 @@ pub fn conv2d(x: &Tensor, weight: &Tensor, stride: usize, padding: usize) -> Res
     if !x.device().is_cpu() {
         return x.conv2d(weight, padding, stride, 1, 1);
     }
+    let geometry = geometry(x, weight, stride, padding)?;
+    Direction::Forward.of(geometry).apply(x, weight)
+}
+
+/// The sizes of [`conv2d`], which must fit each other.
+pub(super) fn geometry(
+    x: &Tensor,
+    weight: &Tensor,
+    stride: usize,
+    padding: usize,
+) -> Result<Geometry> {
     let (images, c_in, height, width) = x.dims4()?;
     let (c_out, c_in_weight, kernel, kernel_width) = weight.dims4()?;
     if c_in != c_in_weight || kernel != kernel_width || padding >= kernel {
@@ -26,7 +37,7 @@ pub fn conv2d(x: &Tensor, weight: &Tensor, stride: usize, padding: usize) -> Res
     if height + 2 * padding < kernel || width + 2 * padding < kernel {
         bail!("a kernel of {kernel} does not fit into {:?}", x.shape())
     }
-    let geometry = Geometry {
+    Ok(Geometry {
         images,
         c_in,
         height,
@@ -35,8 +46,7 @@ pub fn conv2d(x: &Tensor, weight: &Tensor, stride: usize, padding: usize) -> Res
         kernel,
         stride,
         padding,
-    };
-    Direction::Forward.of(geometry).apply(x, weight)
+    })
 }
 
 /// The transpose of [`conv2d`] without padding: `x` `[B,I,H,W]`, `weight` `[I,O,k,k]` gives

@@ -5,13 +5,15 @@ mod batch_norm;
 mod convolution;
 mod cpu;
 mod dropout;
+mod folded;
 mod host;
 mod loss;
 mod token;
 
-pub use batch_norm::{Statistics, batch_norm, moments};
+pub use batch_norm::{Normalisation, Statistics, batch_norm, moments};
 pub use convolution::{conv_transpose2d, conv2d};
 pub use dropout::dropout;
+pub use folded::conv_norm_frozen;
 pub use loss::{cross_entropy, smooth_l1};
 pub use token::{attention, gelu, layer_norm, linear};
 

@@ -117,17 +117,46 @@ proptest! {
             let variance = (random(&[channels], 6).sqr().unwrap() + 0.1).unwrap();
             (random(&[channels], 5), variance, Statistics::Running)
         };
-        type Norm = fn(&Tensor, &Tensor, &Tensor, &Tensor, &Tensor, Statistics, Option<&Tensor>, bool) -> Result<Tensor>;
+        type Norm = fn(&Tensor, &Normalisation, Statistics, Option<&Tensor>, bool) -> Result<Tensor>;
         let of = |norm: Norm| {
             let (mean, variance) = (mean.clone(), variance.clone());
             move |a: &[Var]| {
+                let (gamma, beta) = (a[1].as_tensor().clone(), a[2].as_tensor().clone());
+                let (mean, variance) = (mean.clone(), variance.clone());
+                let channels = Normalisation { gamma, beta, mean, variance };
                 let residual = with_residual.then(|| a[3].as_tensor());
-                let y = norm(&a[0], &a[1], &a[2], &mean, &variance, statistics, residual, relu)?;
+                let y = norm(&a[0], &channels, statistics, residual, relu)?;
                 // Without a residual the fourth argument still needs a gradient to compare.
                 if with_residual { Ok(y) } else { y + a[3].as_tensor() }
             }
         };
         assert_same(of(batch_norm), of(batch_norm::stock), &arguments);
+    }
+
+    #[test]
+    fn a_folded_convolution_equals_the_two_operations_it_replaces(
+        images in 1usize..4, c_in in 1usize..9, c_out in 1usize..12, side in 3usize..12,
+        relu: bool, with_residual: bool,
+    ) {
+        let arguments = [random(&[images, c_in, side, side], 1), random(&[images, c_out, side, side], 2)];
+        let weight = random(&[c_out, c_in, 3, 3], 3);
+        let norm = Normalisation {
+            gamma: random(&[c_out], 4),
+            beta: random(&[c_out], 5),
+            mean: random(&[c_out], 6),
+            variance: (random(&[c_out], 7).sqr().unwrap() + 0.1).unwrap(),
+        };
+        let with = |a: &[Var], f: &dyn Fn(Option<&Tensor>) -> Result<Tensor>| {
+            if with_residual { f(Some(&a[1])) } else { f(None)? + a[1].as_tensor() }
+        };
+        assert_same(
+            |a| with(a, &|r| conv_norm_frozen(&a[0], &weight, (1, 1), &norm, r, relu)),
+            |a| with(a, &|r| {
+                let y = a[0].conv2d(&weight, 1, 1, 1, 1)?;
+                batch_norm::stock(&y, &norm, Statistics::Running, r, relu)
+            }),
+            &arguments,
+        );
     }
 
     #[test]
@@ -185,16 +214,14 @@ fn gradients_have_the_same_bits_with_one_thread_and_with_four() {
             let net = |a: &[Var]| {
                 let y = conv2d(&a[0], &a[1], 1, 1)?;
                 let (mean, variance) = moments(&y)?;
-                batch_norm(
-                    &y,
-                    &a[2],
-                    &a[2],
-                    &mean,
-                    &variance,
-                    Statistics::Batch,
-                    None,
-                    true,
-                )
+                let (gamma, beta) = (a[2].as_tensor().clone(), a[2].as_tensor().clone());
+                let norm = Normalisation {
+                    gamma,
+                    beta,
+                    mean,
+                    variance,
+                };
+                batch_norm(&y, &norm, Statistics::Batch, None, true)
             };
             let (y, gradients) = differentiate(net, &arguments);
             std::iter::once(&y)
