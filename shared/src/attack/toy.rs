@@ -89,8 +89,11 @@ impl Classifier for Toy {
             if depth > 0 {
                 values = values.tanh()?;
             }
-            // One product for each picture: a common one may choose its order by the batch's size.
-            values = values.unsqueeze(1)?.broadcast_matmul(layer)?.squeeze(1)?;
+            // A product for each picture, with weights of its own: `broadcast_matmul` would make
+            // one of them all, whose order of additions depends on how many there are.
+            let shape = (values.dim(0)?, layer.dim(0)?, layer.dim(1)?);
+            let layers = layer.broadcast_as(shape)?.contiguous()?;
+            values = values.unsqueeze(1)?.matmul(&layers)?.squeeze(1)?;
         }
         if self.layers.is_empty() {
             return Ok(self

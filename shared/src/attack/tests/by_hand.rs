@@ -264,3 +264,37 @@ fn the_sign_step_follows_the_gradient_of_candles_own_cross_entropy() {
     assert!(clear.clone().count() > PIXELS);
     clear.for_each(|(g, sign)| assert_eq!(g.signum(), *sign));
 }
+
+#[test]
+fn nst_descends_towards_the_style_pictures_map() {
+    let net = Toy::mlp(8);
+    let lot = Lot::of(&net, pictures(2));
+    let batch = lot.batch();
+    // The toy's stage-1 map is x + x^2, so its distance's gradient can be written down.
+    let mut config = AttackConfig::preset(Preset::Paper);
+    (config.nst.steps, config.nst.content_weight) = (2, 0.0);
+    config.nst.lr = 10.0;
+    let style = floats(&batch.styles);
+    let slope = |x: f64, style: f64| {
+        let miss = x + x * x - style - style * style;
+        2.0 * miss * (1.0 + 2.0 * x) / PIXELS as f64 + 5e-4 * x
+    };
+    let expected = floats(&batch.images)
+        .into_iter()
+        .zip(style)
+        .map(|(x, style)| {
+            let (x, style) = (f64::from(x), f64::from(style));
+            let first = slope(x, style);
+            let once = x - 10.0 * first;
+            once - 10.0 * (0.9 * first + slope(once, style))
+        });
+    close(&perturbed(&config.nst, &net, &batch), expected, 1e-6);
+
+    // A step of the standard preset is as long as the learning rate says.
+    let mut config = AttackConfig::preset(Preset::Standard);
+    config.nst.steps = 1;
+    let images = config.nst.perturb(&net, &batch).unwrap().images;
+    let change = (images - &batch.images).unwrap().sqr().unwrap();
+    let squares = floats(&change.flatten_from(1).unwrap().sum(1).unwrap());
+    close(&squares, [config.nst.lr.powi(2); 2].into_iter(), 1e-6);
+}

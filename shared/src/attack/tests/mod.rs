@@ -61,9 +61,12 @@ fn a_sample_depends_on_its_picture_and_not_on_the_batch() {
         let order = [3, 0, 4, 2, 1];
         let shuffled = samples(config, case.kind, &net, &lot.rows(&order));
         for (place, &row) in order.iter().enumerate() {
-            assert_eq!(shuffled[place], together[row], "{name}");
+            assert!(
+                shuffled[place] == together[row],
+                "{name}: picture {row}, shuffled"
+            );
             let alone = samples(config, case.kind, &net, &lot.rows(&[row]));
-            assert_eq!(alone[0], together[row], "{name}");
+            assert!(alone[0] == together[row], "{name}: picture {row}, alone");
         }
     });
 }
