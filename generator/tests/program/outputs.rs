@@ -2,6 +2,8 @@
 
 use std::fs;
 
+use shared::{cifar10::Split, store::Store};
+
 use crate::{common::Workshop, programs::done};
 
 #[test]
@@ -79,6 +81,22 @@ fn cuda_that_is_not_there_is_never_replaced_by_the_cpu() {
     let build = &mut workshop.command(&["build", "--device", "cuda", "--out", "a.db"]);
     build.args(["--data", "data", "--model", "net.safetensors"]);
     workshop.refuses(build, 4, &said);
+}
+
+#[test]
+fn a_limited_store_has_as_many_pictures_of_each_class() {
+    let workshop = Workshop::new();
+    let more = ["synthetic", "--out", "data", "--count", "200", "--force"];
+    done(&workshop.run(&more));
+    let limited = ["--attacks", "gaussian", "--limit", "50"];
+    done(&workshop.build("a.db", &limited).output().unwrap());
+    let store = Store::open(&workshop.path("a.db")).unwrap();
+    for (split, each) in [(Split::Train, 5), (Split::Test, 1)] {
+        let mut labels = store.load(split).unwrap().labels;
+        labels.sort_unstable();
+        let expected: Vec<u8> = (0..10).flat_map(|class| vec![class; each]).collect();
+        assert_eq!(labels, expected);
+    }
 }
 
 #[test]

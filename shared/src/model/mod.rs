@@ -58,7 +58,10 @@ mod tests {
 
     #[test]
     fn the_first_of_the_largest_outputs_is_the_class_and_no_number_is_none() {
-        let classes = |rows: &[[f32; 3]]| likeliest(&Tensor::new(rows, &Device::Cpu).unwrap());
+        let classes = |rows: &[[f32; 3]]| {
+            let logits = Tensor::from_vec(rows.concat(), (rows.len(), 3), &Device::Cpu);
+            likeliest(&logits.unwrap())
+        };
         let rows = [[-3.0, -1.0, -2.0], [0.0, 5.0, 5.0]];
         assert_eq!(classes(&rows).unwrap(), [1, 1]);
         for wrong in [f32::NAN, f32::INFINITY] {
