@@ -74,9 +74,19 @@ pub fn save(run: &Path, progress: &Progress, parts: &BTreeMap<&str, Weights>) ->
 pub fn load(run: &Path, device: &Device) -> Result<Option<(Progress, BTreeMap<String, Weights>)>> {
     let [last, before, _] = folders(run);
     let mut damage = None;
-    for folder in [last, before].into_iter().filter(|folder| folder.exists()) {
-        match read(&folder, device) {
-            Ok(found) => return Ok(Some(found)),
+    for folder in [&last, &before]
+        .into_iter()
+        .filter(|folder| folder.exists())
+    {
+        match read(folder, device) {
+            Ok(found) => {
+                if damage.is_some() {
+                    // Otherwise the next one would put the damaged one in this one's place.
+                    remove(&last)?;
+                    rename(&before, &last)?;
+                }
+                return Ok(Some(found));
+            }
             Err(error) => {
                 eprintln!("warning: passed over a damaged checkpoint: {error}");
                 damage = Some(error);
@@ -156,6 +166,20 @@ mod tests {
     }
 
     #[test]
+    fn numbers_come_back_to_the_last_bit() {
+        let mut stream = shared::random::Stream::new(1, "numbers", &[]);
+        for _ in 0..1000 {
+            let best = Some(stream.between(0.0, 300.0));
+            let text = serde_json::to_vec(&Progress {
+                best,
+                ..Progress::default()
+            });
+            let read: Progress = serde_json::from_slice(&text.unwrap()).unwrap();
+            assert_eq!(read.best, best);
+        }
+    }
+
+    #[test]
     fn the_newest_checkpoint_comes_back() {
         let run = saved();
         let (progress, parts) = load(run.path(), &Device::Cpu).unwrap().unwrap();
@@ -177,6 +201,11 @@ mod tests {
             fs::write(&path, bytes).unwrap();
             let (progress, parts) = load(run.path(), &Device::Cpu).unwrap().unwrap();
             assert_eq!((progress.epochs, value(&parts)), (1, 10.0));
+            // Which is the last one now, so that the next one keeps it.
+            save(run.path(), &progress, &weights(30.0)).unwrap();
+            fs::remove_dir_all(run.path().join("last")).unwrap();
+            let (_, parts) = load(run.path(), &Device::Cpu).unwrap().unwrap();
+            assert_eq!(value(&parts), 10.0);
         }
     }
 

@@ -135,7 +135,12 @@ impl Config {
     /// [`Error::Usage`] naming the first setting that differs, with both values.
     pub fn check_same(&self, earlier: &Self, folder: &Path) -> Result<()> {
         let (ours, theirs) = (flat(self)?, flat(earlier)?);
-        for key in ours.keys().chain(theirs.keys()) {
+        // Where the method differs, the rest follows from it.
+        let method = "method".to_string();
+        for key in std::iter::once(&method)
+            .chain(ours.keys())
+            .chain(theirs.keys())
+        {
             let value = |settings: &toml::Table| match settings.get(key) {
                 Some(value) => value.to_string(),
                 None => "not set".into(),

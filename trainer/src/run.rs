@@ -67,6 +67,8 @@ impl Run {
     /// Where the run stands, with nets, sampler and metrics put back there.
     fn resume(&mut self) -> Result<Progress> {
         let Some((at, parts)) = checkpoint::load(&self.folder, &self.device)? else {
+            // A kill between the first epoch's line and its checkpoint leaves the line.
+            metrics::truncate_after(&self.metrics_path(), 0)?;
             return Ok(Progress::default());
         };
         if at.epochs > self.config.epochs {

@@ -124,7 +124,14 @@ impl AttackConfig {
     /// [`Error::Data`] for an unknown attack or parameter, a wrong type or a value out of range.
     pub fn overlay(mut self, text: &str, file: &str) -> Result<Self> {
         let tables: Table = text.parse().map_err(|error: toml::de::Error| {
-            Error::data(file, error.to_string().trim_end(), "TOML")
+            // The first line says where, the message what; between them the text is quoted.
+            let shown = error.to_string();
+            let place = shown.lines().next().unwrap_or_default();
+            Error::data(
+                file,
+                format!("{place}: {}", one_line(error.message())),
+                "TOML",
+            )
         })?;
         for (name, changes) in &tables {
             let kind: Kind = name.parse().map_err(|_| {
@@ -150,6 +157,11 @@ impl AttackConfig {
     }
 }
 
+/// Words of several lines on one.
+fn one_line(text: &str) -> String {
+    text.lines().map(str::trim).collect::<Vec<_>>().join(", ")
+}
+
 /// `parameters` with `changes` on top.
 fn changed<P: Parameters>(parameters: &P, kind: Kind, changes: &Table, file: &str) -> Result<P> {
     let refused = |error: toml::ser::Error| Error::data(file, error, "parameters TOML can say");
@@ -168,7 +180,7 @@ fn changed<P: Parameters>(parameters: &P, kind: Kind, changes: &Table, file: &st
         table.insert(name.clone(), value.clone());
         // One at a time, so that the error names the parameter.
         parameters = table.clone().try_into().map_err(|error: toml::de::Error| {
-            Error::data(format!("{what} {name}"), value, error.message())
+            Error::data(format!("{what} {name}"), value, one_line(error.message()))
         })?;
     }
     parameters.check().map_err(|invalid| {
@@ -268,13 +280,17 @@ mod tests {
                 "[cw]\nspace = \"cube\"",
                 "F.toml: [cw] space: found \"cube\"",
             ),
-            ("[cw", "F.toml: found TOML parse error"),
+            (
+                "[cw",
+                "F.toml: found TOML parse error at line 1, column 4: unclosed table",
+            ),
         ];
         for (text, expected) in cases {
             let config = AttackConfig::preset(Preset::Standard);
             let error = config.overlay(text, "F.toml").unwrap_err();
             assert_eq!(error.exit_code(), 3, "{text}");
             assert!(error.to_string().starts_with(expected), "{text}: {error}");
+            assert_eq!(error.to_string().lines().count(), 1, "{error}");
         }
         let missing = AttackConfig::load(Preset::Paper, Some(Path::new("no/such.toml")));
         assert_eq!(missing.unwrap_err().exit_code(), 3);

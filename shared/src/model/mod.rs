@@ -10,9 +10,9 @@ pub use layers::Mode;
 pub use resnet::{PAPER_WIDTH, ResNet34};
 pub use weights::{Metadata, Weights};
 
-use candle_core::{D, Tensor};
+use candle_core::Tensor;
 
-use crate::Result;
+use crate::{Error, Result};
 
 /// What a classifier says of a batch.
 pub struct Features {
@@ -34,8 +34,38 @@ pub trait Classifier: Send + Sync {
     }
 }
 
-/// The likeliest class of each row of `[B,classes]`.
+/// The likeliest class of each row of `[B,classes]`, the first of equals.
+///
+/// # Errors
+/// [`Error::NonFinite`] for an output that is no number: such a net knows no class.
 pub fn likeliest(logits: &Tensor) -> Result<Vec<u8>> {
-    let classes: Vec<u32> = logits.argmax(D::Minus1)?.to_vec1()?;
-    Ok(classes.into_iter().map(|class| class as u8).collect())
+    let rows: Vec<Vec<f32>> = logits.to_vec2()?;
+    if let Some(wrong) = rows.iter().flatten().find(|output| !output.is_finite()) {
+        return Err(Error::NonFinite(format!("an output of the net is {wrong}")));
+    }
+    let first_largest = |row: &Vec<f32>| {
+        let larger = |best, class| if row[class] > row[best] { class } else { best };
+        (0..row.len()).fold(0, larger) as u8
+    };
+    Ok(rows.iter().map(first_largest).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use candle_core::Device;
+
+    use super::*;
+
+    #[test]
+    fn the_first_of_the_largest_outputs_is_the_class_and_no_number_is_none() {
+        let classes = |rows: &[[f32; 3]]| {
+            let logits = Tensor::from_vec(rows.concat(), (rows.len(), 3), &Device::Cpu);
+            likeliest(&logits.unwrap())
+        };
+        let rows = [[-3.0, -1.0, -2.0], [0.0, 5.0, 5.0]];
+        assert_eq!(classes(&rows).unwrap(), [1, 1]);
+        for wrong in [f32::NAN, f32::INFINITY] {
+            assert_eq!(classes(&[[0.0, wrong, 0.0]]).unwrap_err().exit_code(), 5);
+        }
+    }
 }

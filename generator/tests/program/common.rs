@@ -1,0 +1,75 @@
+//! A workshop: a folder with pictures and a net, and the program running in it.
+
+use std::{
+    fs,
+    path::PathBuf,
+    process::{Command, Output},
+};
+
+use candle_core::Device;
+use serde_json::Value;
+use shared::model::{Metadata, ResNet34};
+use tempfile::TempDir;
+
+use crate::programs::{self, done};
+
+/// A folder of its own with 60 pictures in `data` and a net of width 2 in `net.safetensors`.
+pub struct Workshop(TempDir);
+
+impl Workshop {
+    pub fn new() -> Self {
+        let workshop = Self(tempfile::tempdir().unwrap());
+        done(&workshop.run(&["synthetic", "--out", "data", "--count", "50"]));
+        let net = ResNet34::init(2, 1, &Device::Cpu).unwrap();
+        let path = workshop.path("net.safetensors");
+        net.weights().write(&path, &Metadata::new()).unwrap();
+        fs::write(workshop.path("quick.toml"), "[cw]\nsteps = 3\n").unwrap();
+        workshop
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    /// The program with these arguments, in this folder.
+    pub fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_generator"));
+        command.current_dir(self.0.path()).args(args);
+        command
+    }
+
+    pub fn run(&self, args: &[&str]) -> Output {
+        self.command(args).output().unwrap()
+    }
+
+    /// `generator build` of all six attacks with few steps, into `out`, with more arguments.
+    pub fn build(&self, out: &str, more: &[&str]) -> Command {
+        let mut command = self.command(&["build", "--data", "data", "--model", "net.safetensors"]);
+        command.args(["--attacks-config", "quick.toml", "--device", "cpu"]);
+        command.args(["--out", out]).args(more);
+        command
+    }
+
+    /// What `generator info --json` says.
+    pub fn info(&self, db: &str) -> Value {
+        let output = self.run(&["info", db, "--json"]);
+        done(&output);
+        serde_json::from_slice(&output.stdout).unwrap()
+    }
+
+    /// The content hash of a complete store, which `verify` finds in its bytes again.
+    pub fn hash(&self, db: &str) -> String {
+        let info = self.info(db);
+        assert_eq!(info["meta"]["complete"], true);
+        let hash = info["meta"]["content_hash"].as_str().unwrap().to_string();
+        let verified = self.run(&["verify", db]);
+        done(&verified);
+        assert!(String::from_utf8_lossy(&verified.stdout).contains(&hash));
+        hash
+    }
+
+    /// Runs a command that must fail so and leave everything in this folder as it is.
+    pub fn refuses(&self, command: &mut Command, code: i32, words: &[&str]) {
+        programs::refuses(self.0.path(), command, code, words);
+    }
+}

@@ -1,0 +1,12 @@
+//! The generator as its users run it: arguments and files go in; exit codes, messages and stores
+//! are what is looked at.
+
+mod common;
+mod data;
+mod outputs;
+#[path = "../../../shared/tests/programs/mod.rs"]
+mod programs;
+mod real_pictures;
+mod resuming;
+mod stores;
+mod weights;

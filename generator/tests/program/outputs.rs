@@ -1,0 +1,135 @@
+//! What the program writes and where it must not; and what other programs read of it.
+
+use std::fs;
+
+use shared::{cifar10::Split, store::Store};
+
+use crate::{common::Workshop, programs::done};
+
+#[test]
+fn an_output_that_exists_is_not_replaced() {
+    let workshop = Workshop::new();
+    done(
+        &workshop
+            .build("a.db", &["--attacks", "fgsm"])
+            .output()
+            .unwrap(),
+    );
+    fs::write(workshop.path("a.png"), "mine").unwrap();
+    let preview = ["preview", "a.db", "--out", "a.png"];
+    workshop.refuses(
+        &mut workshop.command(&preview),
+        2,
+        &["a.png: exists", "--force"],
+    );
+    let synthetic = ["synthetic", "--out", "data", "--count", "50"];
+    workshop.refuses(
+        &mut workshop.command(&synthetic),
+        2,
+        &["data is not empty", "--force"],
+    );
+    fs::write(workshop.path("notes.txt"), "mine").unwrap();
+    let build = &mut workshop.build("notes.txt", &[]);
+    workshop.refuses(build, 3, &["notes.txt: found no SQLite file"]);
+    let build = &mut workshop.build("no/such/folder/a.db", &[]);
+    workshop.refuses(build, 2, &["no/such/folder/a.db", "does not exist"]);
+
+    done(&workshop.run(&[&preview[..], &["--force"]].concat()));
+    let sheet = image::open(workshop.path("a.png")).unwrap();
+    // Ten pictures over their differences, clean and one attack, each 34 pixels twice as large.
+    assert_eq!((sheet.width(), sheet.height()), (2 * 68, 20 * 68));
+    done(&workshop.run(&[&synthetic[..], &["--force", "--seed", "1"]].concat()));
+}
+
+#[test]
+fn a_request_that_makes_no_sense_is_refused_before_anything_is_written() {
+    let workshop = Workshop::new();
+    let refuses = |more: &[&str], words: &[&str]| {
+        workshop.refuses(&mut workshop.build("a.db", more), 2, words);
+    };
+    refuses(
+        &["--attacks", "fgsm,pgd"],
+        &["--attacks fgsm,pgd", "'pgd' is none of gaussian"],
+    );
+    refuses(&["--limit", "15"], &["limit 15", "multiple of 10"]);
+    refuses(
+        &["--limit", "60"],
+        &["limit 60 asks for 6", "the rarest has"],
+    );
+    fs::write(workshop.path("quick.toml"), "[cw\nsteps = 3").unwrap();
+    let said = [
+        "quick.toml: found TOML parse error at line 1",
+        "expected TOML",
+    ];
+    workshop.refuses(&mut workshop.build("a.db", &[]), 3, &said);
+    fs::write(workshop.path("quick.toml"), "[cw]\nsteps = 0").unwrap();
+    let said = ["quick.toml: [cw] steps: found 0, expected "];
+    workshop.refuses(&mut workshop.build("a.db", &[]), 3, &said);
+    let unknown = workshop
+        .build("a.db", &["--preset", "usual"])
+        .output()
+        .unwrap();
+    assert_eq!(unknown.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&unknown.stderr).starts_with("error: invalid value 'usual'"));
+}
+
+#[cfg(not(feature = "cuda"))]
+#[test]
+fn cuda_that_is_not_there_is_never_replaced_by_the_cpu() {
+    let workshop = Workshop::new();
+    let said = ["--device cuda:0", "built without CUDA"];
+    let build = &mut workshop.command(&["build", "--device", "cuda", "--out", "a.db"]);
+    build.args(["--data", "data", "--model", "net.safetensors"]);
+    workshop.refuses(build, 4, &said);
+}
+
+#[test]
+fn a_limited_store_has_as_many_pictures_of_each_class() {
+    let workshop = Workshop::new();
+    let more = ["synthetic", "--out", "data", "--count", "200", "--force"];
+    done(&workshop.run(&more));
+    let limited = ["--attacks", "gaussian", "--limit", "50"];
+    done(&workshop.build("a.db", &limited).output().unwrap());
+    let store = Store::open(&workshop.path("a.db")).unwrap();
+    for (split, each) in [(Split::Train, 5), (Split::Test, 1)] {
+        let mut labels = store.load(split).unwrap().labels;
+        labels.sort_unstable();
+        let expected: Vec<u8> = (0..10).flat_map(|class| vec![class; each]).collect();
+        assert_eq!(labels, expected);
+    }
+}
+
+#[test]
+fn the_printed_parameters_of_attacks_are_those_that_are_read_and_stored() {
+    let workshop = Workshop::new();
+    let printed = workshop.run(&["attacks", "--preset", "standard"]);
+    done(&printed);
+    fs::write(workshop.path("quick.toml"), &printed.stdout).unwrap();
+    // On top of the other preset, so that the file alone decides.
+    let again = workshop.run(&[
+        "attacks",
+        "--preset",
+        "paper",
+        "--attacks-config",
+        "quick.toml",
+    ]);
+    assert_eq!(again.stdout, printed.stdout);
+
+    done(
+        &workshop
+            .build("a.db", &["--attacks", "bim,gaussian"])
+            .output()
+            .unwrap(),
+    );
+    let info = workshop.info("a.db");
+    assert_eq!(info["attacks"][0]["name"], "gaussian");
+    assert_eq!(info["attacks"][1]["name"], "bim");
+    let printed: toml::Table = String::from_utf8(printed.stdout).unwrap().parse().unwrap();
+    for attack in info["attacks"].as_array().unwrap() {
+        let name = attack["name"].as_str().unwrap();
+        let expected = serde_json::to_value(&printed[name]).unwrap();
+        assert_eq!(attack["params"], expected);
+    }
+    assert_eq!(info["splits"][0]["images"], 45);
+    assert_eq!(info["summary"].as_array().unwrap().len(), 2 * 3);
+}

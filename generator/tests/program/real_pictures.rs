@@ -1,0 +1,42 @@
+//! The real pictures, where a copy lies beside the repository: the image folder comes in, the
+//! official split goes out.
+
+use std::{path::Path, process::Command};
+
+use shared::cifar10::{CLASSES, Picture, Split, load};
+
+#[test]
+fn the_real_pictures_are_split_as_the_paper_splits_them() {
+    let packed =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/cifar10/cifar10-jpeg.tar.xz");
+    let room = tempfile::tempdir().unwrap();
+    if !packed.exists() {
+        println!("skipped: there is no {}", packed.display());
+        return;
+    }
+    let unpacked = Command::new("tar")
+        .arg("-xJf")
+        .arg(&packed)
+        .arg("-C")
+        .arg(room.path())
+        .status();
+    if !unpacked.is_ok_and(|status| status.success()) {
+        println!("skipped: no tar here that unpacks {}", packed.display());
+        return;
+    }
+    let data = load(room.path(), 0, None).unwrap();
+    let lengths = Split::ALL.map(|split| data.split(split).len());
+    assert_eq!(lengths, [45_000, 5_000, 10_000]);
+    assert_eq!(per_class(&data.test), [1000; CLASSES]);
+    let (train, val) = (per_class(&data.train), per_class(&data.val));
+    let both: Vec<usize> = train.iter().zip(val).map(|(a, b)| a + b).collect();
+    assert_eq!(both, [5000; CLASSES]);
+}
+
+fn per_class(pictures: &[Picture]) -> [usize; CLASSES] {
+    let mut counts = [0; CLASSES];
+    for picture in pictures {
+        counts[usize::from(picture.label)] += 1;
+    }
+    counts
+}

@@ -1,0 +1,11 @@
+//! The trainer as its users run it: arguments and files go in; exit codes, messages and run folders
+//! are what is looked at.
+
+mod common;
+#[path = "../../../shared/tests/programs/mod.rs"]
+mod programs;
+mod refusals;
+mod results;
+mod resuming;
+mod runs;
+mod store;

@@ -1,0 +1,139 @@
+//! What the program says of nets: numbers that agree with each other and with the store's own.
+
+use std::fs;
+
+use serde_json::{Value, json};
+
+use crate::{common::Workshop, programs::done, store::ATTACKS};
+
+fn keys(value: &Value) -> Vec<&str> {
+    value
+        .as_object()
+        .unwrap()
+        .keys()
+        .map(String::as_str)
+        .collect()
+}
+
+#[test]
+fn the_surrogate_itself_gets_exactly_the_surrogates_numbers() {
+    let workshop = Workshop::new();
+    let evaluation = workshop.eval(&["--model", "net.safetensors"]);
+    let info = shared::store::info(&workshop.path("a.db")).unwrap();
+    assert_eq!(evaluation["surrogate"]["sha256"], info.model.sha256);
+    let splits = evaluation["splits"].as_array().unwrap();
+    let mut seen = Vec::new();
+    for (result, split) in splits.iter().zip(["val", "test"]) {
+        assert_eq!(result["split"], split);
+        let baseline = &result["baseline"];
+        assert_eq!(result["clean"], baseline["clean"]);
+        assert_eq!(result["attacks"], baseline["attacks"]);
+        assert_eq!(result["mixed"]["accuracy"], baseline["mixed"]);
+        // And they are what the store's own view counts.
+        let stored = info.splits.iter().find(|s| s.split == split).unwrap();
+        assert_eq!(result["clean"].as_f64(), stored.clean_accuracy);
+        assert_eq!(result["images"], stored.images);
+        for attack in ATTACKS {
+            let mut rows = info.summary.iter().filter(|row| row.split == split);
+            let row = rows.find(|row| row.attack == attack.name()).unwrap();
+            let accuracy = result["attacks"][attack.name()].as_f64().unwrap();
+            assert_eq!(accuracy, row.surrogate_accuracy);
+            seen.push(accuracy);
+        }
+    }
+    // Numbers that tell attacks apart: the test could fail.
+    assert!(seen.iter().any(|accuracy| *accuracy != seen[0]), "{seen:?}");
+
+    let output = workshop.run(&["eval", "--db", "a.db", "--model", "net.safetensors"]);
+    done(&output);
+    let text = String::from_utf8(output.stdout).unwrap();
+    let rows = |name: &str| -> Vec<String> {
+        let rows = text.lines().filter(|line| line.starts_with(name));
+        rows.map(|row| row[name.len()..].trim().to_string())
+            .collect()
+    };
+    assert_eq!(rows("surrogate").len(), 2);
+    assert_eq!(rows("surrogate"), rows("pretrain"));
+}
+
+#[test]
+fn an_evaluation_has_its_fields_and_is_the_one_of_the_finished_run() {
+    let workshop = Workshop::new();
+    done(&workshop.joint("run", &[]).output().unwrap());
+    let evaluation = workshop.eval(&["--model", "run/best.safetensors"]);
+    let kept = fs::read(workshop.path("run/report.json")).unwrap();
+    assert_eq!(evaluation, serde_json::from_slice::<Value>(&kept).unwrap());
+
+    assert_eq!(keys(&evaluation), ["model", "surrogate", "splits"]);
+    let model = &evaluation["model"];
+    assert_eq!(keys(model), ["name", "method", "width", "epoch"]);
+    assert_eq!(
+        (&model["method"], &model["width"]),
+        (&json!("joint"), &json!(2))
+    );
+    for (result, images) in evaluation["splits"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .zip([10, 20])
+    {
+        let fields = [
+            "split", "images", "clean", "attacks", "mixed", "detector", "baseline",
+        ];
+        assert_eq!(keys(result), fields);
+        assert_eq!(result["images"], images);
+        assert_eq!(
+            keys(&result["attacks"]),
+            ATTACKS.map(|attack| attack.name())
+        );
+        assert_eq!(result["mixed"]["share"], 0.5);
+        for part in ["accuracy", "auc"] {
+            let part = result["detector"][part].as_f64().unwrap();
+            assert!((0.0..=1.0).contains(&part));
+        }
+    }
+
+    // A mixed set without attacks is the clean one.
+    let clean = workshop.eval(&["--model", "run/best.safetensors", "--adv-ratio", "0"]);
+    for split in clean["splits"].as_array().unwrap() {
+        assert_eq!(split["clean"], split["mixed"]["accuracy"]);
+    }
+    let only = workshop.eval(&["--model", "net.safetensors", "--split", "test"]);
+    assert_eq!(only["splits"].as_array().unwrap().len(), 1);
+    assert_eq!(only["splits"][0]["detector"], Value::Null);
+}
+
+#[test]
+fn a_report_names_its_runs_and_replaces_nothing_but_a_report() {
+    let workshop = Workshop::new();
+    let once = ["--epochs", "1"];
+    done(&workshop.pretrain("plain-7", &once).output().unwrap());
+    done(&workshop.joint("robust-8", &once).output().unwrap());
+    let report = ["report", "plain-7", "robust-8", "--out", "a.html"];
+    fs::write(workshop.path("a.html"), "mine").unwrap();
+    let said = ["a.html: exists and is no report", "--force"];
+    workshop.refuses(&mut workshop.command(&report), 2, &said);
+    done(&workshop.run(&[&report[..], &["--force"]].concat()));
+    let page = fs::read_to_string(workshop.path("a.html")).unwrap();
+    for word in [
+        "<!DOCTYPE html>",
+        "plain-7",
+        "robust-8",
+        "data:image/png;base64,",
+    ] {
+        assert!(
+            page.to_lowercase().contains(&word.to_lowercase()),
+            "no {word}"
+        );
+    }
+    assert!(!page.contains("src=\"http"));
+    done(&workshop.run(&report));
+    assert_eq!(fs::read_to_string(workshop.path("a.html")).unwrap(), page);
+
+    fs::write(workshop.path("plain-7/metrics.jsonl"), "{}\n").unwrap();
+    let said = [
+        "plain-7/metrics.jsonl:1: found ",
+        "expected one epoch's metrics",
+    ];
+    workshop.refuses(&mut workshop.command(&report), 3, &said);
+}

@@ -1,0 +1,49 @@
+//! Run folders as they are compared: two of them come in that should hold the same run.
+
+use std::{collections::BTreeMap, fs, path::Path};
+
+use serde_json::Value;
+
+use crate::programs::files;
+
+/// Fails unless both folders hold the same metrics, times apart, and the same nets and checkpoint,
+/// byte for byte.
+pub fn assert_same(run: &Path, other: &Path) {
+    assert_eq!(metrics(run), metrics(other));
+    let (ours, theirs) = (kept(run), kept(other));
+    assert!(ours.keys().eq(theirs.keys()), "{:?}", ours.keys());
+    for (name, bytes) in &ours {
+        assert!(theirs[name] == *bytes, "{name} is another");
+    }
+}
+
+/// The lines of `metrics.jsonl` without what depends on the machine's mood.
+pub fn metrics(run: &Path) -> Vec<Value> {
+    let text = fs::read_to_string(run.join("metrics.jsonl")).unwrap();
+    let line = |line: &str| {
+        let mut line: Value = serde_json::from_str(line).unwrap();
+        let fields = line.as_object_mut().unwrap();
+        for time in ["seconds", "images_per_s"] {
+            assert!(fields.remove(time).unwrap().as_f64().unwrap() > 0.0);
+        }
+        line
+    };
+    text.lines().map(line).collect()
+}
+
+/// Everything in a run folder but the metrics and the checkpoint before the last.
+fn kept(run: &Path) -> BTreeMap<String, Vec<u8>> {
+    let name = |path: &Path| path.strip_prefix(run).unwrap().display().to_string();
+    let all = files(run)
+        .into_iter()
+        .map(|(path, bytes)| (name(&path), bytes));
+    all.filter(|(name, _)| !name.starts_with("last.before") && name != "metrics.jsonl")
+        .collect()
+}
+
+/// How many whole `epochs`, or `steps` of the next one, the checkpoint has.
+pub fn done_so_far(run: &Path, what: &str) -> u64 {
+    let state = fs::read(run.join("last/state.json")).unwrap();
+    let state: Value = serde_json::from_slice(&state).unwrap();
+    state["progress"][what].as_u64().unwrap()
+}
