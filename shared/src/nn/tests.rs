@@ -174,10 +174,11 @@ proptest! {
             &arguments,
         );
         let x = [x];
-        let last = candle_core::D::Minus1;
         assert_same(|a| gelu(&a[0]), |a| a[0].gelu_erf(), &x);
-        if size > 1 {
-            assert_same(|a| token::softmax(&a[0]), |a| candle_nn::ops::softmax(&a[0], last), &x);
+        for heads in [1, 4] {
+            let qkv = [random(&[batch, tokens, 3 * heads * size], 4)];
+            let stock = token::stock_attention;
+            assert_same(|a| attention(&a[0], heads), |a| stock(&a[0], heads), &qkv);
         }
         let mask = dropout(&x[0].ones_like().unwrap(), 0.3, 9).unwrap();
         assert_same(|a| dropout(&a[0], 0.3, 9), |a| a[0].as_tensor() * &mask, &x);

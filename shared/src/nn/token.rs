@@ -2,10 +2,13 @@
 //! the row-wise ones are kernels of ours with gradients (candle's fused ones have none); on CUDA
 //! all is composed of candle's operations.
 
-use candle_core::{CpuStorage, CustomOp1, CustomOp3, D, Layout, Result, Shape, Tensor};
+use candle_core::{CpuStorage, CustomOp1, CustomOp3, D, Layout, Result, Shape, Tensor, bail};
 
 use super::{
-    cpu::rows,
+    cpu::{
+        attend::{self, Heads},
+        rows,
+    },
     host::{floats, with_floats},
 };
 
@@ -39,17 +42,25 @@ pub fn gelu(x: &Tensor) -> Result<Tensor> {
     x.gelu_erf()
 }
 
-/// Softmax of the last dimension.
-pub(super) fn softmax(x: &Tensor) -> Result<Tensor> {
-    if x.device().is_cpu() {
-        return x.contiguous()?.apply_op1(Softmax);
-    }
-    candle_nn::ops::softmax(x, D::Minus1)
-}
-
 /// Scaled dot-product attention (Vaswani et al., 2017, section 3.2) of `qkv` `[B,N,3D]`, laid out
 /// as query, key, value, each as `heads` parts: `[B,N,D]`.
 pub fn attention(qkv: &Tensor, heads: usize) -> Result<Tensor> {
+    let (_, tokens, triple) = qkv.dims3()?;
+    if heads == 0 || tokens == 0 || !triple.is_multiple_of(3 * heads) {
+        bail!("attention of {:?} with {heads} heads", qkv.shape())
+    }
+    if qkv.device().is_cpu() {
+        return qkv.contiguous()?.apply_op1(Attention(Heads {
+            tokens,
+            heads,
+            size: triple / 3 / heads,
+        }));
+    }
+    stock_attention(qkv, heads)
+}
+
+/// [`attention`] from candle's operations, for CUDA and as a reference for tests.
+pub(super) fn stock_attention(qkv: &Tensor, heads: usize) -> Result<Tensor> {
     let (batch, tokens, triple) = qkv.dims3()?;
     let size = triple / 3 / heads;
     let qkv = qkv
@@ -58,7 +69,7 @@ pub fn attention(qkv: &Tensor, heads: usize) -> Result<Tensor> {
         .contiguous()?;
     let query = (qkv.get(0)? * (size as f64).powf(-0.5))?;
     let scores = query.matmul(&qkv.get(1)?.transpose(2, 3)?)?;
-    softmax(&scores)?
+    candle_nn::ops::softmax(&scores, D::Minus1)?
         .matmul(&qkv.get(2)?)?
         .transpose(1, 2)?
         .reshape((batch, tokens, heads * size))
@@ -83,24 +94,25 @@ fn row_size(layout: &Layout) -> usize {
     layout.dims().last().copied().unwrap_or(1).max(1)
 }
 
-struct Softmax;
+struct Attention(Heads);
 
-impl CustomOp1 for Softmax {
+impl CustomOp1 for Attention {
     fn name(&self) -> &'static str {
-        "softmax"
+        "attention"
     }
 
-    fn cpu_fwd(&self, x: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
-        let y = rows::softmax(row_size(layout), floats(x, layout)?);
-        Ok((CpuStorage::F32(y), layout.shape().clone()))
+    fn cpu_fwd(&self, qkv: &CpuStorage, layout: &Layout) -> Result<(CpuStorage, Shape)> {
+        let (batch, tokens, _) = layout.shape().dims3()?;
+        let mixed = attend::forward(self.0, floats(qkv, layout)?);
+        Ok((
+            CpuStorage::F32(mixed),
+            (batch, tokens, self.0.width()).into(),
+        ))
     }
 
-    fn bwd(&self, x: &Tensor, y: &Tensor, gradient: &Tensor) -> Result<Option<Tensor>> {
-        let size = row_size(x.layout());
-        let of_x = with_floats([y, gradient], |[y, g]| {
-            Ok(rows::softmax_gradient(size, y, g))
-        })?;
-        Tensor::from_vec(of_x, x.shape(), x.device()).map(Some)
+    fn bwd(&self, qkv: &Tensor, _mixed: &Tensor, gradient: &Tensor) -> Result<Option<Tensor>> {
+        let of_qkv = with_floats([qkv, gradient], |[x, g]| Ok(attend::gradient(self.0, x, g)))?;
+        Tensor::from_vec(of_qkv, qkv.shape(), qkv.device()).map(Some)
     }
 }
 

@@ -1,6 +1,7 @@
 //! Kernels for the CPU: contiguous f32 slices come in, new vectors go out. Every loop over
 //! pictures runs on all cores, and no result depends on how many there are.
 
+pub mod attend;
 pub mod convolve;
 mod dot;
 pub mod planes;

@@ -28,18 +28,6 @@ fn at_once(size: usize) -> usize {
     (8 * 1024 / size.max(1)).max(1)
 }
 
-/// Softmax of rows of `size` floats.
-pub fn softmax(size: usize, x: &[f32]) -> Vec<f32> {
-    each_row(size, x, |_, x, y| softmax_row(x, y))
-}
-
-/// Gradient of [`softmax`]'s input, from its result and the result's gradient.
-pub fn softmax_gradient(size: usize, y: &[f32], gradient: &[f32]) -> Vec<f32> {
-    each_row(size, y, |row, y, out| {
-        softmax_gradient_row(y, &gradient[row * size..][..size], out);
-    })
-}
-
 /// `(x - mean) / sqrt(variance + eps)` of rows of `size` floats, times `weight`, plus `bias`.
 pub fn layer_norm(size: usize, eps: f32, x: &[f32], weight: &[f32], bias: &[f32]) -> Vec<f32> {
     each_row(size, x, |_, x, y| {
