@@ -31,6 +31,8 @@ WIDTH = 64
 EPOCHS = 150
 ## the same, for the baseline
 BASELINE_EPOCHS = $(EPOCHS)
+## the same as LIMIT, for the baseline
+BASELINE_LIMIT = $(LIMIT)
 ## pictures per training step
 BATCH_SIZE = 64
 ## how strong the attacks are: paper or standard
@@ -56,14 +58,17 @@ TRAIN_FLAGS =
 # ---- The demonstration: the whole way, small enough for two cores and three minutes. ----
 
 DEMO = runs/demo
-DEMO_COUNT = 1000
-DEMO_LIMIT =
+DEMO_COUNT = 2000
+DEMO_LIMIT = 300
 DEMO_WIDTH = 8
 DEMO_BATCH_SIZE = 32
-DEMO_BASELINE_EPOCHS = 4
-DEMO_EPOCHS = 4
+DEMO_BASELINE_EPOCHS = 10
+DEMO_EPOCHS = 24
+DEMO_ADV_RATIO = 0.75
 DEMO_DETECTOR_INPUT = low
 DEMO_DETECTOR_LAYERS = 1
+DEMO_BASELINE_FLAGS = --lr 0.05 --schedule cosine --augment none
+DEMO_TRAIN_FLAGS = --lr 0.05 --schedule cosine --augment pad
 
 # ---- How. ----
 
@@ -79,6 +84,7 @@ TRAINER = '$(BIN)/trainer'
 FEATURES = $(if $(CUDA),--features cuda)
 COMMON = --seed $(SEED) --device $(DEVICE)
 SUBSET = $(if $(LIMIT),--limit $(LIMIT))
+BASELINE_SUBSET = $(if $(BASELINE_LIMIT),--limit $(BASELINE_LIMIT))
 DETECTOR = $(if $(filter joint,$(METHOD)),--detector-input $(DETECTOR_INPUT) --detector-layers $(DETECTOR_LAYERS))
 
 # Linting needs no machine code, and the CUDA check no toolkit: both share a folder of their own,
@@ -111,7 +117,7 @@ endif
 ## trains the net that is to be attacked, on clean pictures
 baseline: build data
 	$(TRAINER) pretrain --data '$(DATA)' --out '$(BASELINE)' --width $(WIDTH) \
-	    --epochs $(BASELINE_EPOCHS) --batch-size $(BATCH_SIZE) $(SUBSET) $(COMMON) $(BASELINE_FLAGS)
+	    --epochs $(BASELINE_EPOCHS) --batch-size $(BATCH_SIZE) $(BASELINE_SUBSET) $(COMMON) $(BASELINE_FLAGS)
 
 ## baseline, then the store: every attack on every picture, verified
 dataset: baseline
@@ -131,9 +137,11 @@ demo: build clean-demo
 	$(GENERATOR) synthetic --out '$(DEMO)/data' --count $(DEMO_COUNT) --seed $(SEED)
 	$(MAKE) --no-print-directory dataset train \
 	    DATA='$(DEMO)/data' DB='$(DEMO)/adversarial.db' BASELINE='$(DEMO)/baseline' RUN='$(DEMO)/joint' \
-	    LIMIT=$(DEMO_LIMIT) WIDTH=$(DEMO_WIDTH) BATCH_SIZE=$(DEMO_BATCH_SIZE) \
+	    LIMIT=$(DEMO_LIMIT) BASELINE_LIMIT= WIDTH=$(DEMO_WIDTH) BATCH_SIZE=$(DEMO_BATCH_SIZE) \
 	    BASELINE_EPOCHS=$(DEMO_BASELINE_EPOCHS) EPOCHS=$(DEMO_EPOCHS) \
-	    METHOD=joint DETECTOR_INPUT=$(DEMO_DETECTOR_INPUT) DETECTOR_LAYERS=$(DEMO_DETECTOR_LAYERS)
+	    METHOD=joint ADV_RATIO=$(DEMO_ADV_RATIO) \
+	    DETECTOR_INPUT=$(DEMO_DETECTOR_INPUT) DETECTOR_LAYERS=$(DEMO_DETECTOR_LAYERS) \
+	    BASELINE_FLAGS='$(DEMO_BASELINE_FLAGS)' TRAIN_FLAGS='$(DEMO_TRAIN_FLAGS)'
 	@test -s '$(DEMO)/joint/report.html'
 	@echo
 	@echo 'The demonstration is done; its report is $(DEMO)/joint/report.html'
