@@ -16,15 +16,11 @@ use crate::{build, preview};
 
 /// Precomputes adversarial variants of pictures into one self-contained SQLite file.
 #[derive(Debug, Parser)]
-#[command(version, after_help = EXIT_CODES)]
+#[command(version, after_help = shared::program::EXIT_CODES)]
 pub struct Cli {
     #[command(subcommand)]
     command: Command,
 }
-
-const EXIT_CODES: &str = "Exit codes: 0 done, 1 the machine failed (a full disk, say), 2 usage, \
-3 bad or corrupt data, 4 no such device, 5 non-finite values, 75 interrupted (the same command \
-resumes).";
 
 #[derive(Debug, Subcommand)]
 enum Command {

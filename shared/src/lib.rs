@@ -2,9 +2,8 @@
 //!
 //! [`cifar10`] (read) -> [`attack`] (perturb, quantise) -> [`store`] (write, read),
 //! with [`model`] (the nets) built on [`nn`] (how each operation is computed on a device).
-//! [`arguments`], [`error`], [`device`], [`files`], [`random`], [`program`], [`progress`],
-//! [`sheet`] and [`signal`] serve
-//! all of them.
+//! [`arguments`], [`device`], [`error`], [`files`], [`program`], [`progress`], [`random`], [`sheet`]
+//! and [`signal`] serve all of them.
 
 pub mod arguments;
 pub mod attack;

@@ -5,6 +5,11 @@ use std::process::ExitCode;
 
 use crate::Result;
 
+/// What `--help` says of how a program ends.
+pub const EXIT_CODES: &str = "Exit codes: 0 done, 1 the machine failed (a full disk, say), 2 usage, \
+3 bad or corrupt data, 4 no such device, 5 non-finite values, 75 interrupted (the same command \
+resumes).";
+
 /// Runs a program's command. To be called first in `main`.
 pub fn run(command: impl FnOnce() -> Result<()>) -> ExitCode {
     calm_candle();

@@ -1,5 +1,5 @@
 //! Augmentation of training pictures: the bytes of one picture and a stream of random numbers
-//! come in, floats in [0,1] go out, cropped and perhaps mirrored. Crop and resize follow
+//! come in, floats in `[0,1]` go out, cropped and perhaps mirrored. Crop and resize follow
 //! torchvision (`RandomResizedCrop`, `RandomCrop`, `RandomHorizontalFlip`) in what they draw and
 //! in which order.
 
@@ -183,7 +183,7 @@ impl Rectangle {
     }
 
     /// Bilinear interpolation of this part to 32x32 (`align_corners=False`): along rows first,
-    /// then along columns, in units of bytes, where no rounding leaves [0,255].
+    /// then along columns, in units of bytes, where no rounding leaves `[0,255]`.
     fn resize(self, pixels: &[u8], out: &mut [f32]) {
         let (columns, rows) = (taps(self.width), taps(self.height));
         let mut wide = [[0.0f32; SIDE]; SIDE];

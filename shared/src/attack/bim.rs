@@ -1,5 +1,5 @@
 //! BIM, the basic iterative method (Kurakin, Goodfellow, Bengio, "Adversarial examples in the
-//! physical world", 2017): FGSM's step many times, kept near the clean picture and in [0,1].
+//! physical world", 2017): FGSM's step many times, kept near the clean picture and in `[0,1]`.
 
 use candle_core::Tensor;
 use serde::{Deserialize, Serialize};
@@ -18,7 +18,7 @@ use crate::{Result, model::Classifier};
 pub struct Bim {
     /// Largest change of a pixel, 0 to 1; 1 bounds nothing.
     pub eps: f64,
-    /// Size of a step in [0,1] units, 0 to 1.
+    /// Size of a step in `[0,1]` units, 0 to 1.
     pub step: f64,
     /// How many such steps.
     pub steps: u32,

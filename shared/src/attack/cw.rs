@@ -43,7 +43,7 @@ pub struct Cw {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Space {
-    /// `w` with `x = (tanh(w) + 1) / 2`, which never leaves [0,1].
+    /// `w` with `x = (tanh(w) + 1) / 2`, which never leaves `[0,1]`.
     Tanh,
     /// The pixels themselves; an iterate is judged after clipping.
     Pixel,

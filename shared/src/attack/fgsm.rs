@@ -15,7 +15,7 @@ use crate::{Result, model::Classifier};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Fgsm {
-    /// Size of the step in [0,1] units, 0 to 1.
+    /// Size of the step in `[0,1]` units, 0 to 1.
     pub step: f64,
     /// What divides the step in R, G and B; the paper's are the channels' standard deviations.
     pub channel_scale: [f64; 3],

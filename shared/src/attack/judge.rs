@@ -19,17 +19,18 @@ pub struct Sample {
     pub pred: u8,
     /// What the net took the clipped floats for, before rounding.
     pub pred_float: u8,
-    /// L2 distance of the bytes to the clean bytes, in [0,1] units.
+    /// L2 distance of the bytes to the clean bytes, in `[0,1]` units.
     pub l2: f64,
-    /// Linf distance of the bytes to the clean bytes, in [0,1] units.
+    /// Linf distance of the bytes to the clean bytes, in `[0,1]` units.
     pub linf: f64,
     /// Steps the attack took.
     pub steps: u32,
 }
 
-/// Attacks a batch, clips to [0,1], rounds to 8 bits and judges the bytes. Where only the floats
+/// Attacks a batch, clips to `[0,1]`, rounds to 8 bits and judges the bytes. Where only the floats
 /// fool the net, as few pixels as needed go one level further from the clean picture
-/// ([`super::repair`]), which may pass a bound of the attack by that level. `clean_bytes` are the
+/// (`repair`), which may pass a bound of the attack by that level, or two or
+/// three where one is not enough. `clean_bytes` are the
 /// `B` clean pictures, of which `batch.images` is `byte / 255`.
 ///
 /// # Errors
@@ -104,7 +105,7 @@ pub fn run(
         .collect())
 }
 
-/// The attack's pictures in [0,1], once they are known to be pictures.
+/// The attack's pictures in `[0,1]`, once they are known to be pictures.
 fn clipped(perturbed: &Perturbed, batch: &Batch) -> Result<Tensor> {
     let images = &perturbed.images;
     if perturbed.steps.len() != batch.ids.len() {

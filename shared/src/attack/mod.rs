@@ -2,7 +2,7 @@
 //!
 //! One file per attack ([`gaussian`], [`fgsm`], [`bim`], [`deepfool`], [`cw`], [`nst`]) holds its
 //! parameters and how it perturbs; [`config`] lists them in one table. [`judge::run`] is what a
-//! program calls: it perturbs, clips, rounds to 8 bits ([`quantise`], [`repair`]) and asks the
+//! program calls: it perturbs, clips, rounds to 8 bits ([`quantise`], `repair`) and asks the
 //! net again.
 
 mod adam;

@@ -1,10 +1,10 @@
-//! Eight bits: floats in [0,1] come in, the bytes a store keeps and their distances go out.
+//! Eight bits: floats in `[0,1]` come in, the bytes a store keeps and their distances go out.
 
 use candle_core::{Device, Tensor};
 
 use crate::{Result, cifar10::PIXELS};
 
-/// Rounds each of these floats in [0,1] to the nearest of the 256 levels.
+/// Rounds each of these floats in `[0,1]` to the nearest of the 256 levels.
 pub fn round(floats: &[f32]) -> Vec<u8> {
     floats.iter().map(|x| (x * 255.0).round() as u8).collect()
 }
@@ -19,7 +19,7 @@ pub fn to_tensor(bytes: &[u8], device: &Device) -> Result<Tensor> {
     Ok(Tensor::from_vec(floats, shape, device)?)
 }
 
-/// L2 and Linf between two pictures of bytes, in [0,1] units.
+/// L2 and Linf between two pictures of bytes, in `[0,1]` units.
 pub fn distances(a: &[u8], b: &[u8]) -> (f64, f64) {
     let levels = || std::iter::zip(a, b).map(|(&a, &b)| u32::from(a.abs_diff(b)));
     let square: u32 = levels().map(|level| level * level).sum();

@@ -46,7 +46,7 @@ pub struct SampleRow {
     pub pred: u8,
     /// The class the surrogate gave the floats before they became bytes.
     pub pred_float: u8,
-    /// L2 distance of the bytes from the clean ones, in units of [0,1]; see [`distances`].
+    /// L2 distance of the bytes from the clean ones, in units of `[0,1]`; see [`distances`].
     pub l2: f64,
     /// L-infinity distance likewise.
     pub linf: f64,
@@ -106,7 +106,7 @@ impl std::fmt::Debug for ModelRow {
     }
 }
 
-/// L2 and L-infinity distance of two pictures' bytes, in units of [0,1]. The sums are of whole
+/// L2 and L-infinity distance of two pictures' bytes, in units of `[0,1]`. The sums are of whole
 /// numbers, so every machine gets the same bits.
 pub fn distances(clean: &[u8], other: &[u8]) -> (f64, f64) {
     let differences = clean.iter().zip(other).map(|(a, b)| a.abs_diff(*b));

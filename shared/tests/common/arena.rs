@@ -200,7 +200,7 @@ pub fn picture_of(element: usize) -> usize {
     element * STRIDE / PIXELS
 }
 
-/// What a program would judge: pixels in [0,1].
+/// What a program would judge: pixels in `[0,1]`.
 pub fn clip(images: &Tensor) -> Tensor {
     images.clamp(0f32, 1f32).unwrap()
 }

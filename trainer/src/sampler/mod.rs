@@ -69,7 +69,7 @@ impl Sampler {
     }
 
     /// Chooses the mixture of `period` (an epoch, or a number of steps). `errors` are the net's
-    /// error rates in [0,1], one per attack, since the last redraw; not a number for an attack
+    /// error rates in `[0,1]`, one per attack, since the last redraw; not a number for an attack
     /// that was not drawn.
     ///
     /// # Errors

@@ -5,7 +5,7 @@ use std::{fmt, str::FromStr};
 use serde::{Deserialize, Serialize};
 use shared::random::Stream;
 
-/// Which part of the draws is adversarial: a number in [0,1], or a range of them.
+/// Which part of the draws is adversarial: a number in `[0,1]`, or a range of them.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Share {

@@ -11,7 +11,7 @@ use shared::random::Stream;
 
 use super::{bounds::Bounds, policy::Policy};
 
-/// Halvings of an interval within [0,1] until it is as narrow as f64 can tell.
+/// Halvings of an interval within `[0,1]` until it is as narrow as f64 can tell.
 const HALVINGS: usize = 60;
 
 /// Uniform over the simplex cut by the bounds.
