@@ -59,16 +59,17 @@ TRAIN_FLAGS =
 
 DEMO = runs/demo
 DEMO_COUNT = 2000
-DEMO_LIMIT = 300
+DEMO_LIMIT = 400
 DEMO_WIDTH = 8
-DEMO_BATCH_SIZE = 32
-DEMO_BASELINE_EPOCHS = 10
-DEMO_EPOCHS = 24
+DEMO_BATCH_SIZE = 16
+DEMO_BASELINE_EPOCHS = 8
+DEMO_EPOCHS = 30
 DEMO_ADV_RATIO = 0.75
 DEMO_DETECTOR_INPUT = low
 DEMO_DETECTOR_LAYERS = 1
-DEMO_BASELINE_FLAGS = --lr 0.05 --schedule cosine --augment none
-DEMO_TRAIN_FLAGS = --lr 0.05 --schedule cosine --augment pad
+DEMO_BASELINE_FLAGS = --batch-size 32 --lr 0.05 --schedule cosine --augment none
+DEMO_DATASET_FLAGS = --attacks-config scripts/demo.toml
+DEMO_TRAIN_FLAGS = --lr 0.03 --schedule cosine --augment pad --bounds gaussian=0.3..0.5
 
 # ---- How. ----
 
@@ -141,7 +142,8 @@ demo: build clean-demo
 	    BASELINE_EPOCHS=$(DEMO_BASELINE_EPOCHS) EPOCHS=$(DEMO_EPOCHS) \
 	    METHOD=joint ADV_RATIO=$(DEMO_ADV_RATIO) \
 	    DETECTOR_INPUT=$(DEMO_DETECTOR_INPUT) DETECTOR_LAYERS=$(DEMO_DETECTOR_LAYERS) \
-	    BASELINE_FLAGS='$(DEMO_BASELINE_FLAGS)' TRAIN_FLAGS='$(DEMO_TRAIN_FLAGS)'
+	    BASELINE_FLAGS='$(DEMO_BASELINE_FLAGS)' DATASET_FLAGS='$(DEMO_DATASET_FLAGS)' \
+	    TRAIN_FLAGS='$(DEMO_TRAIN_FLAGS)'
 	@test -s '$(DEMO)/joint/report.html'
 	@echo
 	@echo 'The demonstration is done; its report is $(DEMO)/joint/report.html'

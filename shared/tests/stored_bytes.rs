@@ -1,17 +1,18 @@
 //! The stored bytes of a trained net's attacks: of what fools the net as floats, at least 99% must
 //! fool it as bytes, hardly further from the clean pictures (design: quantising).
 
-use std::{collections::HashMap, path::Path};
+use std::{collections::HashMap, path::Path, sync::Mutex};
 
 use candle_core::{Device, Tensor};
 use shared::{
-    attack::{self, AttackConfig, Batch, Kind, Preset, quantise},
+    Result,
+    attack::{self, Attack, AttackConfig, Batch, Kind, Perturbed, Preset, quantise},
     cifar10::PIXELS,
     model::{Classifier, ResNet34, Weights, likeliest},
 };
 
 /// Shifts that leave a grating in its class, so that twelve pictures become many.
-const SHIFTS: [(usize, usize); 4] = [(0, 0), (3, 0), (0, 5), (11, 9)];
+const SHIFTS: [(usize, usize); 3] = [(0, 0), (3, 0), (0, 5)];
 
 /// The trained net of the golden files, and the bytes and labels of their pictures in every
 /// shift, as far as the net gets them right.
@@ -45,6 +46,21 @@ fn trained() -> (ResNet34, Vec<u8>, Vec<u8>) {
     (net, right, labels)
 }
 
+/// An attack whose floats are kept, so that they can be compared with the bytes made of them.
+struct Recorder {
+    attack: Box<dyn Attack>,
+    floats: Mutex<Option<Tensor>>,
+}
+
+impl Attack for Recorder {
+    fn perturb(&self, net: &dyn Classifier, batch: &Batch) -> Result<Perturbed> {
+        let perturbed = self.attack.perturb(net, batch)?;
+        let floats = perturbed.images.clamp(0f32, 1f32)?;
+        self.floats.lock().unwrap().replace(floats);
+        Ok(perturbed)
+    }
+}
+
 fn distances(images: &Tensor, clean: &Tensor) -> Vec<f32> {
     let squares = (images - clean)
         .unwrap()
@@ -65,7 +81,7 @@ fn what_fools_a_trained_net_as_floats_fools_it_as_bytes_hardly_further_away() {
     let (net, clean, labels) = trained();
     let images = quantise::to_tensor(&clean, &Device::Cpu).unwrap();
     let ids: Vec<u64> = (0..labels.len() as u64).collect();
-    assert!(labels.len() >= 30, "{} pictures", labels.len());
+    assert!(labels.len() >= 25, "{} pictures", labels.len());
     for preset in [Preset::Paper, Preset::Standard] {
         for kind in [Kind::DeepFool, Kind::Cw] {
             let attack = AttackConfig::preset(preset).build(kind);
@@ -76,10 +92,13 @@ fn what_fools_a_trained_net_as_floats_fools_it_as_bytes_hardly_further_away() {
                 ids: &ids,
                 seed: 0,
             };
-            let floats = attack.perturb(&net, &batch).unwrap().images;
-            let floats = floats.clamp(0f32, 1f32).unwrap();
+            let attack = Recorder {
+                attack,
+                floats: Mutex::default(),
+            };
+            let samples = attack::run(&attack, &net, &batch, &clean).unwrap();
+            let floats = attack.floats.into_inner().unwrap().unwrap();
             let float_l2 = distances(&floats, &images);
-            let samples = attack::run(&*attack, &net, &batch, &clean).unwrap();
             let fooled: Vec<usize> = (0..labels.len())
                 .filter(|&i| samples[i].pred_float != labels[i])
                 .collect();
