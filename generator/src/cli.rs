@@ -16,7 +16,7 @@ use crate::{build, preview};
 
 /// Precomputes adversarial variants of pictures into one self-contained SQLite file.
 #[derive(Debug, Parser)]
-#[command(version, after_help = shared::program::EXIT_CODES)]
+#[command(version, args_override_self = true, after_help = shared::program::EXIT_CODES)]
 pub struct Cli {
     #[command(subcommand)]
     command: Command,

@@ -25,7 +25,7 @@ use crate::{
 
 /// Trains a ResNet34 and an adversarial-example detector on a database of precomputed attacks.
 #[derive(Debug, Parser)]
-#[command(version, after_help = shared::program::EXIT_CODES)]
+#[command(version, args_override_self = true, after_help = shared::program::EXIT_CODES)]
 pub struct Cli {
     #[command(subcommand)]
     command: Command,
