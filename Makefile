@@ -63,13 +63,13 @@ DEMO_LIMIT = 400
 DEMO_WIDTH = 8
 DEMO_BATCH_SIZE = 32
 DEMO_BASELINE_EPOCHS = 8
-DEMO_EPOCHS = 36
+DEMO_EPOCHS = 44
 DEMO_ADV_RATIO = 0.75
 DEMO_DETECTOR_INPUT = low
 DEMO_DETECTOR_LAYERS = 1
 DEMO_BASELINE_FLAGS = --lr 0.05 --schedule cosine --augment none
 DEMO_DATASET_FLAGS = --attacks-config scripts/demo.toml
-DEMO_TRAIN_FLAGS = --lr 0.05 --schedule cosine --augment none --weight-decay 0 --bounds gaussian=0.3..0.5
+DEMO_TRAIN_FLAGS = --lr 0.05 --schedule cosine --augment none --weight-decay 0 --bounds gaussian=0.4..0.6
 
 # ---- How. ----
 
