@@ -5,7 +5,8 @@ use candle_core::{Device, Tensor};
 
 use super::{
     layers::{LayerNorm, Linear},
-    weights::{Init, Spec, Weights},
+    spec::{Init, Spec},
+    weights::Weights,
 };
 use crate::{Error, Result, nn, random};
 

@@ -3,7 +3,10 @@
 
 use candle_core::Tensor;
 
-use super::weights::{Init, Spec, Weights};
+use super::{
+    spec::{Init, Spec},
+    weights::Weights,
+};
 use crate::{
     Result,
     nn::{self, Normalisation},

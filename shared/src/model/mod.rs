@@ -3,6 +3,7 @@
 mod detector;
 mod layers;
 mod resnet;
+mod spec;
 mod weights;
 
 pub use detector::{Detection, Detector, DetectorInput, Dropout};

@@ -6,7 +6,8 @@ use candle_core::{D, Device, Tensor};
 use super::{
     Classifier, Features,
     layers::{ConvNorm, Linear, Mode},
-    weights::{Spec, Weights},
+    spec::Spec,
+    weights::Weights,
 };
 use crate::{Error, Result, cifar10::CLASSES};
 
