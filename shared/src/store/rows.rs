@@ -2,6 +2,7 @@
 
 use sha2::{Digest, Sha256};
 
+pub use crate::attack::quantise::distances;
 use crate::cifar10::Split;
 
 /// The splits in the order in which a store counts and hashes them.
@@ -104,16 +105,6 @@ impl std::fmt::Debug for ModelRow {
             .field("config", &self.config)
             .finish_non_exhaustive()
     }
-}
-
-/// L2 and L-infinity distance of two pictures' bytes, in units of `[0,1]`. The sums are of whole
-/// numbers, so every machine gets the same bits.
-pub fn distances(clean: &[u8], other: &[u8]) -> (f64, f64) {
-    let differences = clean.iter().zip(other).map(|(a, b)| a.abs_diff(*b));
-    let (squares, largest) = differences.fold((0u64, 0u8), |(squares, largest), d| {
-        (squares + u64::from(d) * u64::from(d), largest.max(d))
-    });
-    ((squares as f64).sqrt() / 255.0, f64::from(largest) / 255.0)
 }
 
 /// SHA-256 in lower-case hex.
