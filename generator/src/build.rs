@@ -10,7 +10,7 @@ use shared::{
     attack::{self, AttackConfig, Batch, Kind, quantise, style_of},
     cifar10::{self, Dataset, Picture, Split},
     device,
-    model::{Classifier, Metadata, ResNet34, Weights, likeliest},
+    model::{Classifier, FrozenResNet34, Metadata, ResNet34, Weights, likeliest},
     progress::Progress,
     signal::Stop,
     store::{AttackRow, Identity, ImageRow, ModelRow, SampleRow, Writer},
@@ -51,7 +51,7 @@ pub fn command(args: &Build) -> Result<()> {
     );
     let build = Builder {
         args,
-        net: &net,
+        net: &net.frozen()?,
         data: &data,
         device: &device,
         stop: &stop,
@@ -122,7 +122,7 @@ const RESUME: &str = "the same command goes on from here";
 
 struct Builder<'a> {
     args: &'a Build,
-    net: &'a ResNet34,
+    net: &'a FrozenResNet34,
     data: &'a Dataset,
     device: &'a Device,
     stop: &'a Stop,

@@ -21,7 +21,8 @@ fn maps() -> [Tensor; 5] {
     std::array::from_fn(|k| {
         let (channels, side) = sizes[k];
         let map = formula(&format!("map.{k}"), &[2, channels * WIDTH, side, side]);
-        Var::from_tensor(&map).unwrap().into_inner()
+        let channels_last = map.permute((0, 2, 3, 1)).unwrap().contiguous().unwrap();
+        Var::from_tensor(&channels_last).unwrap().into_inner()
     })
 }
 
@@ -50,7 +51,9 @@ fn compare(file: &str, detector: &Detector, used: &[usize], zeros: &[&str]) {
         match gradients.get(map) {
             Some(gradient) => {
                 assert!(used.contains(&k));
-                complaints.push(golden.complaint(&format!("grad/map.{k}"), gradient, GRADIENT));
+                // PyTorch's maps have their channels first.
+                let gradient = gradient.permute((0, 3, 1, 2)).unwrap();
+                complaints.push(golden.complaint(&format!("grad/map.{k}"), &gradient, GRADIENT));
             }
             None => assert!(!used.contains(&k), "no gradient of map {k}"),
         }

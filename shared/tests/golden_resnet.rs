@@ -9,7 +9,7 @@ use candle_core::{DType, Device, Tensor, Var};
 use common::{GRADIENT, Golden, VALUE, nothing_wrong};
 use formula::formula;
 use shared::{
-    model::{Features, Mode, ResNet34, Weights},
+    model::{Classifier, Features, ResNet34, Weights},
     nn,
 };
 
@@ -26,10 +26,12 @@ fn inputs(golden: &Golden) -> (Var, Tensor) {
 }
 
 fn compare_features(golden: &Golden, mode: &str, features: &Features) -> Vec<Option<String>> {
-    let maps = features.maps.iter().enumerate();
+    // PyTorch's maps have their channels first.
+    let channels_first = |map: &Tensor| map.permute((0, 3, 1, 2)).unwrap();
+    let maps = features.maps.iter().map(channels_first).enumerate();
     maps.map(|(k, map)| (format!("{mode}/map.{k}"), map))
-        .chain([(format!("{mode}/logits"), &features.logits)])
-        .map(|(name, ours)| golden.complaint(&name, ours, VALUE))
+        .chain([(format!("{mode}/logits"), features.logits.clone())])
+        .map(|(name, ours)| golden.complaint(&name, &ours, VALUE))
         .collect()
 }
 
@@ -54,7 +56,7 @@ fn evaluation_equals_pytorchs_in_logits_maps_and_input_gradient() {
     let golden = Golden::read("resnet");
     let (images, labels) = inputs(&golden);
     let net = ResNet34::new("the file", weights()).unwrap();
-    let features = net.forward(&images, Mode::Evaluate).unwrap();
+    let features = net.frozen().unwrap().features(&images).unwrap();
     let mean = nn::cross_entropy(&features.logits, &labels).unwrap();
     let loss = (mean * labels.elem_count() as f64).unwrap();
     let gradients = loss.backward().unwrap();
@@ -71,7 +73,7 @@ fn a_training_step_equals_pytorchs_in_every_gradient_and_running_statistic() {
     let (images, labels) = inputs(&golden);
     let net = ResNet34::init(4, 0, &Device::Cpu).unwrap();
     net.weights().set(&weights()).unwrap();
-    let features = net.forward(&images, Mode::Train).unwrap();
+    let features = net.train(&images).unwrap();
     let loss = nn::cross_entropy(&features.logits, &labels).unwrap();
     let gradients = loss.backward().unwrap();
     let mut complaints = compare_features(&golden, "train", &features);

@@ -8,7 +8,7 @@ use shared::{
     Result,
     attack::{self, Attack, AttackConfig, Batch, Kind, Perturbed, Preset, quantise},
     cifar10::PIXELS,
-    model::{Classifier, ResNet34, Weights, likeliest},
+    model::{Classifier, FrozenResNet34, ResNet34, Weights, likeliest},
 };
 
 /// Shifts that leave a grating in its class, so that twelve pictures become many.
@@ -16,10 +16,11 @@ const SHIFTS: [(usize, usize); 3] = [(0, 0), (3, 0), (0, 5)];
 
 /// The trained net of the golden files, and the bytes and labels of their pictures in every
 /// shift, as far as the net gets them right.
-fn trained() -> (ResNet34, Vec<u8>, Vec<u8>) {
+fn trained() -> (FrozenResNet34, Vec<u8>, Vec<u8>) {
     let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
     let path = golden.join("attacks_weights.safetensors");
-    let net = ResNet34::new("the net", Weights::read(&path, &Device::Cpu).unwrap().0).unwrap();
+    let weights = Weights::read(&path, &Device::Cpu).unwrap().0;
+    let net = ResNet34::new("the net", weights).unwrap().frozen().unwrap();
     let path = golden.join("attacks.safetensors");
     let tensors: HashMap<String, Tensor> =
         candle_core::safetensors::load(path, &Device::Cpu).unwrap();

@@ -11,7 +11,7 @@ use candle_core::Device;
 use shared::{
     Error, Result,
     cifar10::Split,
-    model::{Classifier, Detector, Metadata, ResNet34, Weights, likeliest},
+    model::{Classifier, Detector, FrozenResNet34, Metadata, ResNet34, Weights, likeliest},
     store::{Store, Table},
 };
 
@@ -48,7 +48,7 @@ pub struct Measure {
 
 /// Measures a net, and a detector where there is one.
 pub fn measure(
-    net: &ResNet34,
+    net: &dyn Classifier,
     watch: Option<Watch>,
     table: &Table,
     how: Measure,
@@ -138,7 +138,7 @@ pub fn evaluate(
     store: &Store,
     splits: &[Split],
     model: Model,
-    net: &ResNet34,
+    net: &dyn Classifier,
     watch: Option<Watch>,
     how: Measure,
     device: &Device,
@@ -182,7 +182,7 @@ pub fn evaluate(
     })
 }
 
-/// The classifier of a store's surrogate, frozen.
+/// The classifier of a store's surrogate.
 pub fn surrogate(store: &Store, device: &Device) -> Result<ResNet34> {
     let model = store.model()?;
     let what = format!("the store's model {}", model.name);
@@ -191,11 +191,11 @@ pub fn surrogate(store: &Store, device: &Device) -> Result<ResNet34> {
 }
 
 /// Reads a classifier, frozen, and what its file says of it.
-pub fn read_net(path: &Path, device: &Device) -> Result<(ResNet34, Model)> {
+pub fn read_net(path: &Path, device: &Device) -> Result<(FrozenResNet34, Model)> {
     let (weights, metadata) = Weights::read(path, device)?;
     let net = ResNet34::new(&path.display().to_string(), weights)?;
     let model = describe(&net, &metadata);
-    Ok((net, model))
+    Ok((net.frozen()?, model))
 }
 
 fn describe(net: &ResNet34, metadata: &Metadata) -> Model {
@@ -225,7 +225,7 @@ pub fn command(args: &Eval) -> Result<()> {
         None if beside.exists() => Some(read_detector(&beside, &device)?),
         None => None,
     };
-    let pretrained = surrogate(&store, &device)?;
+    let pretrained = surrogate(&store, &device)?.frozen()?;
     let watch = detector.as_ref().map(|detector| Watch {
         detector,
         pretrained: &pretrained,

@@ -200,10 +200,10 @@ fn direction(gradient: &Tensor) -> Result<Tensor> {
     Ok(rows.broadcast_div(&length)?.reshape(gradient.shape())?)
 }
 
-/// `[B,C,H,W]` to `[B,C,C]`: how much every two channels go together, divided by C*H*W.
+/// `[B,H,W,C]` to `[B,C,C]`: how much every two channels go together, divided by C*H*W.
 fn gram(map: &Tensor) -> Result<Tensor> {
-    let (_, c, h, w) = map.dims4()?;
-    let rows = map.flatten_from(2)?;
+    let (_, h, w, c) = map.dims4()?;
+    let positions = map.flatten(1, 2)?;
     let size = (c * h * w) as f64;
-    Ok((rows.matmul(&rows.t()?)? / size)?)
+    Ok((positions.t()?.contiguous()?.matmul(&positions)? / size)?)
 }

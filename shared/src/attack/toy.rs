@@ -70,11 +70,13 @@ impl Toy {
 impl Classifier for Toy {
     fn features(&self, images: &Tensor) -> Result<Features> {
         let stage1 = (images + images.sqr()?)?;
-        let pooled = |size: usize| -> Result<Tensor> { Ok(stage1.avg_pool2d(size)?) };
+        let channels_last = |map: &Tensor| map.permute((0, 2, 3, 1))?.contiguous();
+        let pooled =
+            |size: usize| -> Result<Tensor> { Ok(channels_last(&stage1.avg_pool2d(size)?)?) };
         Ok(Features {
             maps: [
-                images.clone(),
-                stage1.clone(),
+                channels_last(images)?,
+                channels_last(&stage1)?,
                 pooled(2)?,
                 pooled(4)?,
                 pooled(8)?,

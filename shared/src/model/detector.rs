@@ -169,13 +169,13 @@ impl Detector {
                 for step in steps {
                     x = step.forward(&x)?;
                 }
-                Ok(x.flatten_from(2)?)
+                Ok(x.flatten(1, 2)?)
             })
             .collect::<Result<Vec<_>>>()?;
-        let channels = Tensor::cat(&embedded, 1)?;
+        let positions = Tensor::cat(&embedded, 2)?;
         let tokens = match self.input {
-            DetectorInput::Full => channels,
-            DetectorInput::Low => channels.transpose(1, 2)?.contiguous()?,
+            DetectorInput::Full => positions.transpose(1, 2)?.contiguous()?,
+            DetectorInput::Low => positions,
         };
         let (batch, _, size) = tokens.dims3()?;
         let class = self.class_token.broadcast_as((batch, 1, size))?;
@@ -234,12 +234,12 @@ enum Shape {
 
 impl Projection {
     fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        let y = match self.shape {
-            Shape::Halve => nn::conv2d(x, &self.weight, 2, 1)?,
-            Shape::Keep => nn::conv2d(x, &self.weight, 1, 0)?,
-            Shape::Double => nn::conv_transpose2d(x, &self.weight, 2)?,
-        };
-        Ok(y.broadcast_add(&self.bias.reshape((1, (), 1, 1))?)?)
+        let Self { weight, bias, .. } = self;
+        Ok(match self.shape {
+            Shape::Halve => nn::conv2d(x, weight, bias, (2, 1))?,
+            Shape::Keep => nn::conv2d(x, weight, bias, (1, 0))?,
+            Shape::Double => nn::conv_transpose2d(x, weight, bias, 2)?,
+        })
     }
 }
 

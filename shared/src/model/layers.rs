@@ -9,26 +9,23 @@ use super::{
 };
 use crate::{
     Result,
-    nn::{self, Normalisation},
+    nn::{self, ConvNormParameters, FrozenConvNorm, Normalised},
 };
 
-/// A layer at work: how a net runs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mode {
-    /// Batch statistics, running statistics updated, dropout on.
-    Train,
-    /// Running statistics, dropout off.
-    Evaluate,
+/// A convolution without bias and the batch normalisation behind it, as a net applies it.
+pub trait Layer: Sized {
+    /// `[B,H,W,I]` to `[B,H',W',O]`: convolves, normalises, adds the residual and, if `relu`, cuts
+    /// below zero.
+    fn forward(&self, x: &Tensor, residual: Option<&Tensor>, relu: bool) -> Result<Tensor>;
 }
 
-/// A convolution without bias and the batch normalisation behind it, momentum 0.1 as in PyTorch.
+/// One that learns: it normalises by the batch's own statistics and remembers them, momentum 0.1 as
+/// in PyTorch.
 #[derive(Clone, Debug)]
 pub struct ConvNorm {
-    weight: Tensor,
-    stride: usize,
-    padding: usize,
-    /// With the running statistics.
-    norm: Normalisation,
+    parameters: ConvNormParameters,
+    running_mean: Tensor,
+    running_variance: Tensor,
 }
 
 impl ConvNorm {
@@ -41,15 +38,14 @@ impl ConvNorm {
     ) -> Result<Self> {
         let get = |part: &str| weights.get(&format!("{norm}.{part}"));
         Ok(Self {
-            weight: weights.get(&format!("{conv}.weight"))?,
-            stride,
-            padding,
-            norm: Normalisation {
+            parameters: ConvNormParameters {
+                weight: weights.get(&format!("{conv}.weight"))?,
                 gamma: get("weight")?,
                 beta: get("bias")?,
-                mean: get("running_mean")?,
-                variance: get("running_var")?,
+                shape: (stride, padding),
             },
+            running_mean: get("running_mean")?,
+            running_variance: get("running_var")?,
         })
     }
 
@@ -73,31 +69,21 @@ impl ConvNorm {
         std::iter::once(weight).chain(channels).collect()
     }
 
-    /// `[B,I,H,W]` to `[B,O,H',W']`: convolves, normalises, adds the residual and, if `relu`, cuts
-    /// below zero. In evaluation mode weights and statistics are constants: only the inputs have
-    /// gradients.
-    pub fn forward(
-        &self,
-        x: &Tensor,
-        residual: Option<&Tensor>,
-        relu: bool,
-        mode: Mode,
-    ) -> Result<Tensor> {
-        let (weight, shape) = (&self.weight, (self.stride, self.padding));
-        if mode == Mode::Evaluate {
-            let y = nn::conv_norm_frozen(x, weight, shape, &self.norm, residual, relu)?;
-            return Ok(y);
-        }
-        let y = nn::conv2d(x, weight, self.stride, self.padding)?;
-        let (mean, variance) = nn::moments(&y)?;
-        self.remember(&mean, &variance, y.elem_count() / y.dim(1)?)?;
-        let norm = Normalisation {
-            mean,
-            variance,
-            ..self.norm.clone()
+    /// The layer as it is now, in evaluation mode.
+    pub fn frozen(&self) -> Result<FrozenConvNorm> {
+        let ConvNormParameters {
+            weight,
+            gamma,
+            beta,
+            shape,
+        } = &self.parameters;
+        let norm = nn::Normalisation {
+            gamma: gamma.clone(),
+            beta: beta.clone(),
+            mean: self.running_mean.clone(),
+            variance: self.running_variance.clone(),
         };
-        let batch = nn::Statistics::Batch;
-        Ok(nn::batch_norm(&y, &norm, batch, residual, relu)?)
+        Ok(FrozenConvNorm::new(weight, &norm, *shape)?)
     }
 
     /// Moves the running statistics towards a batch's, of `count` values per channel.
@@ -105,11 +91,28 @@ impl ConvNorm {
         // The running variance is that of the population the batch was drawn from.
         let count = count as f64;
         let unbiased = (variance * (count / (count - 1.0).max(1.0)))?;
-        for (running, new) in [(&self.norm.mean, mean), (&self.norm.variance, &unbiased)] {
+        for (running, new) in [
+            (&self.running_mean, mean),
+            (&self.running_variance, &unbiased),
+        ] {
             let moved = ((running * 0.9)? + (new * 0.1)?)?;
             running.slice_set(&moved, 0, 0)?;
         }
         Ok(())
+    }
+}
+
+impl Layer for ConvNorm {
+    fn forward(&self, x: &Tensor, residual: Option<&Tensor>, relu: bool) -> Result<Tensor> {
+        let Normalised { y, mean, variance } = nn::conv_norm(x, &self.parameters, residual, relu)?;
+        self.remember(&mean, &variance, y.elem_count() / y.dim(3)?)?;
+        Ok(y)
+    }
+}
+
+impl Layer for FrozenConvNorm {
+    fn forward(&self, x: &Tensor, residual: Option<&Tensor>, relu: bool) -> Result<Tensor> {
+        Ok(Self::forward(self, x, residual, relu)?)
     }
 }
 
@@ -137,18 +140,26 @@ impl Linear {
         ]
     }
 
+    /// The layer as it is now, as constants.
+    pub fn frozen(&self) -> Result<Self> {
+        Ok(Self {
+            weight: self.weight.copy()?.detach(),
+            bias: self.bias.copy()?.detach(),
+        })
+    }
+
     /// `[…,I]` to `[…,O]`.
     pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
         Ok(nn::linear(x, &self.weight, &self.bias)?)
     }
 
-    /// `[B,I,1,1]` to `[B,O]`, by a convolution: unlike a matrix product's, its kernel does not
-    /// depend on how many pictures there are, so neither do a picture's logits.
+    /// `[B,I]` to `[B,O]`, by a convolution: unlike a matrix product's, its kernel does not depend
+    /// on how many pictures there are, so neither do a picture's logits.
     pub fn forward_pixels(&self, x: &Tensor) -> Result<Tensor> {
         let (outputs, inputs) = self.weight.dims2()?;
         let kernel = self.weight.reshape((outputs, inputs, 1, 1))?;
-        let y = nn::conv2d(x, &kernel, 1, 0)?.flatten_from(1)?;
-        Ok(y.broadcast_add(&self.bias)?)
+        let x = x.reshape(((), 1, 1, inputs))?;
+        Ok(nn::conv2d(&x, &kernel, &self.bias, (1, 0))?.flatten_from(1)?)
     }
 }
 

@@ -7,8 +7,7 @@ mod spec;
 mod weights;
 
 pub use detector::{Detection, Detector, DetectorInput, Dropout};
-pub use layers::Mode;
-pub use resnet::{PAPER_WIDTH, ResNet34};
+pub use resnet::{FrozenResNet34, PAPER_WIDTH, ResNet34};
 pub use weights::{Metadata, Weights};
 
 use candle_core::Tensor;
@@ -17,8 +16,8 @@ use crate::{Error, Result};
 
 /// What a classifier says of a batch.
 pub struct Features {
-    /// Stem and stages 1 to 4: for ResNet34 of width w, `[B,w,32,32]`, `[B,w,32,32]`,
-    /// `[B,2w,16,16]`, `[B,4w,8,8]`, `[B,8w,4,4]`.
+    /// Stem and stages 1 to 4: for ResNet34 of width w, `[B,32,32,w]`, `[B,32,32,w]`,
+    /// `[B,16,16,2w]`, `[B,8,8,4w]`, `[B,4,4,8w]`.
     pub maps: [Tensor; 5],
     /// `[B,10]`.
     pub logits: Tensor,

@@ -1,15 +1,15 @@
 //! ResNet34 in CIFAR form (He et al., "Deep residual learning", 2016; 3x3 stem, no pooling after
 //! it): pixels come in, five feature maps and logits go out.
 
-use candle_core::{D, Device, Tensor};
+use candle_core::{Device, Tensor};
 
 use super::{
     Classifier, Features,
-    layers::{ConvNorm, Linear, Mode},
+    layers::{ConvNorm, Layer, Linear},
     spec::Spec,
     weights::Weights,
 };
-use crate::{Error, Result, cifar10::CLASSES};
+use crate::{Error, Result, cifar10::CLASSES, nn::FrozenConvNorm};
 
 /// The stem's channels in the paper's net; the stages have 1, 2, 4 and 8 times as many.
 pub const PAPER_WIDTH: usize = 64;
@@ -17,22 +17,32 @@ pub const PAPER_WIDTH: usize = 64;
 /// Blocks of each stage.
 const BLOCKS: [usize; 4] = [3, 4, 6, 3];
 
-/// A classifier of any width.
+/// A classifier of any width that learns.
 #[derive(Clone, Debug)]
 pub struct ResNet34 {
     width: usize,
     weights: Weights,
-    stem: ConvNorm,
-    stages: [Vec<Block>; 4],
+    body: Body<ConvNorm>,
+}
+
+/// A classifier as it was when this was made, in evaluation mode.
+#[derive(Clone, Debug)]
+pub struct FrozenResNet34(Body<FrozenConvNorm>);
+
+/// The layers, of a kind that learns or of one that does not.
+#[derive(Clone, Debug)]
+struct Body<L> {
+    stem: L,
+    stages: [Vec<Block<L>>; 4],
     linear: Linear,
 }
 
 /// Two 3x3 convolutions beside a shortcut.
 #[derive(Clone, Debug)]
-struct Block {
-    first: ConvNorm,
-    second: ConvNorm,
-    shortcut: Option<ConvNorm>,
+struct Block<L> {
+    first: L,
+    second: L,
+    shortcut: Option<L>,
 }
 
 impl ResNet34 {
@@ -51,7 +61,7 @@ impl ResNet34 {
     pub fn new(what: &str, weights: Weights) -> Result<Self> {
         let width = weights.dim("conv1.weight", 0);
         weights.check(what, &specs(width.max(1)))?;
-        let block = |place: &Place| -> Result<Block> {
+        let block = |place: &Place| -> Result<Block<ConvNorm>> {
             let layer = |conv: &str, norm: &str, stride, padding| {
                 let at = |part: &str| format!("{}.{part}", place.name);
                 ConvNorm::new(&weights, (&at(conv), &at(norm)), stride, padding)
@@ -65,15 +75,16 @@ impl ResNet34 {
                     .transpose()?,
             })
         };
-        let stage = |stage: usize| -> Result<Vec<Block>> {
+        let stage = |stage: usize| -> Result<Vec<Block<ConvNorm>>> {
             places(width, stage).iter().map(block).collect()
         };
-        let stages = [stage(0)?, stage(1)?, stage(2)?, stage(3)?];
         Ok(Self {
             width,
-            stem: ConvNorm::new(&weights, ("conv1", "bn1"), 1, 1)?,
-            stages,
-            linear: Linear::new(&weights, "linear")?,
+            body: Body {
+                stem: ConvNorm::new(&weights, ("conv1", "bn1"), 1, 1)?,
+                stages: [stage(0)?, stage(1)?, stage(2)?, stage(3)?],
+                linear: Linear::new(&weights, "linear")?,
+            },
             weights,
         })
     }
@@ -88,42 +99,69 @@ impl ResNet34 {
         &self.weights
     }
 
-    /// Feature maps and logits of `[B,3,32,32]` pixels in `[0,1]`.
-    pub fn forward(&self, images: &Tensor, mode: Mode) -> Result<Features> {
-        let stem = self.stem.forward(images, None, true, mode)?;
-        let stage = |x: &Tensor, blocks: &[Block]| {
+    /// Feature maps and logits of `[B,3,32,32]` pixels in `[0,1]`, in training mode: batch
+    /// statistics are used and remembered.
+    pub fn train(&self, images: &Tensor) -> Result<Features> {
+        self.body.forward(images)
+    }
+
+    /// The net as it is now, in evaluation mode: running statistics, nothing learns.
+    pub fn frozen(&self) -> Result<FrozenResNet34> {
+        let block = |block: &Block<ConvNorm>| -> Result<Block<FrozenConvNorm>> {
+            Ok(Block {
+                first: block.first.frozen()?,
+                second: block.second.frozen()?,
+                shortcut: block.shortcut.as_ref().map(ConvNorm::frozen).transpose()?,
+            })
+        };
+        let stage = |blocks: &[Block<ConvNorm>]| -> Result<Vec<Block<FrozenConvNorm>>> {
+            blocks.iter().map(block).collect()
+        };
+        let [first, second, third, fourth] = &self.body.stages;
+        Ok(FrozenResNet34(Body {
+            stem: self.body.stem.frozen()?,
+            stages: [stage(first)?, stage(second)?, stage(third)?, stage(fourth)?],
+            linear: self.body.linear.frozen()?,
+        }))
+    }
+}
+
+impl Classifier for FrozenResNet34 {
+    fn features(&self, images: &Tensor) -> Result<Features> {
+        self.0.forward(images)
+    }
+}
+
+impl<L: Layer> Body<L> {
+    fn forward(&self, images: &Tensor) -> Result<Features> {
+        let pixels = images.permute((0, 2, 3, 1))?.contiguous()?;
+        let stem = self.stem.forward(&pixels, None, true)?;
+        let stage = |x: &Tensor, blocks: &[Block<L>]| {
             blocks
                 .iter()
-                .try_fold(x.clone(), |x, block| block.forward(&x, mode))
+                .try_fold(x.clone(), |x, block| block.forward(&x))
         };
         let [b1, b2, b3, b4] = &self.stages;
         let first = stage(&stem, b1)?;
         let second = stage(&first, b2)?;
         let third = stage(&second, b3)?;
         let fourth = stage(&third, b4)?;
-        let pooled = fourth.flatten_from(2)?.mean_keepdim(D::Minus1)?;
-        let logits = self.linear.forward_pixels(&pooled.unsqueeze(D::Minus1)?)?;
+        let pooled = fourth.flatten(1, 2)?.mean(1)?;
         Ok(Features {
+            logits: self.linear.forward_pixels(&pooled)?,
             maps: [stem, first, second, third, fourth],
-            logits,
         })
     }
 }
 
-impl Classifier for ResNet34 {
-    fn features(&self, images: &Tensor) -> Result<Features> {
-        self.forward(images, Mode::Evaluate)
-    }
-}
-
-impl Block {
-    fn forward(&self, x: &Tensor, mode: Mode) -> Result<Tensor> {
-        let inner = self.first.forward(x, None, true, mode)?;
+impl<L: Layer> Block<L> {
+    fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        let inner = self.first.forward(x, None, true)?;
         let shortcut = match &self.shortcut {
             None => x.clone(),
-            Some(shortcut) => shortcut.forward(x, None, false, mode)?,
+            Some(shortcut) => shortcut.forward(x, None, false)?,
         };
-        self.second.forward(&inner, Some(&shortcut), true, mode)
+        self.second.forward(&inner, Some(&shortcut), true)
     }
 }
 

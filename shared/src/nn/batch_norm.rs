@@ -1,226 +1,291 @@
-//! Batch normalisation with the residual and the ReLU that follow it, differentiable: a
-//! `[B,C,H,W]` tensor and per-channel numbers come in, the activated tensor goes out. On the CPU
-//! it is one pass forward and two backward; on CUDA it is composed of candle's operations.
+//! A convolution, batch normalisation over the batch itself, residual and ReLU as one operation,
+//! as training needs it: NHWC features come in, activated features and the batch's moments go
+//! out, differentiable in features, weights and residual. On CUDA it is composed of candle's
+//! operations.
 
-use candle_core::{CpuStorage, CustomOp2, CustomOp3, D, Layout, Result, Shape, Tensor, bail};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use candle_core::{CpuStorage, CustomOp2, CustomOp3, Layout, Result, Shape, Tensor, bail};
 
 use super::{
-    cpu::planes::{self, Channel, Planes},
+    convolution::{self, like},
+    cpu::{
+        convolve::{self, Backward, Forward},
+        epilogue::Epilogue,
+        geometry::Geometry,
+        normalise::{self, Channels, Output},
+    },
     host::{floats, with_floats},
 };
 
 /// PyTorch's default.
 pub const EPS: f64 = 1e-5;
 
-/// Mean and biased variance of each channel of `[B,C,H,W]`, each `[C]`, as constants.
-pub fn moments(x: &Tensor) -> Result<(Tensor, Tensor)> {
-    let x = x.detach();
-    if !x.device().is_cpu() {
-        let flat = x.transpose(0, 1)?.flatten_from(1)?;
-        let mean = flat.mean_keepdim(D::Minus1)?;
-        let variance = flat.broadcast_sub(&mean)?.sqr()?.mean(D::Minus1)?;
-        return Ok((mean.squeeze(D::Minus1)?, variance));
-    }
-    let sizes = sizes(x.dims())?;
-    let moments = with_floats([&x], |[x]| Ok(planes::moments(sizes, x)))?;
-    let (mean, variance): (Vec<f32>, Vec<f32>) = moments
-        .into_iter()
-        .map(|(mean, variance)| (mean as f32, variance as f32))
-        .unzip();
-    Ok((
-        Tensor::from_vec(mean, sizes.channels, x.device())?,
-        Tensor::from_vec(variance, sizes.channels, x.device())?,
-    ))
-}
-
-/// Where the mean and the variance come from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Statistics {
-    /// From the batch itself: they are differentiated.
-    Batch,
-    /// From earlier batches: they are constants.
-    Running,
-}
-
-/// What normalises each channel, all `[C]`.
+/// What a convolution and its normalisation learn.
 #[derive(Clone, Debug)]
-pub struct Normalisation {
-    /// Factor.
+pub struct ConvNormParameters {
+    /// `[O,I,k,k]`.
+    pub weight: Tensor,
+    /// Factor of the normalised channels, `[O]`.
     pub gamma: Tensor,
-    /// Shift.
+    /// Shift of them, `[O]`.
     pub beta: Tensor,
-    /// Taken away first.
+    /// Step and zero padding of the window.
+    pub shape: (usize, usize),
+}
+
+/// What comes out of [`conv_norm`].
+pub struct Normalised {
+    /// `[B,H',W',O]`.
+    pub y: Tensor,
+    /// Mean of each channel over the batch, `[O]`, a constant.
     pub mean: Tensor,
-    /// Divided by, as `sqrt(variance + EPS)`.
+    /// Biased variance, `[O]`, a constant.
     pub variance: Tensor,
 }
 
-/// `activate((x - mean) / sqrt(variance + EPS) * gamma + beta + residual)`, where `activate` is
-/// the ReLU if `relu` is set. With [`Statistics::Batch`], mean and variance must be the
-/// [`moments`] of `x`.
-pub fn batch_norm(
+/// `activate(normalise(conv2d(x)) + residual)`, where `activate` is the ReLU if `relu` is set.
+pub fn conv_norm(
     x: &Tensor,
-    norm: &Normalisation,
-    statistics: Statistics,
+    parameters: &ConvNormParameters,
     residual: Option<&Tensor>,
     relu: bool,
-) -> Result<Tensor> {
+) -> Result<Normalised> {
     if !x.device().is_cpu() {
-        return stock(x, norm, statistics, residual, relu);
+        return stock_conv_norm(x, parameters, residual, relu);
     }
-    let op = BatchNorm {
-        channels: channels(norm)?,
-        statistics,
+    let ConvNormParameters {
+        weight,
+        gamma,
+        beta,
+        shape,
+    } = parameters;
+    let geometry = convolution::geometry(x, weight, *shape)?;
+    let memory = Arc::new(Memory::default());
+    let op = ConvNorm {
+        geometry,
+        weight: weight.contiguous()?.detach(),
+        gamma: gamma.to_vec1()?,
+        beta: beta.to_vec1()?,
         relu,
+        memory: memory.clone(),
     };
-    let parameters = Tensor::stack(&[&norm.gamma, &norm.beta], 0)?;
+    if [op.gamma.len(), op.beta.len()] != [geometry.c_out; 2] {
+        bail!("{:?} with {:?}", weight.shape(), gamma.shape())
+    }
+    let handle = weight.apply_op3(gamma, beta, Handle(memory.clone()))?;
     let x = x.contiguous()?;
-    match residual {
-        None => x.apply_op2(&parameters, op),
-        Some(residual) => x.apply_op3(&parameters, &residual.contiguous()?, op),
-    }
-}
-
-/// The numbers of each channel.
-pub(super) fn channels(norm: &Normalisation) -> Result<Vec<Channel>> {
-    let values = |tensor: &Tensor| tensor.to_vec1::<f32>();
-    let (gamma, beta) = (values(&norm.gamma)?, values(&norm.beta)?);
-    let (mean, variance) = (values(&norm.mean)?, values(&norm.variance)?);
-    let count = gamma.len();
-    if [beta.len(), mean.len(), variance.len()] != [count; 3] {
-        bail!("batch_norm with channels of different numbers")
-    }
-    let channel = |c: usize| Channel {
-        mean: mean[c],
-        inverse: (1.0 / (f64::from(variance[c]) + EPS).sqrt()) as f32,
-        gamma: gamma[c],
-        beta: beta[c],
+    let y = match residual {
+        None => x.apply_op2(&handle, op)?,
+        Some(residual) => x.apply_op3(&handle, &residual.contiguous()?, op)?,
     };
-    Ok((0..count).map(channel).collect())
-}
-
-/// The gradient behind the ReLU, if there is one.
-pub(super) fn behind_relu(y: &Tensor, gradient: &Tensor, relu: bool) -> Result<Tensor> {
-    if !relu {
-        return Ok(gradient.clone());
-    }
-    let values = with_floats([y, gradient], |[y, g]| Ok(planes::through_relu(y, g)))?;
-    Tensor::from_vec(values, y.shape(), y.device())
+    let moments = memory.saved()?.moments.iter();
+    let (mean, variance): (Vec<f32>, Vec<f32>) = moments
+        .map(|&(mean, variance)| (mean as f32, variance as f32))
+        .unzip();
+    Ok(Normalised {
+        mean: like(&gamma.detach(), mean)?,
+        variance: like(&gamma.detach(), variance)?,
+        y,
+    })
 }
 
 /// The same from candle's operations, for CUDA and as a reference for tests.
-pub(super) fn stock(
+pub(super) fn stock_conv_norm(
     x: &Tensor,
-    norm: &Normalisation,
-    statistics: Statistics,
+    parameters: &ConvNormParameters,
     residual: Option<&Tensor>,
     relu: bool,
-) -> Result<Tensor> {
-    let per_channel = |t: &Tensor| t.reshape((1, (), 1, 1));
-    let (mean, variance) = match statistics {
-        Statistics::Running => (per_channel(&norm.mean)?, per_channel(&norm.variance)?),
-        Statistics::Batch => {
-            let over = |t: &Tensor| t.mean_keepdim(0)?.mean_keepdim(2)?.mean_keepdim(3);
-            let mean = over(x)?;
-            let variance = over(&x.broadcast_sub(&mean)?.sqr()?)?;
-            (mean, variance)
-        }
-    };
-    let normal = x
-        .broadcast_sub(&mean)?
-        .broadcast_div(&(variance + EPS)?.sqrt()?)?;
-    let mut y = normal
-        .broadcast_mul(&per_channel(&norm.gamma)?)?
-        .broadcast_add(&per_channel(&norm.beta)?)?;
+) -> Result<Normalised> {
+    let (stride, padding) = parameters.shape;
+    let x = convolution::stock_conv2d(x, &parameters.weight, stride, padding)?;
+    let over = |t: &Tensor| t.mean_keepdim(0)?.mean_keepdim(1)?.mean_keepdim(2);
+    let mean = over(&x)?;
+    let centred = x.broadcast_sub(&mean)?;
+    let variance = over(&centred.sqr()?)?;
+    let mut y = centred
+        .broadcast_div(&(&variance + EPS)?.sqrt()?)?
+        .broadcast_mul(&parameters.gamma)?
+        .broadcast_add(&parameters.beta)?;
     if let Some(residual) = residual {
         y = (y + residual)?;
     }
-    if relu { y.relu() } else { Ok(y) }
+    Ok(Normalised {
+        y: if relu { y.relu()? } else { y },
+        mean: mean.flatten_all()?.detach(),
+        variance: variance.flatten_all()?.detach(),
+    })
 }
 
-fn sizes(dims: &[usize]) -> Result<Planes> {
-    match *dims {
-        [images, channels, height, width] => Ok(Planes {
-            images,
-            channels,
-            positions: height * width,
-        }),
-        _ => bail!("batch_norm takes [B,C,H,W], found {dims:?}"),
+/// What the forward pass leaves for the backward one, and that for the parameters.
+#[derive(Default)]
+struct Memory {
+    saved: OnceLock<Saved>,
+    gradients: Mutex<Option<[Vec<f32>; 3]>>,
+}
+
+struct Saved {
+    /// What the convolution gave.
+    convolved: Vec<f32>,
+    norm: Channels,
+    moments: Vec<(f64, f64)>,
+}
+
+impl Memory {
+    fn saved(&self) -> Result<&Saved> {
+        match self.saved.get() {
+            Some(saved) => Ok(saved),
+            None => bail!("a normalisation was differentiated before it was computed"),
+        }
     }
 }
 
-/// Takes gamma and beta, stacked, as an argument for their gradients' sake; their values stand in
-/// `channels`.
-struct BatchNorm {
-    channels: Vec<Channel>,
-    statistics: Statistics,
-    relu: bool,
+/// Stands for weight, gamma and beta among the arguments of [`ConvNorm`], since candle's operations
+/// have three at most: an empty tensor, whose gradient is what [`ConvNorm`] left in the memory.
+struct Handle(Arc<Memory>);
+
+impl CustomOp3 for Handle {
+    fn name(&self) -> &'static str {
+        "conv-norm-parameters"
+    }
+
+    fn cpu_fwd(
+        &self,
+        _: &CpuStorage,
+        _: &Layout,
+        _: &CpuStorage,
+        _: &Layout,
+        _: &CpuStorage,
+        _: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
+        Ok((CpuStorage::F32(Vec::new()), 0.into()))
+    }
+
+    fn bwd(
+        &self,
+        weight: &Tensor,
+        gamma: &Tensor,
+        beta: &Tensor,
+        _handle: &Tensor,
+        _gradient: &Tensor,
+    ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
+        let gradients = self.0.gradients.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let Some([of_weight, of_gamma, of_beta]) = gradients else {
+            bail!("parameters were differentiated before their layer")
+        };
+        Ok((
+            Some(like(weight, of_weight)?),
+            Some(like(gamma, of_gamma)?),
+            Some(like(beta, of_beta)?),
+        ))
+    }
 }
 
-impl BatchNorm {
+struct ConvNorm {
+    geometry: Geometry,
+    weight: Tensor,
+    gamma: Vec<f32>,
+    beta: Vec<f32>,
+    relu: bool,
+    memory: Arc<Memory>,
+}
+
+impl ConvNorm {
     fn forward(
         &self,
         x: &CpuStorage,
-        x_layout: &Layout,
+        layout: &Layout,
         residual: Option<&[f32]>,
     ) -> Result<(CpuStorage, Shape)> {
-        let sizes = sizes(x_layout.dims())?;
-        let x = floats(x, x_layout)?;
-        if self.channels.len() != sizes.channels
-            || residual.is_some_and(|residual| residual.len() != x.len())
-        {
-            bail!("batch_norm of {:?} with other sizes", x_layout.dims())
+        let (geometry, x) = (&self.geometry, floats(x, layout)?);
+        let output = geometry.output();
+        if residual.is_some_and(|residual| residual.len() != output.len()) {
+            bail!("the residual of {:?} has another shape", layout.shape())
         }
-        let y = planes::forward(sizes, &self.channels, x, residual, self.relu);
-        Ok((CpuStorage::F32(y), x_layout.shape().clone()))
+        let convolved = with_floats([&self.weight], |[weight]| {
+            Ok(Forward::new(geometry, weight).apply(geometry, x, Epilogue::default()))
+        })?;
+        let moments = normalise::moments(geometry.c_out, &convolved);
+        let inverse = |(_, variance): &(f64, f64)| (1.0 / (variance + EPS).sqrt()) as f32;
+        let norm = Channels {
+            mean: moments.iter().map(|(mean, _)| *mean as f32).collect(),
+            inverse: moments.iter().map(inverse).collect(),
+            gamma: self.gamma.clone(),
+            beta: self.beta.clone(),
+        };
+        let y = normalise::forward(&norm, &convolved, residual, self.relu);
+        let saved = Saved {
+            convolved,
+            norm,
+            moments,
+        };
+        if self.memory.saved.set(saved).is_err() {
+            bail!("a normalisation was computed twice")
+        }
+        let shape = (output.images, output.height, output.width, output.channels);
+        Ok((CpuStorage::F32(y), shape.into()))
     }
 
-    /// Gradients of x and of the parameters, where asked for, and the gradient behind the ReLU,
-    /// which is the residual's.
+    /// Gradients of x, of the handle and, if there is one, of the residual.
     fn backward(
         &self,
         x: &Tensor,
-        parameters: &Tensor,
+        handle: &Tensor,
+        residual: bool,
         y: &Tensor,
         gradient: &Tensor,
-    ) -> Result<(Option<Tensor>, Option<Tensor>, Tensor)> {
-        let sizes = sizes(x.dims())?;
-        let gradient = behind_relu(y, gradient, self.relu)?;
-        let from_batch = self.statistics == Statistics::Batch;
-        let (of_x, sums) = with_floats([x, &gradient], |[values, g]| {
-            let channels = &self.channels;
-            let sums = (from_batch || parameters.track_op())
-                .then(|| planes::parameter_gradients(sizes, channels, values, g));
-            let of_x = x.track_op().then(|| {
-                let through = sums.as_deref().filter(|_| from_batch);
-                planes::input_gradient(sizes, channels, values, g, through)
-            });
-            Ok((of_x, sums))
+    ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
+        let geometry = &self.geometry;
+        let Saved {
+            convolved, norm, ..
+        } = self.memory.saved()?;
+        let ((slopes, behind), sums) = with_floats([y, gradient], |[values, gradient]| {
+            let output = Output {
+                x: convolved,
+                y: values,
+                gradient,
+                relu: self.relu,
+            };
+            let sums = normalise::parameter_gradients(norm, output);
+            let gated = residual && self.relu;
+            Ok((normalise::input_gradient(norm, output, &sums, gated), sums))
         })?;
-        let of_x = of_x
-            .map(|values| Tensor::from_vec(values, x.shape(), x.device()))
-            .transpose()?;
-        let of_parameters = sums
-            .map(|sums| {
-                let gamma = sums.iter().map(|sum| sum.gamma);
-                let packed = gamma.chain(sums.iter().map(|sum| sum.beta)).collect();
-                Tensor::from_vec(packed, (2, sizes.channels), x.device())
-            })
-            .transpose()?;
-        Ok((of_x, of_parameters, gradient))
+        let of_residual = match (residual, self.relu) {
+            (false, _) => None,
+            (true, false) => Some(gradient.clone()),
+            (true, true) => Some(like(y, behind)?),
+        };
+        if handle.track_op() {
+            let of_weight = with_floats([x], |[x]| {
+                Ok(convolve::weight_gradient(geometry, x, &slopes))
+            })?;
+            let mut gradients = self.memory.gradients.lock().unwrap_or_else(PoisonError::into_inner);
+            *gradients = Some([of_weight, sums.gamma, sums.beta]);
+        }
+        let of_x = || {
+            let values = with_floats([&self.weight], |[weight]| {
+                Ok(Backward::new(geometry, weight).apply(geometry, &slopes, None))
+            })?;
+            like(x, values)
+        };
+        Ok((
+            x.track_op().then(of_x).transpose()?,
+            handle.track_op().then(|| handle.zeros_like()).transpose()?,
+            of_residual,
+        ))
     }
 }
 
-impl CustomOp2 for BatchNorm {
+impl CustomOp2 for ConvNorm {
     fn name(&self) -> &'static str {
-        "batch-norm"
+        "conv-norm"
     }
 
     fn cpu_fwd(
         &self,
         x: &CpuStorage,
         x_layout: &Layout,
-        _parameters: &CpuStorage,
+        _handle: &CpuStorage,
         _layout: &Layout,
     ) -> Result<(CpuStorage, Shape)> {
         self.forward(x, x_layout, None)
@@ -229,25 +294,25 @@ impl CustomOp2 for BatchNorm {
     fn bwd(
         &self,
         x: &Tensor,
-        parameters: &Tensor,
+        handle: &Tensor,
         y: &Tensor,
         gradient: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>)> {
-        let (of_x, of_parameters, _) = self.backward(x, parameters, y, gradient)?;
-        Ok((of_x, of_parameters))
+        let (of_x, of_handle, _) = self.backward(x, handle, false, y, gradient)?;
+        Ok((of_x, of_handle))
     }
 }
 
-impl CustomOp3 for BatchNorm {
+impl CustomOp3 for ConvNorm {
     fn name(&self) -> &'static str {
-        "batch-norm-residual"
+        "conv-norm-residual"
     }
 
     fn cpu_fwd(
         &self,
         x: &CpuStorage,
         x_layout: &Layout,
-        _parameters: &CpuStorage,
+        _handle: &CpuStorage,
         _layout: &Layout,
         residual: &CpuStorage,
         residual_layout: &Layout,
@@ -259,12 +324,11 @@ impl CustomOp3 for BatchNorm {
     fn bwd(
         &self,
         x: &Tensor,
-        parameters: &Tensor,
+        handle: &Tensor,
         _residual: &Tensor,
         y: &Tensor,
         gradient: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
-        let (of_x, of_parameters, of_residual) = self.backward(x, parameters, y, gradient)?;
-        Ok((of_x, of_parameters, Some(of_residual)))
+        self.backward(x, handle, true, y, gradient)
     }
 }

@@ -10,10 +10,10 @@ mod host;
 mod loss;
 mod token;
 
-pub use batch_norm::{Normalisation, Statistics, batch_norm, moments};
+pub use batch_norm::{ConvNormParameters, Normalised, conv_norm};
 pub use convolution::{conv_transpose2d, conv2d};
 pub use dropout::dropout;
-pub use folded::conv_norm_frozen;
+pub use folded::{FrozenConvNorm, Normalisation};
 pub use loss::{cross_entropy, smooth_l1};
 pub use token::{attention, gelu, layer_norm, linear};
 

@@ -63,7 +63,7 @@ proptest! {
 
     #[test]
     fn convolution_and_its_gradients_equal_stock_candle(
-        images in 1usize..5, c_in in 1usize..10, c_out in 1usize..14,
+        images in 1usize..5, c_in in 1usize..40, c_out in 1usize..40,
         height in 3usize..19, wider in 0usize..6,
         (kernel, stride, padding) in prop_oneof![
             Just((3, 1, 1)), Just((3, 2, 1)), Just((1, 1, 0)), Just((1, 2, 0)),
@@ -72,73 +72,75 @@ proptest! {
     ) {
         // Stock candle's gradient needs the same remainder of the stride in both directions.
         let arguments = [
-            random(&[images, c_in, height, height + stride * wider], 1),
+            random(&[images, height, height + stride * wider, c_in], 1),
             random(&[c_out, c_in, kernel, kernel], 2),
+            random(&[c_out], 3),
         ];
         assert_same(
-            |a| conv2d(&a[0], &a[1], stride, padding),
-            |a| a[0].conv2d(&a[1], padding, stride, 1, 1),
+            |a| conv2d(&a[0], &a[1], &a[2], (stride, padding)),
+            |a| convolution::stock_conv2d(&a[0], &a[1], stride, padding)?.broadcast_add(&a[2]),
             &arguments,
         );
     }
 
     #[test]
     fn transposed_convolution_and_its_gradients_equal_stock_candle(
-        images in 1usize..4, c_in in 1usize..10, c_out in 1usize..10,
+        images in 1usize..4, c_in in 1usize..20, c_out in 1usize..20,
         height in 1usize..9, width in 1usize..9,
     ) {
         let arguments = [
-            random(&[images, c_in, height, width], 1),
+            random(&[images, height, width, c_in], 1),
             random(&[c_in, c_out, 2, 2], 2),
+            random(&[c_out], 3),
         ];
+        let stock = convolution::stock_conv_transpose2d;
         assert_same(
-            |a| conv_transpose2d(&a[0], &a[1], 2),
-            |a| a[0].conv_transpose2d(&a[1], 0, 0, 2, 1),
+            |a| conv_transpose2d(&a[0], &a[1], &a[2], 2),
+            |a| stock(&a[0], &a[1], 2)?.broadcast_add(&a[2]),
             &arguments,
         );
     }
 
     #[test]
-    fn batch_norm_and_its_gradients_equal_stock_candle(
-        images in 2usize..6, channels in 1usize..9, side in 1usize..9,
-        relu: bool, with_residual: bool, training: bool,
+    fn a_learning_convolution_and_its_gradients_equal_stock_candle(
+        images in 2usize..6, c_in in 1usize..20, c_out in 1usize..20, side in 3usize..12,
+        relu: bool, with_residual: bool,
     ) {
-        let shape = [images, channels, side, side + 1];
         let arguments = [
-            random(&shape, 1),
-            random(&[channels], 2),
-            random(&[channels], 3),
-            random(&shape, 4),
+            random(&[images, side, side + 1, c_in], 1),
+            random(&[c_out, c_in, 3, 3], 2),
+            random(&[c_out], 3),
+            random(&[c_out], 4),
+            random(&[images, side, side + 1, c_out], 5),
         ];
-        let (mean, variance, statistics) = if training {
-            let (mean, variance) = moments(&arguments[0]).unwrap();
-            (mean, variance, Statistics::Batch)
-        } else {
-            let variance = (random(&[channels], 6).sqr().unwrap() + 0.1).unwrap();
-            (random(&[channels], 5), variance, Statistics::Running)
+        type Layer = fn(&Tensor, &ConvNormParameters, Option<&Tensor>, bool) -> Result<Normalised>;
+        let of = |layer: Layer| move |a: &[Var]| {
+            let tensor = |i: usize| a[i].as_tensor().clone();
+            let parameters = ConvNormParameters {
+                weight: tensor(1),
+                gamma: tensor(2),
+                beta: tensor(3),
+                shape: (1, 1),
+            };
+            let residual = with_residual.then(|| a[4].as_tensor());
+            let out = layer(&a[0], &parameters, residual, relu)?;
+            // The moments are constants: as factors they are compared, not differentiated.
+            let y = out.y.broadcast_mul(&out.mean)?.broadcast_mul(&out.variance)?;
+            // Without a residual the last argument still needs a gradient to compare.
+            if with_residual { Ok(y) } else { y + a[4].as_tensor() }
         };
-        type Norm = fn(&Tensor, &Normalisation, Statistics, Option<&Tensor>, bool) -> Result<Tensor>;
-        let of = |norm: Norm| {
-            let (mean, variance) = (mean.clone(), variance.clone());
-            move |a: &[Var]| {
-                let (gamma, beta) = (a[1].as_tensor().clone(), a[2].as_tensor().clone());
-                let (mean, variance) = (mean.clone(), variance.clone());
-                let channels = Normalisation { gamma, beta, mean, variance };
-                let residual = with_residual.then(|| a[3].as_tensor());
-                let y = norm(&a[0], &channels, statistics, residual, relu)?;
-                // Without a residual the fourth argument still needs a gradient to compare.
-                if with_residual { Ok(y) } else { y + a[3].as_tensor() }
-            }
-        };
-        assert_same(of(batch_norm), of(batch_norm::stock), &arguments);
+        assert_same(of(conv_norm), of(batch_norm::stock_conv_norm), &arguments);
     }
 
     #[test]
-    fn a_folded_convolution_equals_the_two_operations_it_replaces(
-        images in 1usize..4, c_in in 1usize..9, c_out in 1usize..12, side in 3usize..12,
+    fn a_frozen_convolution_equals_the_operations_it_replaces(
+        images in 1usize..4, c_in in 1usize..20, c_out in 1usize..20, side in 3usize..12,
         relu: bool, with_residual: bool,
     ) {
-        let arguments = [random(&[images, c_in, side, side], 1), random(&[images, c_out, side, side], 2)];
+        let arguments = [
+            random(&[images, side, side, c_in], 1),
+            random(&[images, side, side, c_out], 2),
+        ];
         let weight = random(&[c_out, c_in, 3, 3], 3);
         let norm = Normalisation {
             gamma: random(&[c_out], 4),
@@ -149,11 +151,20 @@ proptest! {
         let with = |a: &[Var], f: &dyn Fn(Option<&Tensor>) -> Result<Tensor>| {
             if with_residual { f(Some(&a[1])) } else { f(None)? + a[1].as_tensor() }
         };
+        let frozen = FrozenConvNorm::new(&weight, &norm, (1, 1)).unwrap();
         assert_same(
-            |a| with(a, &|r| conv_norm_frozen(&a[0], &weight, (1, 1), &norm, r, relu)),
+            |a| with(a, &|r| frozen.forward(&a[0], r, relu)),
             |a| with(a, &|r| {
-                let y = a[0].conv2d(&weight, 1, 1, 1, 1)?;
-                batch_norm::stock(&y, &norm, Statistics::Running, r, relu)
+                let deviation = (&norm.variance + batch_norm::EPS)?.sqrt()?;
+                let mut y = convolution::stock_conv2d(&a[0], &weight, 1, 1)?
+                    .broadcast_sub(&norm.mean)?
+                    .broadcast_div(&deviation)?
+                    .broadcast_mul(&norm.gamma)?
+                    .broadcast_add(&norm.beta)?;
+                if let Some(r) = r {
+                    y = (y + r)?;
+                }
+                if relu { y.relu() } else { Ok(y) }
             }),
             &arguments,
         );
@@ -187,12 +198,14 @@ proptest! {
     #[test]
     fn a_picture_convolves_to_the_same_bits_in_any_batch(
         images in 1usize..9, c_in in 1usize..20, c_out in 1usize..20, size in 1usize..6,
+        stride in 1usize..3,
     ) {
         let side = 1 << size;
-        let x = random(&[images, c_in, side, side], 1);
-        let weight = random(&[c_out, c_in, 3, 3], 2);
+        let x = random(&[images, side, side, c_in], 1);
+        let (weight, bias) = (random(&[c_out, c_in, 3, 3], 2), random(&[c_out], 3));
         let bits = |x: &Tensor| -> Vec<f32> {
-            conv2d(x, &weight, 1, 1).unwrap().flatten_all().unwrap().to_vec1().unwrap()
+            let y = conv2d(x, &weight, &bias, (stride, 1)).unwrap();
+            y.flatten_all().unwrap().to_vec1().unwrap()
         };
         let alone: Vec<f32> = (0..images).flat_map(|i| bits(&x.narrow(0, i, 1).unwrap())).collect();
         prop_assert_eq!(bits(&x), alone);
@@ -201,37 +214,36 @@ proptest! {
 
 #[test]
 fn gradients_have_the_same_bits_with_one_thread_and_with_four() {
-    let bits = |threads: usize| {
+    let bits = |threads: usize, stride: usize| {
         let pool = rayon::ThreadPoolBuilder::new()
             .num_threads(threads)
             .build()
             .unwrap();
         pool.install(|| {
             let arguments = [
-                random(&[9, 7, 12, 12], 1),
-                random(&[11, 7, 3, 3], 2),
+                random(&[9, 12, 12, 19], 1),
+                random(&[11, 19, 3, 3], 2),
                 random(&[11], 3),
             ];
-            let net = |a: &[Var]| {
-                let y = conv2d(&a[0], &a[1], 1, 1)?;
-                let (mean, variance) = moments(&y)?;
-                let (gamma, beta) = (a[2].as_tensor().clone(), a[2].as_tensor().clone());
-                let norm = Normalisation {
-                    gamma,
-                    beta,
-                    mean,
-                    variance,
+            let layer = |a: &[Var]| {
+                let parameters = ConvNormParameters {
+                    weight: a[1].as_tensor().clone(),
+                    gamma: a[2].as_tensor().clone(),
+                    beta: a[2].as_tensor().clone(),
+                    shape: (stride, 1),
                 };
-                batch_norm(&y, &norm, Statistics::Batch, None, true)
+                Ok(conv_norm(&a[0], &parameters, None, true)?.y)
             };
-            let (y, gradients) = differentiate(net, &arguments);
+            let (y, gradients) = differentiate(layer, &arguments);
             std::iter::once(&y)
                 .chain(&gradients)
                 .flat_map(|t| t.flatten_all().unwrap().to_vec1::<f32>().unwrap())
                 .collect::<Vec<f32>>()
         })
     };
-    assert_eq!(bits(1), bits(4));
+    for stride in [1, 2] {
+        assert_eq!(bits(1, stride), bits(4, stride));
+    }
 }
 
 #[test]
@@ -246,14 +258,11 @@ fn dropout_keeps_the_mean_and_repeats_itself() {
 }
 
 #[test]
-fn a_frozen_weight_gets_no_gradient() {
-    let x = Var::from_tensor(&random(&[2, 3, 8, 8], 1)).unwrap();
-    let weight = random(&[4, 3, 3, 3], 2);
-    let gradients = conv2d(&x, &weight, 1, 1)
-        .unwrap()
-        .sum_all()
-        .unwrap()
-        .backward()
-        .unwrap();
-    assert!(gradients.get(&x).is_some() && gradients.get(&weight).is_none());
+fn a_constant_weight_gets_no_gradient() {
+    let x = Var::from_tensor(&random(&[2, 8, 8, 3], 1)).unwrap();
+    let (weight, bias) = (random(&[4, 3, 3, 3], 2), random(&[4], 3));
+    let y = conv2d(&x, &weight, &bias, (1, 1)).unwrap();
+    let gradients = y.sum_all().unwrap().backward().unwrap();
+    assert!(gradients.get(&x).is_some());
+    assert!(gradients.get(&weight).is_none() && gradients.get(&bias).is_none());
 }

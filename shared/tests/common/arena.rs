@@ -5,7 +5,7 @@ use candle_core::{Device, Tensor};
 use shared::{
     attack::{AttackConfig, Batch, Kind, Perturbed, Preset, quantise},
     cifar10::PIXELS,
-    model::{Classifier, ResNet34, Weights},
+    model::{Classifier, FrozenResNet34, ResNet34, Weights},
 };
 
 use crate::common::{self, Golden, VALUE, thin};
@@ -24,7 +24,7 @@ const DECIDED: f32 = 1e-3;
 /// The golden file, the net that is attacked and what it is attacked with.
 pub struct Arena {
     pub golden: Golden,
-    pub net: ResNet34,
+    pub net: FrozenResNet34,
     pub images: Tensor,
     pub labels: Vec<u8>,
     styles: Tensor,
@@ -61,7 +61,10 @@ impl Arena {
         let (images, styles) = (pictures("images"), pictures("styles"));
         Self {
             labels: golden.floats("labels").iter().map(|&l| l as u8).collect(),
-            net: ResNet34::new("the attacked net", weights).unwrap(),
+            net: ResNet34::new("the attacked net", weights)
+                .unwrap()
+                .frozen()
+                .unwrap(),
             golden,
             images,
             styles,

@@ -99,7 +99,7 @@ pub fn write_evaluation(
     let detector = detector
         .map(|path| evaluate::read_detector(&path, device))
         .transpose()?;
-    let pretrained = evaluate::surrogate(store, device)?;
+    let pretrained = evaluate::surrogate(store, device)?.frozen()?;
     let watch = detector.as_ref().map(|detector| Watch {
         detector,
         pretrained: &pretrained,

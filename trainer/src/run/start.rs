@@ -147,7 +147,7 @@ fn make_step(config: &Config, pretrained: ResNet34, device: &Device) -> Result<B
         joint,
         seed: config.seed,
     };
-    let step = JointStep::new(pretrained, target, detector, optimizer, losses)?;
+    let step = JointStep::new(pretrained.frozen()?, target, detector, optimizer, losses)?;
     Ok(Box::new(step))
 }
 

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use candle_core::Tensor;
 use shared::{
     Result,
-    model::{Features, Mode, ResNet34, Weights, likeliest},
+    model::{Features, ResNet34, Weights, likeliest},
     nn,
 };
 
@@ -38,7 +38,7 @@ impl Classification {
 
     /// Features and cross entropy of a batch, in training mode.
     pub fn look(&self, batch: &Batch) -> Result<(Features, Tensor)> {
-        let features = self.net.forward(&batch.images, Mode::Train)?;
+        let features = self.net.train(&batch.images)?;
         let loss = nn::cross_entropy(&features.logits, &batch.targets()?)?;
         Ok((features, loss))
     }

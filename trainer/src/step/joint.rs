@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use shared::{
     Result,
-    model::{Classifier, Detector, Dropout, ResNet34, Weights, likeliest},
+    model::{Classifier, Detector, Dropout, FrozenResNet34, ResNet34, Weights, likeliest},
     nn, random,
 };
 
@@ -28,7 +28,7 @@ pub struct Losses {
 
 /// The three nets at work.
 pub struct JointStep {
-    pretrained: ResNet34,
+    pretrained: FrozenResNet34,
     target: Classification,
     detector: Detector,
     /// The detector's memory, seen as constants: gradients pass through, none stay.
@@ -38,9 +38,9 @@ pub struct JointStep {
 }
 
 impl JointStep {
-    /// Trains `target` and `detector`; `pretrained` is frozen.
+    /// Trains `target` and `detector`.
     pub fn new(
-        pretrained: ResNet34,
+        pretrained: FrozenResNet34,
         target: ResNet34,
         detector: Detector,
         optimizer: &Optimizer,

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use candle_core::Tensor;
 use shared::{
     Error, Result,
-    model::{Detector, ResNet34, Weights},
+    model::{Detector, FrozenResNet34, ResNet34, Weights},
 };
 
 pub use self::{
@@ -45,7 +45,7 @@ pub struct Watch<'a> {
     /// Tells clean from attacked.
     pub detector: &'a Detector,
     /// The net whose feature maps it sees.
-    pub pretrained: &'a ResNet34,
+    pub pretrained: &'a FrozenResNet34,
 }
 
 /// What a step found. Losses are means over the batch.

@@ -3,9 +3,13 @@
 
 pub mod attend;
 pub mod convolve;
-mod dot;
-pub mod planes;
+mod direct;
+pub mod epilogue;
+pub mod geometry;
+mod lanes;
+mod memory;
+pub mod normalise;
+mod product;
 pub mod rows;
-mod tile;
 mod vectorise;
-mod window;
+mod winograd;

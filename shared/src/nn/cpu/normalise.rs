@@ -1,0 +1,481 @@
+//! Batch normalisation with residual and ReLU on the CPU: contiguous `[positions, channels]`
+//! slices and a few numbers per channel come in, new vectors go out. Sums run over a fixed number
+//! of positions in f32, over those in f64 and in order, so that no thread shows in them.
+
+use rayon::prelude::*;
+
+use super::{
+    lanes::{Kernel, LANES, Lanes, dispatch},
+    memory::written,
+};
+
+/// What normalisation does to a channel: `(x - mean) * inverse * gamma + beta`.
+#[derive(Clone, Debug)]
+pub struct Channels {
+    /// What is taken away.
+    pub mean: Vec<f32>,
+    /// 1 / sqrt(variance + eps).
+    pub inverse: Vec<f32>,
+    /// Factor.
+    pub gamma: Vec<f32>,
+    /// Shift.
+    pub beta: Vec<f32>,
+}
+
+/// What a channel's gradients add up to.
+#[derive(Clone, Debug)]
+pub struct Sums {
+    /// Of the gradient times the normalised input: gamma's gradient.
+    pub gamma: Vec<f32>,
+    /// Of the gradient: beta's gradient.
+    pub beta: Vec<f32>,
+}
+
+/// Floats that a task works on at a time; they stay in the nearest cache.
+const CHUNK: usize = 4096;
+
+/// How `[positions, channels]` is worked on: channels of which a whole number makes sixteen lanes
+/// are seen as sixteen channels.
+#[derive(Clone, Copy, Debug)]
+struct View {
+    channels: usize,
+    /// Every channel of the view's, after so many others, is the same again.
+    period: usize,
+}
+
+impl View {
+    fn new(channels: usize, len: usize) -> Self {
+        assert!(channels > 0 && len.is_multiple_of(channels));
+        let folds = LANES.is_multiple_of(channels) && len.is_multiple_of(LANES);
+        Self {
+            channels: if folds { LANES } else { channels },
+            period: channels,
+        }
+    }
+
+    /// Floats of a chunk.
+    fn chunk(&self) -> usize {
+        (CHUNK / self.channels).max(16) * self.channels
+    }
+
+    /// One number for each channel of the view.
+    fn spread(&self, values: &[f32]) -> Vec<f32> {
+        assert_eq!(values.len(), self.period);
+        values.iter().copied().cycle().take(self.channels).collect()
+    }
+}
+
+/// Mean and (biased) variance per channel of `[positions, channels]`.
+pub fn moments(channels: usize, x: &[f32]) -> Vec<(f64, f64)> {
+    let view = View::new(channels, x.len());
+    // Each chunk has its own mean, so that nothing cancels however far it is from zero.
+    let chunks: Vec<(f64, Vec<f32>)> = x
+        .par_chunks(view.chunk())
+        .map(|x| {
+            let mut moments = vec![0.0; 2 * view.channels];
+            dispatch(ChunkMoments {
+                x,
+                moments: &mut moments,
+            });
+            ((x.len() / view.channels) as f64, moments)
+        })
+        .collect();
+    let copies = || (0..view.channels).step_by(view.period);
+    let count = (x.len() / channels) as f64;
+    (0..channels)
+        .map(|channel| {
+            let parts = chunks.iter().flat_map(|(count, moments)| {
+                copies().map(move |copy| {
+                    let mean = f64::from(moments[copy + channel]);
+                    let square = f64::from(moments[view.channels + copy + channel]);
+                    (*count, mean, square)
+                })
+            });
+            let mean = parts.clone().map(|(n, mean, _)| n * mean).sum::<f64>() / count;
+            let spread = |(n, own, square): (f64, f64, f64)| square + n * (own - mean).powi(2);
+            (mean, parts.map(spread).sum::<f64>() / count)
+        })
+        .collect()
+}
+
+/// Mean and sum of squared distances to it, of a chunk's channels.
+struct ChunkMoments<'a> {
+    x: &'a [f32],
+    moments: &'a mut [f32],
+}
+
+impl Kernel for ChunkMoments<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<L: Lanes>(self) {
+        let channels = self.moments.len() / 2;
+        let (means, squares) = self.moments.split_at_mut(channels);
+        let scale = L::splat(channels as f32 / self.x.len() as f32);
+        for (first, count) in blocks(channels) {
+            let sum = sum_rows(channels, first, count, [self.x], |[x]: [L; 1]| [x]);
+            let mean = sum[0] * scale;
+            let square = sum_rows(channels, first, count, [self.x], |[x]: [L; 1]| {
+                let distance = x - mean;
+                [distance * distance]
+            });
+            // SAFETY: the slices have `count` floats.
+            unsafe {
+                mean.store_first(means[first..][..count].as_mut_ptr(), count);
+                square[0].store_first(squares[first..][..count].as_mut_ptr(), count);
+            }
+        }
+    }
+}
+
+/// The blocks of up to sixteen channels: (first, how many).
+#[inline(always)]
+fn blocks(channels: usize) -> impl Iterator<Item = (usize, usize)> {
+    (0..channels)
+        .step_by(LANES)
+        .map(move |first| (first, (channels - first).min(LANES)))
+}
+
+/// Sums of `terms` over all rows, of a block of channels of `[rows, channels]` slices.
+#[inline(always)]
+fn sum_rows<L: Lanes, const N: usize, const M: usize>(
+    channels: usize,
+    first: usize,
+    count: usize,
+    slices: [&[f32]; N],
+    terms: impl Fn([L; N]) -> [L; M],
+) -> [L; M] {
+    /// Sums that go on side by side, so that none waits for the one before it.
+    const AT_ONCE: usize = 4;
+    let mut sums = [[L::splat(0.0); M]; AT_ONCE];
+    let len = slices[0].len();
+    assert!(slices.iter().all(|slice| slice.len() == len));
+    let add = |sums: &mut [L; M], row: usize| {
+        let at = row * channels + first;
+        // SAFETY: the block lies in the row, and the row in every slice.
+        let values = slices.map(|slice| unsafe { L::load_first(slice.as_ptr().add(at), count) });
+        for (sum, term) in sums.iter_mut().zip(terms(values)) {
+            *sum = *sum + term;
+        }
+    };
+    let rows = len / channels;
+    for row in (0..rows - rows % AT_ONCE).step_by(AT_ONCE) {
+        for (i, sums) in sums.iter_mut().enumerate() {
+            add(sums, row + i);
+        }
+    }
+    for row in rows - rows % AT_ONCE..rows {
+        add(&mut sums[0], row);
+    }
+    std::array::from_fn(|i| (sums[0][i] + sums[1][i]) + (sums[2][i] + sums[3][i]))
+}
+
+/// Writes `f` of every row's block of channels.
+///
+/// # Safety
+/// `N` slices and `M` outputs are all `[rows, channels]` of the same length.
+#[inline(always)]
+unsafe fn map_rows<L: Lanes, const N: usize, const M: usize>(
+    channels: usize,
+    (first, count): (usize, usize),
+    slices: [*const f32; N],
+    outputs: [*mut f32; M],
+    len: usize,
+    f: impl Fn([L; N]) -> [L; M],
+) {
+    for at in (first..len).step_by(channels) {
+        // SAFETY: the block lies in the row, and the row in every slice, as the caller promises.
+        unsafe {
+            let values = f(slices.map(|slice| L::load_first(slice.add(at), count)));
+            for (value, output) in values.into_iter().zip(outputs) {
+                value.store_first(output.add(at), count);
+            }
+        }
+    }
+}
+
+/// `relu(normalise(x) + residual)`; residual and ReLU are optional.
+pub fn forward(norm: &Channels, x: &[f32], residual: Option<&[f32]>, relu: bool) -> Vec<f32> {
+    let view = View::new(norm.mean.len(), x.len());
+    let scale: Vec<f32> = std::iter::zip(&norm.inverse, &norm.gamma)
+        .map(|(inverse, gamma)| inverse * gamma)
+        .collect();
+    let [mean, scale, shift] = [&norm.mean, &scale, &norm.beta].map(|v| view.spread(v));
+    assert!(residual.is_none_or(|residual| residual.len() == x.len()));
+    // SAFETY: the chunks cover the result, and every task writes all of its own.
+    unsafe {
+        written(x.len(), |out| {
+            out.par_chunks_mut(view.chunk())
+                .zip(x.par_chunks(view.chunk()))
+                .enumerate()
+                .for_each(|(chunk, (out, x))| {
+                    let at = chunk * view.chunk();
+                    dispatch(ChunkForward {
+                        x,
+                        residual: residual.map(|residual| &residual[at..][..x.len()]),
+                        relu,
+                        channels: [&mean, &scale, &shift],
+                        out: out.as_mut_ptr().cast(),
+                    });
+                });
+        })
+    }
+}
+
+/// A chunk of [`forward`]; `out` has room for it.
+struct ChunkForward<'a> {
+    x: &'a [f32],
+    residual: Option<&'a [f32]>,
+    relu: bool,
+    channels: [&'a [f32]; 3],
+    out: *mut f32,
+}
+
+impl Kernel for ChunkForward<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<L: Lanes>(self) {
+        let channels = self.channels[0].len();
+        let (x, len) = (self.x.as_ptr(), self.x.len());
+        for (first, count) in blocks(channels) {
+            // SAFETY: all slices are `[rows, channels]` of one length.
+            unsafe {
+                let [mean, scale, shift] = load_block::<L, 3>(self.channels, first, count);
+                let normal = |x: L| (x - mean).times_plus(scale, shift);
+                let floor = |y: L| if self.relu { y.at_least(0.0) } else { y };
+                let block = (first, count);
+                match self.residual {
+                    None => map_rows(channels, block, [x], [self.out], len, |[x]: [L; 1]| {
+                        [floor(normal(x))]
+                    }),
+                    Some(residual) => {
+                        let slices = [x, residual.as_ptr()];
+                        map_rows(channels, block, slices, [self.out], len, |[x, r]: [L; 2]| {
+                            [floor(normal(x) + r)]
+                        });
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// A block of each of the slices of numbers per channel.
+#[inline(always)]
+fn load_block<L: Lanes, const N: usize>(
+    slices: [&[f32]; N],
+    first: usize,
+    count: usize,
+) -> [L; N] {
+    // SAFETY: the slices have `count` numbers there, or taking them would panic.
+    slices.map(|slice| unsafe { L::load_first(slice[first..][..count].as_ptr(), count) })
+}
+
+/// What came out of [`forward`], and the gradient of it.
+#[derive(Clone, Copy, Debug)]
+pub struct Output<'a> {
+    /// What came in.
+    pub x: &'a [f32],
+    /// What came out.
+    pub y: &'a [f32],
+    /// Its gradient.
+    pub gradient: &'a [f32],
+    /// Whether it went through the ReLU.
+    pub relu: bool,
+}
+
+impl Output<'_> {
+    fn chunk(&self, at: usize, len: usize) -> Self {
+        let end = self.x.len().min(at + len);
+        let [x, y, gradient] = [self.x, self.y, self.gradient].map(|all| &all[at..end]);
+        Self {
+            x,
+            y,
+            gradient,
+            ..*self
+        }
+    }
+}
+
+/// The gradient behind the ReLU.
+#[inline(always)]
+fn gated<L: Lanes>(gradient: L, y: L, relu: bool) -> L {
+    if relu { gradient.where_positive(y) } else { gradient }
+}
+
+/// Gradients of gamma and beta.
+pub fn parameter_gradients(norm: &Channels, result: Output) -> Sums {
+    let channels = norm.mean.len();
+    let view = View::new(channels, result.x.len());
+    let mean = view.spread(&norm.mean);
+    let chunks: Vec<Vec<f32>> = (0..result.x.len())
+        .into_par_iter()
+        .step_by(view.chunk())
+        .map(|at| {
+            let mut sums = vec![0.0; 2 * view.channels];
+            dispatch(ChunkSums {
+                result: result.chunk(at, view.chunk()),
+                mean: &mean,
+                sums: &mut sums,
+            });
+            sums
+        })
+        .collect();
+    // The view's copies of a channel stand `period` apart.
+    let total = |first: usize, channel: usize| -> f64 {
+        let copies = (first + channel..first + view.channels).step_by(view.period);
+        let each = |at: usize| chunks.iter().map(move |sums| f64::from(sums[at]));
+        copies.flat_map(each).sum()
+    };
+    let gamma = |c| (total(0, c) * f64::from(norm.inverse[c])) as f32;
+    Sums {
+        gamma: (0..channels).map(gamma).collect(),
+        beta: (0..channels).map(|c| total(view.channels, c) as f32).collect(),
+    }
+}
+
+/// A chunk's sums of the gradient times the distance to the mean, and of the gradient.
+struct ChunkSums<'a> {
+    result: Output<'a>,
+    mean: &'a [f32],
+    sums: &'a mut [f32],
+}
+
+impl Kernel for ChunkSums<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<L: Lanes>(self) {
+        let channels = self.mean.len();
+        let Output {
+            x,
+            y,
+            gradient,
+            relu,
+        } = self.result;
+        let (products, gradients) = self.sums.split_at_mut(channels);
+        for (first, count) in blocks(channels) {
+            let [mean] = load_block::<L, 1>([self.mean], first, count);
+            let terms = |[x, y, g]: [L; 3]| {
+                let g = gated(g, y, relu);
+                [(x - mean) * g, g]
+            };
+            let [product, sum] = sum_rows(channels, first, count, [x, y, gradient], terms);
+            // SAFETY: the slices have `count` floats.
+            unsafe {
+                product.store_first(products[first..][..count].as_mut_ptr(), count);
+                sum.store_first(gradients[first..][..count].as_mut_ptr(), count);
+            }
+        }
+    }
+}
+
+/// Gradient of the input, whose mean and variance are functions of it; `sums` are those of
+/// [`parameter_gradients`]. If asked for, also the gradient behind the ReLU, the residual's.
+pub fn input_gradient(
+    norm: &Channels,
+    result: Output,
+    sums: &Sums,
+    with_residual: bool,
+) -> (Vec<f32>, Vec<f32>) {
+    let channels = norm.mean.len();
+    let len = result.x.len();
+    let count = (len / channels) as f32;
+    let view = View::new(channels, len);
+    // (g - beta / n - (x - mean) * inverse * gamma' / n) * inverse * gamma, term by term.
+    let scale = |c: usize| norm.inverse[c] * norm.gamma[c];
+    let slope = |c: usize| -scale(c) * norm.inverse[c] * sums.gamma[c] / count;
+    let shift = |c: usize| -scale(c) * sums.beta[c] / count;
+    let spread = |f: &dyn Fn(usize) -> f32| view.spread(&(0..channels).map(f).collect::<Vec<_>>());
+    let numbers = [spread(&|c| norm.mean[c]), spread(&scale), spread(&slope), spread(&shift)];
+    let numbers = numbers.each_ref().map(Vec::as_slice);
+    let mut behind = Vec::new();
+    // SAFETY: the chunks cover both results, and every task writes all of its own.
+    let of_x = unsafe {
+        written(len, |of_x| {
+            let tasks = of_x.par_chunks_mut(view.chunk()).enumerate();
+            let task = |at: usize, of_x: *mut f32, behind: *mut f32| {
+                dispatch(ChunkGradient {
+                    result: result.chunk(at * view.chunk(), view.chunk()),
+                    numbers,
+                    of_x,
+                    behind,
+                });
+            };
+            if with_residual {
+                behind = written(len, |behind| {
+                    tasks
+                        .zip(behind.par_chunks_mut(view.chunk()))
+                        .for_each(|((at, of_x), behind)| {
+                            task(at, of_x.as_mut_ptr().cast(), behind.as_mut_ptr().cast());
+                        });
+                });
+            } else {
+                tasks.for_each(|(at, of_x)| task(at, of_x.as_mut_ptr().cast(), std::ptr::null_mut()));
+            }
+        })
+    };
+    (of_x, behind)
+}
+
+/// A chunk of [`input_gradient`]; `behind` may be null.
+struct ChunkGradient<'a> {
+    result: Output<'a>,
+    /// Mean, factor of the gradient, factor of the distance to the mean, shift.
+    numbers: [&'a [f32]; 4],
+    of_x: *mut f32,
+    behind: *mut f32,
+}
+
+impl Kernel for ChunkGradient<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<L: Lanes>(self) {
+        let channels = self.numbers[0].len();
+        let Output {
+            x,
+            y,
+            gradient,
+            relu,
+        } = self.result;
+        let slices = [x.as_ptr(), y.as_ptr(), gradient.as_ptr()];
+        for (first, count) in blocks(channels) {
+            let [mean, scale, slope, shift] = load_block::<L, 4>(self.numbers, first, count);
+            let both = |[x, y, g]: [L; 3]| {
+                let g = gated(g, y, relu);
+                let constant = (x - mean).times_plus(slope, shift);
+                [g.times_plus(scale, constant), g]
+            };
+            // SAFETY: all slices are `[rows, channels]` of one length; there is room for as much.
+            unsafe {
+                let (block, len) = ((first, count), x.len());
+                if self.behind.is_null() {
+                    let first = |values| [both(values)[0]];
+                    map_rows(channels, block, slices, [self.of_x], len, first);
+                } else {
+                    let outputs = [self.of_x, self.behind];
+                    map_rows(channels, block, slices, outputs, len, both);
+                }
+            }
+        }
+    }
+}
+
+/// The gradient behind a ReLU: `gradient` where `y` is positive, else 0.
+pub fn through_relu(y: &[f32], gradient: &[f32]) -> Vec<f32> {
+    assert_eq!(y.len(), gradient.len());
+    // SAFETY: the chunks cover the result, and every task writes all of its own.
+    unsafe {
+        written(y.len(), |out| {
+            out.par_chunks_mut(CHUNK)
+                .zip(y.par_chunks(CHUNK).zip(gradient.par_chunks(CHUNK)))
+                .for_each(|(out, (y, gradient))| {
+                    for ((out, y), g) in out.iter_mut().zip(y).zip(gradient) {
+                        out.write(if *y > 0.0 { *g } else { 0.0 });
+                    }
+                });
+        })
+    }
+}

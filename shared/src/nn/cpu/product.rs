@@ -1,0 +1,110 @@
+//! The two inner loops of all convolutions, whose sums stay in registers: rows times a panel of
+//! sixteen columns, and sums of outer products. Every sum is added up in one order, whatever
+//! stands beside it, so a picture's result never depends on its batch.
+
+use super::lanes::{LANES, Lanes};
+
+/// How the numbers of a row lie in memory: in segments of `length`, each `step` floats after the
+/// one before, `depth` numbers in all.
+#[derive(Clone, Copy, Debug)]
+pub struct Segments {
+    /// Numbers of a row.
+    pub depth: usize,
+    /// Numbers of a whole segment.
+    pub length: usize,
+    /// From one segment's start to the next one's.
+    pub step: usize,
+}
+
+/// `R` rows, which start at `rows` floats from `left`, times a panel `[depth][16]`.
+///
+/// # Safety
+/// All of each row's segments can be read, and all of the panel.
+#[inline(always)]
+pub unsafe fn rows_times_panel<L: Lanes, const R: usize>(
+    left: *const f32,
+    rows: [usize; R],
+    segments: Segments,
+    mut panel: *const f32,
+) -> [L; R] {
+    let mut sums = [L::splat(0.0); R];
+    let mut start = left;
+    let mut missing = segments.depth;
+    // SAFETY: the walk stays inside rows and panel, as the caller promises.
+    unsafe {
+        while missing > 0 {
+            let length = missing.min(segments.length);
+            for at in 0..length {
+                let columns = L::load(panel);
+                for (sum, row) in sums.iter_mut().zip(rows) {
+                    *sum = L::splat(*start.add(row + at)).times_plus(columns, *sum);
+                }
+                panel = panel.add(LANES);
+            }
+            start = start.wrapping_add(segments.step);
+            missing -= length;
+        }
+    }
+    sums
+}
+
+/// Adds to `sums`, for each of the offsets: `R` numbers, `rows` floats from `left + offset`, times
+/// the sixteen numbers of the next row of `right` `[offsets][16]`.
+///
+/// # Safety
+/// All those numbers can be read.
+#[inline(always)]
+pub unsafe fn add_outer_products<L: Lanes, const R: usize>(
+    left: *const f32,
+    offsets: impl Iterator<Item = usize>,
+    rows: [usize; R],
+    mut right: *const f32,
+    sums: &mut [L; R],
+) {
+    // Of its own, so that it stays in registers.
+    let mut local = *sums;
+    for offset in offsets {
+        // SAFETY: as the caller promises.
+        unsafe {
+            let columns = L::load(right);
+            let start = left.add(offset);
+            for (sum, row) in local.iter_mut().zip(rows) {
+                *sum = L::splat(*start.add(row)).times_plus(columns, *sum);
+            }
+            right = right.add(LANES);
+        }
+    }
+    *sums = local;
+}
+
+/// How many of `left` rows go together: as many as there are registers for, then what is left.
+#[inline(always)]
+pub fn rows_at_once<L: Lanes>(left: usize) -> usize {
+    match left {
+        _ if left >= L::ROWS => L::ROWS,
+        0..=6 => left,
+        _ => 6,
+    }
+}
+
+/// Goes through `$total` rows, some at once: `$body` is compiled with the constant `$R` = how
+/// many, `$at` is the first of them.
+macro_rules! by_rows {
+    ($L:ident, $total:expr, |$at:ident, $R:ident| $body:expr) => {
+        by_rows!(@ $L, $total, $at, $R, $body, 1 2 3 4 5 6 16)
+    };
+    (@ $L:ident, $total:expr, $at:ident, $R:ident, $body:expr, $($rows:literal)*) => {{
+        let total = $total;
+        let mut $at = 0;
+        while $at < total {
+            let rows = crate::nn::cpu::product::rows_at_once::<$L>(total - $at);
+            match rows {
+                $($rows => { const $R: usize = $rows; $body })*
+                _ => unreachable!("rows_at_once returns one of these"),
+            }
+            $at += rows;
+        }
+    }};
+}
+
+pub(crate) use by_rows;
