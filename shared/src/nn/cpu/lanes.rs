@@ -68,8 +68,9 @@ pub trait Lanes: Copy + Add<Output = Self> + Sub<Output = Self> + Mul<Output = S
     }
 }
 
-/// Something to compute, written over [`Lanes`]. `run` and all it calls must be
-/// `#[inline(always)]`, so that they are compiled with the instructions of the lanes.
+/// Something to compute, written over [`Lanes`]. `run` and all it calls with lanes must be
+/// `#[inline(always)]`, so that they are compiled with the lanes' instructions: no closures on
+/// lanes, and so no `map` or `from_fn`.
 pub trait Kernel {
     /// What comes out.
     type Output;
@@ -94,15 +95,16 @@ pub fn dispatch<K: Kernel>(kernel: K) -> K::Output {
     kernel.run::<Portable>()
 }
 
-/// An operation on lanes by `$each`, lane by lane.
+/// An operator on lanes; not by a closure, which might stay a call without the instructions.
 macro_rules! operator {
-    ($lanes:ty, $trait:ident, $method:ident, $each:expr) => {
+    ($lanes:ty, $trait:ident, $method:ident, |$a:ident, $b:ident| $result:expr) => {
         impl $trait for $lanes {
             type Output = Self;
 
             #[inline(always)]
             fn $method(self, other: Self) -> Self {
-                $each(self, other)
+                let ($a, $b) = (self, other);
+                $result
             }
         }
     };
@@ -119,9 +121,9 @@ impl Portable {
     }
 }
 
-operator!(Portable, Add, add, |a: Self, b| a.zip(b, |x, y| x + y));
-operator!(Portable, Sub, sub, |a: Self, b| a.zip(b, |x, y| x - y));
-operator!(Portable, Mul, mul, |a: Self, b| a.zip(b, |x, y| x * y));
+operator!(Portable, Add, add, |a, b| a.zip(b, |x, y| x + y));
+operator!(Portable, Sub, sub, |a, b| a.zip(b, |x, y| x - y));
+operator!(Portable, Mul, mul, |a, b| a.zip(b, |x, y| x * y));
 
 impl Lanes for Portable {
     const ROWS: usize = 4;
@@ -185,13 +187,13 @@ mod x86 {
     // SAFETY of all that follows: lanes of a kind are made only inside the function that was
     // entered after the processor was asked for their instructions; pointers are the callers'.
 
-    operator!(Avx512, Add, add, |a: Self, b: Self| unsafe {
+    operator!(Avx512, Add, add, |a, b| unsafe {
         Self(_mm512_add_ps(a.0, b.0))
     });
-    operator!(Avx512, Sub, sub, |a: Self, b: Self| unsafe {
+    operator!(Avx512, Sub, sub, |a, b| unsafe {
         Self(_mm512_sub_ps(a.0, b.0))
     });
-    operator!(Avx512, Mul, mul, |a: Self, b: Self| unsafe {
+    operator!(Avx512, Mul, mul, |a, b| unsafe {
         Self(_mm512_mul_ps(a.0, b.0))
     });
 
@@ -253,13 +255,13 @@ mod x86 {
     #[derive(Clone, Copy, Debug)]
     struct Avx2(__m256, __m256);
 
-    operator!(Avx2, Add, add, |a: Self, b: Self| unsafe {
+    operator!(Avx2, Add, add, |a, b| unsafe {
         Self(_mm256_add_ps(a.0, b.0), _mm256_add_ps(a.1, b.1))
     });
-    operator!(Avx2, Sub, sub, |a: Self, b: Self| unsafe {
+    operator!(Avx2, Sub, sub, |a, b| unsafe {
         Self(_mm256_sub_ps(a.0, b.0), _mm256_sub_ps(a.1, b.1))
     });
-    operator!(Avx2, Mul, mul, |a: Self, b: Self| unsafe {
+    operator!(Avx2, Mul, mul, |a, b| unsafe {
         Self(_mm256_mul_ps(a.0, b.0), _mm256_mul_ps(a.1, b.1))
     });
 
@@ -295,11 +297,9 @@ mod x86 {
         fn where_positive(self, gate: Self) -> Self {
             unsafe {
                 let zero = _mm256_setzero_ps();
-                let positive = |gate| _mm256_cmp_ps::<_CMP_GT_OQ>(gate, zero);
-                Self(
-                    _mm256_and_ps(positive(gate.0), self.0),
-                    _mm256_and_ps(positive(gate.1), self.1),
-                )
+                let low = _mm256_cmp_ps::<_CMP_GT_OQ>(gate.0, zero);
+                let high = _mm256_cmp_ps::<_CMP_GT_OQ>(gate.1, zero);
+                Self(_mm256_and_ps(low, self.0), _mm256_and_ps(high, self.1))
             }
         }
 

@@ -98,6 +98,29 @@ pub fn moments(channels: usize, x: &[f32]) -> Vec<(f64, f64)> {
         .collect()
 }
 
+/// A sum's plain terms.
+struct Itself;
+
+impl<L: Lanes> OfRow<L, 1, 1> for Itself {
+    #[inline(always)]
+    fn of(&self, row: [L; 1]) -> [L; 1] {
+        row
+    }
+}
+
+/// Squared distances to the mean.
+struct SquaredDistance<L> {
+    mean: L,
+}
+
+impl<L: Lanes> OfRow<L, 1, 1> for SquaredDistance<L> {
+    #[inline(always)]
+    fn of(&self, [x]: [L; 1]) -> [L; 1] {
+        let distance = x - self.mean;
+        [distance * distance]
+    }
+}
+
 /// Mean and sum of squared distances to it, of a chunk's channels.
 struct ChunkMoments<'a> {
     x: &'a [f32],
@@ -113,16 +136,13 @@ impl Kernel for ChunkMoments<'_> {
         let (means, squares) = self.moments.split_at_mut(channels);
         let scale = L::splat(channels as f32 / self.x.len() as f32);
         for (first, count) in blocks(channels) {
-            let sum = sum_rows(channels, first, count, [self.x], |[x]: [L; 1]| [x]);
-            let mean = sum[0] * scale;
-            let square = sum_rows(channels, first, count, [self.x], |[x]: [L; 1]| {
-                let distance = x - mean;
-                [distance * distance]
-            });
+            let [sum]: [L; 1] = sum_rows(channels, first, count, [self.x], Itself);
+            let mean = sum * scale;
+            let [square] = sum_rows(channels, first, count, [self.x], SquaredDistance { mean });
             // SAFETY: the slices have `count` floats.
             unsafe {
                 mean.store_first(means[first..][..count].as_mut_ptr(), count);
-                square[0].store_first(squares[first..][..count].as_mut_ptr(), count);
+                square.store_first(squares[first..][..count].as_mut_ptr(), count);
             }
         }
     }
@@ -143,52 +163,83 @@ fn sum_rows<L: Lanes, const N: usize, const M: usize>(
     first: usize,
     count: usize,
     slices: [&[f32]; N],
-    terms: impl Fn([L; N]) -> [L; M],
+    terms: impl OfRow<L, N, M>,
 ) -> [L; M] {
     /// Sums that go on side by side, so that none waits for the one before it.
     const AT_ONCE: usize = 4;
     let mut sums = [[L::splat(0.0); M]; AT_ONCE];
     let len = slices[0].len();
     assert!(slices.iter().all(|slice| slice.len() == len));
-    let add = |sums: &mut [L; M], row: usize| {
-        let at = row * channels + first;
-        // SAFETY: the block lies in the row, and the row in every slice.
-        let values = slices.map(|slice| unsafe { L::load_first(slice.as_ptr().add(at), count) });
-        for (sum, term) in sums.iter_mut().zip(terms(values)) {
-            *sum = *sum + term;
-        }
-    };
     let rows = len / channels;
-    for row in (0..rows - rows % AT_ONCE).step_by(AT_ONCE) {
-        for (i, sums) in sums.iter_mut().enumerate() {
-            add(sums, row + i);
+    let whole = rows - rows % AT_ONCE;
+    // SAFETY: the block lies in every row, and all rows in every slice.
+    unsafe {
+        for row in (0..whole).step_by(AT_ONCE) {
+            for i in 0..AT_ONCE {
+                let at = (row + i) * channels + first;
+                let values = terms.of(load_row(slices, at, count));
+                for m in 0..M {
+                    sums[i][m] = sums[i][m] + values[m];
+                }
+            }
+        }
+        for row in whole..rows {
+            let values = terms.of(load_row(slices, row * channels + first, count));
+            for m in 0..M {
+                sums[0][m] = sums[0][m] + values[m];
+            }
         }
     }
-    for row in rows - rows % AT_ONCE..rows {
-        add(&mut sums[0], row);
+    let mut total = sums[0];
+    for m in 0..M {
+        total[m] = (sums[0][m] + sums[1][m]) + (sums[2][m] + sums[3][m]);
     }
-    std::array::from_fn(|i| (sums[0][i] + sums[1][i]) + (sums[2][i] + sums[3][i]))
+    total
+}
+
+/// What is computed of a block of a row's channels in several slices.
+trait OfRow<L: Lanes, const N: usize, const M: usize> {
+    fn of(&self, row: [L; N]) -> [L; M];
+}
+
+/// `count` numbers of each slice, from number `at` on.
+///
+/// # Safety
+/// They can be read.
+#[inline(always)]
+unsafe fn load_row<L: Lanes, const N: usize>(
+    slices: [&[f32]; N],
+    at: usize,
+    count: usize,
+) -> [L; N] {
+    let mut values = [L::splat(0.0); N];
+    for n in 0..N {
+        // SAFETY: as the caller promises.
+        values[n] = unsafe { L::load_first(slices[n].as_ptr().add(at), count) };
+    }
+    values
 }
 
 /// Writes `f` of every row's block of channels.
 ///
 /// # Safety
-/// `N` slices and `M` outputs are all `[rows, channels]` of the same length.
+/// There is room for as much in every output as there is in every slice.
 #[inline(always)]
 unsafe fn map_rows<L: Lanes, const N: usize, const M: usize>(
     channels: usize,
     (first, count): (usize, usize),
-    slices: [*const f32; N],
+    slices: [&[f32]; N],
     outputs: [*mut f32; M],
-    len: usize,
-    f: impl Fn([L; N]) -> [L; M],
+    f: impl OfRow<L, N, M>,
 ) {
+    let len = slices[0].len();
+    assert!(slices.iter().all(|slice| slice.len() == len));
     for at in (first..len).step_by(channels) {
-        // SAFETY: the block lies in the row, and the row in every slice, as the caller promises.
+        // SAFETY: the block lies in the row, and the row in every slice.
         unsafe {
-            let values = f(slices.map(|slice| L::load_first(slice.add(at), count)));
-            for (value, output) in values.into_iter().zip(outputs) {
-                value.store_first(output.add(at), count);
+            let values = f.of(load_row(slices, at, count));
+            for m in 0..M {
+                values[m].store_first(outputs[m].add(at), count);
             }
         }
     }
@@ -237,23 +288,20 @@ impl Kernel for ChunkForward<'_> {
     #[inline(always)]
     fn run<L: Lanes>(self) {
         let channels = self.channels[0].len();
-        let (x, len) = (self.x.as_ptr(), self.x.len());
-        for (first, count) in blocks(channels) {
-            // SAFETY: all slices are `[rows, channels]` of one length.
+        for block in blocks(channels) {
+            let [mean, scale, shift] = load_block::<L, 3>(self.channels, block);
+            let normal = Normal {
+                mean,
+                scale,
+                shift,
+                relu: self.relu,
+            };
+            // SAFETY: there is room for as much as `x` is.
             unsafe {
-                let [mean, scale, shift] = load_block::<L, 3>(self.channels, first, count);
-                let normal = |x: L| (x - mean).times_plus(scale, shift);
-                let floor = |y: L| if self.relu { y.at_least(0.0) } else { y };
-                let block = (first, count);
                 match self.residual {
-                    None => map_rows(channels, block, [x], [self.out], len, |[x]: [L; 1]| {
-                        [floor(normal(x))]
-                    }),
+                    None => map_rows(channels, block, [self.x], [self.out], normal),
                     Some(residual) => {
-                        let slices = [x, residual.as_ptr()];
-                        map_rows(channels, block, slices, [self.out], len, |[x, r]: [L; 2]| {
-                            [floor(normal(x) + r)]
-                        });
+                        map_rows(channels, block, [self.x, residual], [self.out], normal);
                     }
                 }
             }
@@ -261,15 +309,49 @@ impl Kernel for ChunkForward<'_> {
     }
 }
 
+/// Normalises, adds the residual if there is one, cuts below zero.
+struct Normal<L> {
+    mean: L,
+    scale: L,
+    shift: L,
+    relu: bool,
+}
+
+impl<L: Lanes> Normal<L> {
+    #[inline(always)]
+    fn of(&self, x: L) -> L {
+        (x - self.mean).times_plus(self.scale, self.shift)
+    }
+
+    #[inline(always)]
+    fn floor(&self, y: L) -> L {
+        if self.relu { y.at_least(0.0) } else { y }
+    }
+}
+
+impl<L: Lanes> OfRow<L, 1, 1> for Normal<L> {
+    #[inline(always)]
+    fn of(&self, [x]: [L; 1]) -> [L; 1] {
+        [self.floor(self.of(x))]
+    }
+}
+
+impl<L: Lanes> OfRow<L, 2, 1> for Normal<L> {
+    #[inline(always)]
+    fn of(&self, [x, residual]: [L; 2]) -> [L; 1] {
+        [self.floor(self.of(x) + residual)]
+    }
+}
+
 /// A block of each of the slices of numbers per channel.
 #[inline(always)]
 fn load_block<L: Lanes, const N: usize>(
     slices: [&[f32]; N],
-    first: usize,
-    count: usize,
+    (first, count): (usize, usize),
 ) -> [L; N] {
-    // SAFETY: the slices have `count` numbers there, or taking them would panic.
-    slices.map(|slice| unsafe { L::load_first(slice[first..][..count].as_ptr(), count) })
+    assert!(slices.iter().all(|slice| slice.len() >= first + count));
+    // SAFETY: the slices have so many numbers, as asserted.
+    unsafe { load_row(slices, first, count) }
 }
 
 /// What came out of [`forward`], and the gradient of it.
@@ -335,6 +417,20 @@ pub fn parameter_gradients(norm: &Channels, result: Output) -> Sums {
     }
 }
 
+/// Of input, output and gradient: the gradient times the distance to the mean, and the gradient.
+struct Slopes<L> {
+    mean: L,
+    relu: bool,
+}
+
+impl<L: Lanes> OfRow<L, 3, 2> for Slopes<L> {
+    #[inline(always)]
+    fn of(&self, [x, y, gradient]: [L; 3]) -> [L; 2] {
+        let gradient = gated(gradient, y, self.relu);
+        [(x - self.mean) * gradient, gradient]
+    }
+}
+
 /// A chunk's sums of the gradient times the distance to the mean, and of the gradient.
 struct ChunkSums<'a> {
     result: Output<'a>,
@@ -356,11 +452,8 @@ impl Kernel for ChunkSums<'_> {
         } = self.result;
         let (products, gradients) = self.sums.split_at_mut(channels);
         for (first, count) in blocks(channels) {
-            let [mean] = load_block::<L, 1>([self.mean], first, count);
-            let terms = |[x, y, g]: [L; 3]| {
-                let g = gated(g, y, relu);
-                [(x - mean) * g, g]
-            };
+            let [mean] = load_block::<L, 1>([self.mean], (first, count));
+            let terms = Slopes { mean, relu };
             let [product, sum] = sum_rows(channels, first, count, [x, y, gradient], terms);
             // SAFETY: the slices have `count` floats.
             unsafe {
@@ -419,6 +512,32 @@ pub fn input_gradient(
     (of_x, behind)
 }
 
+/// Of input, output and gradient: the input's gradient, and that behind the ReLU.
+struct Back<L> {
+    mean: L,
+    scale: L,
+    slope: L,
+    shift: L,
+    relu: bool,
+}
+
+impl<L: Lanes> OfRow<L, 3, 2> for Back<L> {
+    #[inline(always)]
+    fn of(&self, [x, y, gradient]: [L; 3]) -> [L; 2] {
+        let gradient = gated(gradient, y, self.relu);
+        let constant = (x - self.mean).times_plus(self.slope, self.shift);
+        [gradient.times_plus(self.scale, constant), gradient]
+    }
+}
+
+impl<L: Lanes> OfRow<L, 3, 1> for Back<L> {
+    #[inline(always)]
+    fn of(&self, row: [L; 3]) -> [L; 1] {
+        let [of_x, _] = self.of(row);
+        [of_x]
+    }
+}
+
 /// A chunk of [`input_gradient`]; `behind` may be null.
 struct ChunkGradient<'a> {
     result: Output<'a>,
@@ -440,23 +559,22 @@ impl Kernel for ChunkGradient<'_> {
             gradient,
             relu,
         } = self.result;
-        let slices = [x.as_ptr(), y.as_ptr(), gradient.as_ptr()];
-        for (first, count) in blocks(channels) {
-            let [mean, scale, slope, shift] = load_block::<L, 4>(self.numbers, first, count);
-            let both = |[x, y, g]: [L; 3]| {
-                let g = gated(g, y, relu);
-                let constant = (x - mean).times_plus(slope, shift);
-                [g.times_plus(scale, constant), g]
+        let slices = [x, y, gradient];
+        for block in blocks(channels) {
+            let [mean, scale, slope, shift] = load_block::<L, 4>(self.numbers, block);
+            let back = Back {
+                mean,
+                scale,
+                slope,
+                shift,
+                relu,
             };
-            // SAFETY: all slices are `[rows, channels]` of one length; there is room for as much.
+            // SAFETY: there is room for as much as `x` is.
             unsafe {
-                let (block, len) = ((first, count), x.len());
                 if self.behind.is_null() {
-                    let first = |values| [both(values)[0]];
-                    map_rows(channels, block, slices, [self.of_x], len, first);
+                    map_rows(channels, block, slices, [self.of_x], back);
                 } else {
-                    let outputs = [self.of_x, self.behind];
-                    map_rows(channels, block, slices, outputs, len, both);
+                    map_rows(channels, block, slices, [self.of_x, self.behind], back);
                 }
             }
         }

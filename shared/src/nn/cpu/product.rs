@@ -36,8 +36,9 @@ pub unsafe fn rows_times_panel<L: Lanes, const R: usize>(
             let length = missing.min(segments.length);
             for at in 0..length {
                 let columns = L::load(panel);
-                for (sum, row) in sums.iter_mut().zip(rows) {
-                    *sum = L::splat(*start.add(row + at)).times_plus(columns, *sum);
+                for row in 0..R {
+                    let factor = L::splat(*start.add(rows[row] + at));
+                    sums[row] = factor.times_plus(columns, sums[row]);
                 }
                 panel = panel.add(LANES);
             }
@@ -48,33 +49,39 @@ pub unsafe fn rows_times_panel<L: Lanes, const R: usize>(
     sums
 }
 
-/// Adds to `sums`, for each of the offsets: `R` numbers, `rows` floats from `left + offset`, times
-/// the sixteen numbers of the next row of `right` `[offsets][16]`.
+/// Adds to `R` rows of sums, `step` floats apart from `sums` on, for each of the offsets: the
+/// numbers `rows` floats from `left + offset`, times the sixteen numbers of the next row of `right`
+/// `[offsets][16]`.
 ///
 /// # Safety
-/// All those numbers can be read.
+/// All those numbers can be read, and the sums written.
 #[inline(always)]
 pub unsafe fn add_outer_products<L: Lanes, const R: usize>(
     left: *const f32,
     offsets: impl Iterator<Item = usize>,
     rows: [usize; R],
     mut right: *const f32,
-    sums: &mut [L; R],
+    (sums, step): (*mut f32, usize),
 ) {
-    // Of its own, so that it stays in registers.
-    let mut local = *sums;
-    for offset in offsets {
-        // SAFETY: as the caller promises.
-        unsafe {
+    // SAFETY: as the caller promises.
+    unsafe {
+        let mut local = [L::splat(0.0); R];
+        for row in 0..R {
+            local[row] = L::load(sums.add(row * step));
+        }
+        for offset in offsets {
             let columns = L::load(right);
             let start = left.add(offset);
-            for (sum, row) in local.iter_mut().zip(rows) {
-                *sum = L::splat(*start.add(row)).times_plus(columns, *sum);
+            for row in 0..R {
+                let factor = L::splat(*start.add(rows[row]));
+                local[row] = factor.times_plus(columns, local[row]);
             }
             right = right.add(LANES);
         }
+        for row in 0..R {
+            local[row].store(sums.add(row * step));
+        }
     }
-    *sums = local;
 }
 
 /// How many of `left` rows go together: as many as there are registers for, then what is left.

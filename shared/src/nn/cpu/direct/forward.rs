@@ -108,9 +108,9 @@ impl Kernel for Task<'_> {
                 unsafe {
                     let left = self.padded.as_ptr();
                     let sums: [L; R] = rows_times_panel(left, rows, segments, panel.as_ptr());
-                    for (i, sum) in sums.into_iter().enumerate() {
-                        let at = (position + i) * self.channels + channel;
-                        let value = self.epilogue.apply(sum, at, channel, count);
+                    for row in 0..R {
+                        let at = (position + row) * self.channels + channel;
+                        let value = self.epilogue.apply(sums[row], at, channel, count);
                         value.store_first(self.out.as_mut_ptr().add(at).cast(), count);
                     }
                 }

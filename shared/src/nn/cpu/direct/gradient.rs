@@ -116,18 +116,13 @@ impl Kernel for AddProducts<'_> {
                     let start = (tap * blocks + block) * LANES;
                     let place = self.sums.as_mut_ptr().add(start);
                     let step = blocks * LANES;
-                    let mut local: [L; R] =
-                        std::array::from_fn(|i| L::load(place.add(i * step)));
-                    add_outer_products(
+                    add_outer_products::<L, R>(
                         self.padded.as_ptr(),
                         self.starts.iter().copied(),
                         rows,
                         slopes.as_ptr(),
-                        &mut local,
+                        (place, step),
                     );
-                    for (i, sum) in local.into_iter().enumerate() {
-                        sum.store(place.add(i * step));
-                    }
                 }
             });
         }

@@ -115,10 +115,10 @@ impl Kernel for Task<'_> {
                     let rows = std::array::from_fn::<usize, R, _>(|i| i * self.channels);
                     let left = self.gradient.as_ptr().add(position * self.channels);
                     let sums: [L; R] = rows_times_panel(left, rows, segments, panel.as_ptr());
-                    for (i, sum) in sums.into_iter().enumerate() {
+                    for i in 0..R {
                         let at = starts[position + i] + y * row + column;
                         let place = self.padded.as_mut_ptr().add(at);
-                        (L::load_first(place, count) + sum).store_first(place, count);
+                        (L::load_first(place, count) + sums[i]).store_first(place, count);
                     }
                 }
             });

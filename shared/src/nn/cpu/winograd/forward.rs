@@ -13,8 +13,8 @@ use super::{
         memory::written,
         product::{Segments, by_rows, rows_times_panel},
     },
-    Filters, Layout, Tiled, tile_corners, to_points,
-    transform::{self, POINTS, SIDE, TILE},
+    Filters, Layout, Tiled, load_points, tile_corners, to_points,
+    transform::{self, Outputs, POINTS, SIDE, TILE},
 };
 
 /// Panels of sixteen outputs that are computed before they leave the points.
@@ -117,30 +117,30 @@ impl Kernel for Task<'_> {
                     );
                 }
             }
+            assert!(self.products.len() >= to.len());
             let output = self.input.with_channels(self.filters.outputs);
             let corners = tile_corners(output, self.strips.clone());
             let start = self.strips.start * output.image_len() / output.strip().per_image;
             for (tile, (image, top, left)) in corners.enumerate() {
                 for (block, panel) in group.clone().enumerate() {
-                    // SAFETY: the block's 36 values lie `to.point()` apart.
+                    // SAFETY: the block's values are there, as asserted.
                     let points: [[L; SIDE]; SIDE] = unsafe {
-                        let place = self.products[to.at(0, block, tile)..].as_ptr();
-                        let at = |y, x| L::load(place.wrapping_add((y * SIDE + x) * to.point()));
-                        std::array::from_fn(|y| std::array::from_fn(|x| at(y, x)))
+                        let place = self.products.as_ptr().add(to.at(0, block, tile));
+                        load_points(place, to.point())
                     };
-                    let tile = transform::both_ways(transform::outputs, points);
+                    let tile = transform::both_ways::<Outputs, L, SIDE, TILE>(points);
                     let count = (output.channels - panel * LANES).min(LANES);
                     let rows = TILE.min(output.height - top);
                     let columns = TILE.min(output.width - left);
-                    for (y, row) in tile.iter().enumerate().take(rows) {
-                        for (x, value) in row.iter().enumerate().take(columns) {
+                    for y in 0..rows {
+                        for x in 0..columns {
                             let position = (image * output.height + top + y) * output.width;
                             let at = (position + left + x) * output.channels + panel * LANES;
                             let out = &mut self.out[at - start..][..count];
                             // SAFETY: `out` has room for `count` floats.
                             unsafe {
                                 self.epilogue
-                                    .apply(*value, at - start, panel * LANES, count)
+                                    .apply(tile[y][x], at - start, panel * LANES, count)
                                     .store_first(out.as_mut_ptr().cast(), count);
                             }
                         }
@@ -168,8 +168,8 @@ fn multiply<L: Lanes>(left: &[f32], panel: &[f32], out: &mut [f32]) {
             let start = left.as_ptr().add(tile * LANES);
             let sums: [L; R] = rows_times_panel(start, rows, segments, panel.as_ptr());
             let out = out.as_mut_ptr().add(tile * LANES);
-            for (row, sum) in sums.into_iter().enumerate() {
-                sum.store(out.add(row * LANES));
+            for row in 0..R {
+                sums[row].store(out.add(row * LANES));
             }
         }
     });

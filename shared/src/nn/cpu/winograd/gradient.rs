@@ -11,8 +11,8 @@ use super::{
         memory::Shared,
         product::{add_outer_products, by_rows},
     },
-    Layout, Tiled, tile_corners, to_points,
-    transform::{self, POINTS, SIDE, TILE},
+    Layout, Tiled, load_places, load_points, store_points, tile_corners, to_points,
+    transform::{self, FilterTransposed, OutputsTransposed, POINTS, SIDE, TILE},
 };
 
 /// Tiles whose values at the points are there at once, at least: enough to make the sums worth
@@ -133,14 +133,9 @@ unsafe fn outputs_to_points<L: Lanes>(
             // SAFETY: each place is followed by `channels` floats; the points have room, as the
             // caller promises.
             unsafe {
-                let slopes: [[L; TILE]; TILE] =
-                    places.map(|row| row.map(|place| L::load_first(place.add(first), count)));
-                let transformed = transform::both_ways(transform::outputs_transposed, slopes);
-                let mut to = points.add(layout.at(0, block, tile));
-                for value in transformed.as_flattened() {
-                    value.store(to);
-                    to = to.wrapping_add(layout.point());
-                }
+                let slopes = load_places::<L, TILE>(&places, first, count);
+                let values = transform::both_ways::<OutputsTransposed, L, TILE, SIDE>(slopes);
+                store_points(values, points.add(layout.at(0, block, tile)), layout.point());
             }
         }
     }
@@ -172,18 +167,13 @@ impl Kernel for AddProducts<'_> {
                 // SAFETY: every tile has 16 numbers in both; there are R more rows of sums.
                 unsafe {
                     let place = sums.as_mut_ptr().add(row * LANES);
-                    let mut local: [L; R] =
-                        std::array::from_fn(|i| L::load(place.add(i * LANES)));
-                    add_outer_products(
+                    add_outer_products::<L, R>(
                         self.pixels.as_ptr().add(row),
                         (0..self.tiles).map(|tile| tile * LANES),
                         std::array::from_fn(|i| i),
                         slopes.as_ptr(),
-                        &mut local,
+                        (place, LANES),
                     );
-                    for (i, sum) in local.into_iter().enumerate() {
-                        sum.store(place.add(i * LANES));
-                    }
                 }
             });
         }
@@ -231,13 +221,12 @@ impl Kernel for FromPoints<'_> {
             let mut lanes = [[0.0; LANES]; 9];
             // SAFETY: the sums at all points are there, as asserted; lanes are 16 floats.
             unsafe {
-                let place = self.sums[at..].as_ptr();
-                let load = |y, x| L::load(place.wrapping_add((y * SIDE + x) * step));
-                let points: [[L; SIDE]; SIDE] =
-                    std::array::from_fn(|y| std::array::from_fn(|x| load(y, x)));
-                let taps = transform::both_ways(transform::filter_transposed, points);
-                for (tap, lanes) in taps.as_flattened().iter().zip(&mut lanes) {
-                    tap.store(lanes.as_mut_ptr());
+                let points = load_points::<L>(self.sums[at..].as_ptr(), step);
+                let taps = transform::both_ways::<FilterTransposed, L, SIDE, 3>(points);
+                for y in 0..3 {
+                    for x in 0..3 {
+                        taps[y][x].store(lanes[3 * y + x].as_mut_ptr());
+                    }
                 }
             }
             let rows = self.weight.chunks_exact_mut(self.c_in * 9);

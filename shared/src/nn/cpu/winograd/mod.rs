@@ -19,7 +19,7 @@ use super::{
     geometry::Pictures,
     lanes::{LANES, Lanes},
 };
-use transform::{POINTS, SIDE, TILE};
+use transform::{POINTS, Pixels, SIDE, TILE};
 
 /// How a picture is cut into tiles.
 trait Tiled {
@@ -132,7 +132,6 @@ unsafe fn to_points<L: Lanes>(
     let channels = pictures.channels;
     assert!(values.len() == pictures.len() && zeros.len() >= channels.next_multiple_of(LANES));
     assert!(layout.blocks == pictures.blocks());
-    let step = layout.point();
     for (tile, (image, top, left)) in tile_corners(pictures, strips).enumerate() {
         let image = &values[image * pictures.image_len()..][..pictures.image_len()];
         // The tile's pixels begin one before its outputs; beyond the edges there are zeros.
@@ -151,18 +150,60 @@ unsafe fn to_points<L: Lanes>(
             // SAFETY: each place is followed by `channels` floats; the points have room, as the
             // caller promises.
             unsafe {
-                let pixels: [[L; SIDE]; SIDE] = if count == LANES {
-                    places.map(|row| row.map(|place| L::load(place.add(first))))
-                } else {
-                    places.map(|row| row.map(|place| L::load_first(place.add(first), count)))
-                };
-                let transformed = transform::both_ways(transform::pixels, pixels);
-                let mut to = points.add(layout.at(0, block, tile));
-                for value in transformed.as_flattened() {
-                    value.store(to);
-                    to = to.wrapping_add(step);
-                }
+                let pixels = load_places::<L, SIDE>(&places, first, count);
+                let values = transform::both_ways::<Pixels, L, SIDE, SIDE>(pixels);
+                store_points(values, points.add(layout.at(0, block, tile)), layout.point());
             }
+        }
+    }
+}
+
+/// Sixteen channels, or the first `count` of them, from number `first` on, at each place.
+///
+/// # Safety
+/// They can be read.
+#[inline(always)]
+unsafe fn load_places<L: Lanes, const N: usize>(
+    places: &[[*const f32; N]; N],
+    first: usize,
+    count: usize,
+) -> [[L; N]; N] {
+    let mut values = [[L::splat(0.0); N]; N];
+    for y in 0..N {
+        for x in 0..N {
+            // SAFETY: as the caller promises.
+            values[y][x] = unsafe { L::load_first(places[y][x].add(first), count) };
+        }
+    }
+    values
+}
+
+/// The values of a block at the 36 points, which lie `step` floats apart.
+///
+/// # Safety
+/// They can be read.
+#[inline(always)]
+unsafe fn load_points<L: Lanes>(from: *const f32, step: usize) -> [[L; SIDE]; SIDE] {
+    let mut values = [[L::splat(0.0); SIDE]; SIDE];
+    for y in 0..SIDE {
+        for x in 0..SIDE {
+            // SAFETY: as the caller promises.
+            values[y][x] = unsafe { L::load(from.add((y * SIDE + x) * step)) };
+        }
+    }
+    values
+}
+
+/// Writes them.
+///
+/// # Safety
+/// There is room for them.
+#[inline(always)]
+unsafe fn store_points<L: Lanes>(values: [[L; SIDE]; SIDE], to: *mut f32, step: usize) {
+    for y in 0..SIDE {
+        for x in 0..SIDE {
+            // SAFETY: as the caller promises.
+            unsafe { values[y][x].store(to.add((y * SIDE + x) * step)) };
         }
     }
 }

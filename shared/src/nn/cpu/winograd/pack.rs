@@ -4,7 +4,8 @@ use rayon::prelude::*;
 
 use super::{
     super::lanes::{Kernel, LANES, Lanes, dispatch},
-    transform::{self, POINTS, SIDE},
+    store_points,
+    transform::{self, Filter, POINTS, SIDE},
 };
 
 /// Filters as the products read them: `[outputs / 16][point][inputs][16]`, zeros beyond the last
@@ -90,14 +91,15 @@ impl<F: Fn(usize) -> [[f32; LANES]; 9]> Kernel for Pack<'_, F> {
             let taps = (self.taps)(input);
             // SAFETY: taps are arrays of 16 floats; the values were measured above.
             unsafe {
-                let taps: [[L; 3]; 3] = std::array::from_fn(|y| {
-                    std::array::from_fn(|x| L::load(taps[3 * y + x].as_ptr()))
-                });
-                let points: [[L; SIDE]; SIDE] = transform::both_ways(transform::filter, taps);
-                for (point, value) in points.as_flattened().iter().enumerate() {
-                    let at = (point * self.inputs + input) * LANES;
-                    value.store(self.values.as_mut_ptr().add(at));
+                let mut lanes = [[L::splat(0.0); 3]; 3];
+                for y in 0..3 {
+                    for x in 0..3 {
+                        lanes[y][x] = L::load(taps[3 * y + x].as_ptr());
+                    }
                 }
+                let points = transform::both_ways::<Filter, L, 3, SIDE>(lanes);
+                let to = self.values.as_mut_ptr().add(input * LANES);
+                store_points(points, to, self.inputs * LANES);
             }
         }
     }

@@ -20,54 +20,69 @@ const A: f32 = std::f32::consts::FRAC_1_SQRT_2;
 /// The second pair, ±√2 = ±1/A.
 const B: f32 = std::f32::consts::SQRT_2;
 
+/// A linear map of `N` values to `M`, each of sixteen channels.
+pub trait Transform<const N: usize, const M: usize> {
+    /// Applies it.
+    fn apply<L: Lanes>(values: [L; N]) -> [L; M];
+}
+
 /// Six pixels to the six points.
-#[inline(always)]
-pub fn pixels<L: Lanes>(x: [L; SIDE]) -> [L; SIDE] {
-    let f = L::splat;
-    let near = x[2].times_plus(f(-2.0), x[4]);
-    let near_odd = x[3].times_plus(f(A), x[1] * f(-B));
-    let far = x[2].times_plus(f(-0.5), x[4]);
-    let far_odd = x[3].times_plus(f(B), x[1] * f(-A));
-    [
-        x[2].times_plus(f(-2.5), x[0] + x[4]),
-        near + near_odd,
-        near - near_odd,
-        far + far_odd,
-        far - far_odd,
-        x[3].times_plus(f(-2.5), x[1] + x[5]),
-    ]
+pub struct Pixels;
+
+impl Transform<SIDE, SIDE> for Pixels {
+    #[inline(always)]
+    fn apply<L: Lanes>(x: [L; SIDE]) -> [L; SIDE] {
+        let near = x[2].times_plus(L::splat(-2.0), x[4]);
+        let near_odd = x[3].times_plus(L::splat(A), x[1] * L::splat(-B));
+        let far = x[2].times_plus(L::splat(-0.5), x[4]);
+        let far_odd = x[3].times_plus(L::splat(B), x[1] * L::splat(-A));
+        [
+            x[2].times_plus(L::splat(-2.5), x[0] + x[4]),
+            near + near_odd,
+            near - near_odd,
+            far + far_odd,
+            far - far_odd,
+            x[3].times_plus(L::splat(-2.5), x[1] + x[5]),
+        ]
+    }
 }
 
 /// The six points to four outputs.
-#[inline(always)]
-pub fn outputs<L: Lanes>(m: [L; SIDE]) -> [L; TILE] {
-    let f = L::splat;
-    let (near, near_odd) = (m[1] + m[2], m[1] - m[2]);
-    let (far, far_odd) = (m[3] + m[4], m[3] - m[4]);
-    [
-        m[0] + near + far,
-        near_odd.times_plus(f(A), far_odd * f(B)),
-        near.times_plus(f(0.5), far * f(2.0)),
-        near_odd.times_plus(f(0.5 * A), far_odd.times_plus(f(2.0 * B), m[5])),
-    ]
+pub struct Outputs;
+
+impl Transform<SIDE, TILE> for Outputs {
+    #[inline(always)]
+    fn apply<L: Lanes>(m: [L; SIDE]) -> [L; TILE] {
+        let (near, near_odd) = (m[1] + m[2], m[1] - m[2]);
+        let (far, far_odd) = (m[3] + m[4], m[3] - m[4]);
+        [
+            m[0] + near + far,
+            near_odd.times_plus(L::splat(A), far_odd * L::splat(B)),
+            near.times_plus(L::splat(0.5), far * L::splat(2.0)),
+            near_odd.times_plus(L::splat(0.5 * A), far_odd.times_plus(L::splat(2.0 * B), m[5])),
+        ]
+    }
 }
 
-/// Four outputs' gradients to those of the six points: the transpose of [`outputs`].
-#[inline(always)]
-pub fn outputs_transposed<L: Lanes>(y: [L; TILE]) -> [L; SIDE] {
-    let f = L::splat;
-    let near = y[2].times_plus(f(0.5), y[0]);
-    let near_odd = y[3].times_plus(f(0.5 * A), y[1] * f(A));
-    let far = y[2].times_plus(f(2.0), y[0]);
-    let far_odd = y[3].times_plus(f(2.0 * B), y[1] * f(B));
-    [
-        y[0],
-        near + near_odd,
-        near - near_odd,
-        far + far_odd,
-        far - far_odd,
-        y[3],
-    ]
+/// Four outputs' gradients to those of the six points: the transpose of [`Outputs`].
+pub struct OutputsTransposed;
+
+impl Transform<TILE, SIDE> for OutputsTransposed {
+    #[inline(always)]
+    fn apply<L: Lanes>(y: [L; TILE]) -> [L; SIDE] {
+        let near = y[2].times_plus(L::splat(0.5), y[0]);
+        let near_odd = y[3].times_plus(L::splat(0.5 * A), y[1] * L::splat(A));
+        let far = y[2].times_plus(L::splat(2.0), y[0]);
+        let far_odd = y[3].times_plus(L::splat(2.0 * B), y[1] * L::splat(B));
+        [
+            y[0],
+            near + near_odd,
+            near - near_odd,
+            far + far_odd,
+            far - far_odd,
+            y[3],
+        ]
+    }
 }
 
 /// 1 / the products of the differences between a point of a pair and the other points.
@@ -75,49 +90,62 @@ const NEAR: f32 = -2.0 / 3.0;
 const FAR: f32 = 1.0 / 6.0;
 
 /// Three taps of a filter to the six points.
-#[inline(always)]
-pub fn filter<L: Lanes>(w: [L; 3]) -> [L; SIDE] {
-    let f = L::splat;
-    let near = w[2].times_plus(f(0.5), w[0]) * f(NEAR);
-    let near_odd = w[1] * f(A * NEAR);
-    let far = w[2].times_plus(f(2.0), w[0]) * f(FAR);
-    let far_odd = w[1] * f(B * FAR);
-    [
-        w[0],
-        near + near_odd,
-        near - near_odd,
-        far + far_odd,
-        far - far_odd,
-        w[2],
-    ]
+pub struct Filter;
+
+impl Transform<3, SIDE> for Filter {
+    #[inline(always)]
+    fn apply<L: Lanes>(w: [L; 3]) -> [L; SIDE] {
+        let near = w[2].times_plus(L::splat(0.5), w[0]) * L::splat(NEAR);
+        let near_odd = w[1] * L::splat(A * NEAR);
+        let far = w[2].times_plus(L::splat(2.0), w[0]) * L::splat(FAR);
+        let far_odd = w[1] * L::splat(B * FAR);
+        [
+            w[0],
+            near + near_odd,
+            near - near_odd,
+            far + far_odd,
+            far - far_odd,
+            w[2],
+        ]
+    }
 }
 
-/// The six points' gradients to those of three taps: the transpose of [`filter`].
-#[inline(always)]
-pub fn filter_transposed<L: Lanes>(u: [L; SIDE]) -> [L; 3] {
-    let f = L::splat;
-    let (near, near_odd) = ((u[1] + u[2]) * f(NEAR), (u[1] - u[2]) * f(A * NEAR));
-    let (far, far_odd) = ((u[3] + u[4]) * f(FAR), (u[3] - u[4]) * f(B * FAR));
-    [
-        u[0] + near + far,
-        near_odd + far_odd,
-        near.times_plus(f(0.5), far.times_plus(f(2.0), u[5])),
-    ]
+/// The six points' gradients to those of three taps: the transpose of [`Filter`].
+pub struct FilterTransposed;
+
+impl Transform<SIDE, 3> for FilterTransposed {
+    #[inline(always)]
+    fn apply<L: Lanes>(u: [L; SIDE]) -> [L; 3] {
+        let (near, near_odd) = ((u[1] + u[2]) * L::splat(NEAR), (u[1] - u[2]) * L::splat(A * NEAR));
+        let (far, far_odd) = ((u[3] + u[4]) * L::splat(FAR), (u[3] - u[4]) * L::splat(B * FAR));
+        [
+            u[0] + near + far,
+            near_odd + far_odd,
+            near.times_plus(L::splat(0.5), far.times_plus(L::splat(2.0), u[5])),
+        ]
+    }
 }
 
-/// A transform in one direction applied in both: `[N][N]` to `[M][M]`, row by row.
+/// The transform `T` in both directions: `[N][N]` to `[M][M]`, row by row.
 #[inline(always)]
-pub fn both_ways<L: Lanes, const N: usize, const M: usize>(
-    one_way: impl Fn([L; N]) -> [L; M],
+pub fn both_ways<T: Transform<N, M>, L: Lanes, const N: usize, const M: usize>(
     values: [[L; N]; N],
 ) -> [[L; M]; M] {
     let zero = L::splat(0.0);
     let mut down = [[zero; N]; M];
     for column in 0..N {
-        let transformed = one_way(std::array::from_fn(|row| values[row][column]));
-        for (row, value) in down.iter_mut().zip(transformed) {
-            row[column] = value;
+        let mut one = [zero; N];
+        for row in 0..N {
+            one[row] = values[row][column];
+        }
+        let transformed = T::apply(one);
+        for row in 0..M {
+            down[row][column] = transformed[row];
         }
     }
-    down.map(one_way)
+    let mut all = [[zero; M]; M];
+    for row in 0..M {
+        all[row] = T::apply(down[row]);
+    }
+    all
 }
