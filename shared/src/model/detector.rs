@@ -8,7 +8,11 @@ use super::{
     spec::{Init, Spec},
     weights::Weights,
 };
-use crate::{Error, Result, nn, random};
+use crate::{
+    Error, Result,
+    nn::{self, Filter},
+    random,
+};
 
 /// Attention heads.
 const HEADS: usize = 4;
@@ -235,9 +239,14 @@ enum Shape {
 impl Projection {
     fn forward(&self, x: &Tensor) -> Result<Tensor> {
         let Self { weight, bias, .. } = self;
+        let filter = |stride, padding| Filter {
+            weight: weight.clone(),
+            stride,
+            padding,
+        };
         Ok(match self.shape {
-            Shape::Halve => nn::conv2d(x, weight, bias, (2, 1))?,
-            Shape::Keep => nn::conv2d(x, weight, bias, (1, 0))?,
+            Shape::Halve => nn::conv2d(x, &filter(2, 1), bias)?,
+            Shape::Keep => nn::conv2d(x, &filter(1, 0), bias)?,
             Shape::Double => nn::conv_transpose2d(x, weight, bias, 2)?,
         })
     }

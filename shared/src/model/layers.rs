@@ -9,21 +9,14 @@ use super::{
 };
 use crate::{
     Result,
-    nn::{self, ConvNormParameters, FrozenConvNorm, Normalised},
+    nn::{self, ConvNormParameters, Filter, FrozenConvNorm, Moments, Normalisation},
 };
 
-/// A convolution without bias and the batch normalisation behind it, as a net applies it.
-pub trait Layer: Sized {
-    /// `[B,H,W,I]` to `[B,H',W',O]`: convolves, normalises, adds the residual and, if `relu`, cuts
-    /// below zero.
-    fn forward(&self, x: &Tensor, residual: Option<&Tensor>, relu: bool) -> Result<Tensor>;
-}
-
-/// One that learns: it normalises by the batch's own statistics and remembers them, momentum 0.1 as
-/// in PyTorch.
+/// A convolution without bias and the batch normalisation behind it, momentum 0.1 as in PyTorch.
 #[derive(Clone, Debug)]
 pub struct ConvNorm {
-    parameters: ConvNormParameters,
+    /// What it learns.
+    pub parameters: ConvNormParameters,
     running_mean: Tensor,
     running_variance: Tensor,
 }
@@ -39,10 +32,13 @@ impl ConvNorm {
         let get = |part: &str| weights.get(&format!("{norm}.{part}"));
         Ok(Self {
             parameters: ConvNormParameters {
-                weight: weights.get(&format!("{conv}.weight"))?,
+                filter: Filter {
+                    weight: weights.get(&format!("{conv}.weight"))?,
+                    stride,
+                    padding,
+                },
                 gamma: get("weight")?,
                 beta: get("bias")?,
-                shape: (stride, padding),
             },
             running_mean: get("running_mean")?,
             running_variance: get("running_var")?,
@@ -71,48 +67,28 @@ impl ConvNorm {
 
     /// The layer as it is now, in evaluation mode.
     pub fn frozen(&self) -> Result<FrozenConvNorm> {
-        let ConvNormParameters {
-            weight,
-            gamma,
-            beta,
-            shape,
-        } = &self.parameters;
-        let norm = nn::Normalisation {
-            gamma: gamma.clone(),
-            beta: beta.clone(),
+        let norm = Normalisation {
+            gamma: self.parameters.gamma.clone(),
+            beta: self.parameters.beta.clone(),
             mean: self.running_mean.clone(),
             variance: self.running_variance.clone(),
         };
-        Ok(FrozenConvNorm::new(weight, &norm, *shape)?)
+        Ok(FrozenConvNorm::new(&self.parameters.filter, &norm)?)
     }
 
-    /// Moves the running statistics towards a batch's, of `count` values per channel.
-    fn remember(&self, mean: &Tensor, variance: &Tensor, count: usize) -> Result<()> {
+    /// Moves the running statistics towards a batch's.
+    pub fn remember(&self, batch: &Moments) -> Result<()> {
         // The running variance is that of the population the batch was drawn from.
-        let count = count as f64;
-        let unbiased = (variance * (count / (count - 1.0).max(1.0)))?;
+        let count = batch.count as f64;
+        let unbiased = (&batch.variance * (count / (count - 1.0).max(1.0)))?;
         for (running, new) in [
-            (&self.running_mean, mean),
+            (&self.running_mean, &batch.mean),
             (&self.running_variance, &unbiased),
         ] {
             let moved = ((running * 0.9)? + (new * 0.1)?)?;
             running.slice_set(&moved, 0, 0)?;
         }
         Ok(())
-    }
-}
-
-impl Layer for ConvNorm {
-    fn forward(&self, x: &Tensor, residual: Option<&Tensor>, relu: bool) -> Result<Tensor> {
-        let Normalised { y, mean, variance } = nn::conv_norm(x, &self.parameters, residual, relu)?;
-        self.remember(&mean, &variance, y.elem_count() / y.dim(3)?)?;
-        Ok(y)
-    }
-}
-
-impl Layer for FrozenConvNorm {
-    fn forward(&self, x: &Tensor, residual: Option<&Tensor>, relu: bool) -> Result<Tensor> {
-        Ok(Self::forward(self, x, residual, relu)?)
     }
 }
 
@@ -157,9 +133,13 @@ impl Linear {
     /// on how many pictures there are, so neither do a picture's logits.
     pub fn forward_pixels(&self, x: &Tensor) -> Result<Tensor> {
         let (outputs, inputs) = self.weight.dims2()?;
-        let kernel = self.weight.reshape((outputs, inputs, 1, 1))?;
+        let filter = Filter {
+            weight: self.weight.reshape((outputs, inputs, 1, 1))?,
+            stride: 1,
+            padding: 0,
+        };
         let x = x.reshape(((), 1, 1, inputs))?;
-        Ok(nn::conv2d(&x, &kernel, &self.bias, (1, 0))?.flatten_from(1)?)
+        Ok(nn::conv2d(&x, &filter, &self.bias)?.flatten_from(1)?)
     }
 }
 

@@ -5,11 +5,15 @@ use candle_core::{Device, Tensor};
 
 use super::{
     Classifier, Features,
-    layers::{ConvNorm, Layer, Linear},
+    layers::{ConvNorm, Linear},
     spec::Spec,
     weights::Weights,
 };
-use crate::{Error, Result, cifar10::CLASSES, nn::FrozenConvNorm};
+use crate::{
+    Error, Result,
+    cifar10::CLASSES,
+    nn::{self, FrozenConvNorm, Link},
+};
 
 /// The stem's channels in the paper's net; the stages have 1, 2, 4 and 8 times as many.
 pub const PAPER_WIDTH: usize = 64;
@@ -22,28 +26,19 @@ const BLOCKS: [usize; 4] = [3, 4, 6, 3];
 pub struct ResNet34 {
     width: usize,
     weights: Weights,
-    body: Body<ConvNorm>,
+    parts: Parts<ConvNorm>,
+    linear: Linear,
 }
 
 /// A classifier as it was when this was made, in evaluation mode.
 #[derive(Clone, Debug)]
-pub struct FrozenResNet34(Body<FrozenConvNorm>);
-
-/// The layers, of a kind that learns or of one that does not.
-#[derive(Clone, Debug)]
-struct Body<L> {
-    stem: L,
-    stages: [Vec<Block<L>>; 4],
+pub struct FrozenResNet34 {
+    parts: Parts<FrozenConvNorm>,
     linear: Linear,
 }
 
-/// Two 3x3 convolutions beside a shortcut.
-#[derive(Clone, Debug)]
-struct Block<L> {
-    first: L,
-    second: L,
-    shortcut: Option<L>,
-}
+/// The stem and the four stages, each of which ends with a feature map.
+type Parts<L> = [Vec<Link<L>>; 5];
 
 impl ResNet34 {
     /// A fresh net: PyTorch's initialisation, drawn from the seed.
@@ -61,12 +56,12 @@ impl ResNet34 {
     pub fn new(what: &str, weights: Weights) -> Result<Self> {
         let width = weights.dim("conv1.weight", 0);
         weights.check(what, &specs(width.max(1)))?;
-        let block = |place: &Place| -> Result<Block<ConvNorm>> {
+        let block = |place: &Place| -> Result<Link<ConvNorm>> {
             let layer = |conv: &str, norm: &str, stride, padding| {
                 let at = |part: &str| format!("{}.{part}", place.name);
                 ConvNorm::new(&weights, (&at(conv), &at(norm)), stride, padding)
             };
-            Ok(Block {
+            Ok(Link::Block {
                 first: layer("conv1", "bn1", place.stride, 1)?,
                 second: layer("conv2", "bn2", 1, 1)?,
                 shortcut: place
@@ -75,16 +70,15 @@ impl ResNet34 {
                     .transpose()?,
             })
         };
-        let stage = |stage: usize| -> Result<Vec<Block<ConvNorm>>> {
+        let stage = |stage: usize| -> Result<Vec<Link<ConvNorm>>> {
             places(width, stage).iter().map(block).collect()
         };
+        let stem = ConvNorm::new(&weights, ("conv1", "bn1"), 1, 1)?;
+        let stem = vec![Link::Plain(stem)];
         Ok(Self {
             width,
-            body: Body {
-                stem: ConvNorm::new(&weights, ("conv1", "bn1"), 1, 1)?,
-                stages: [stage(0)?, stage(1)?, stage(2)?, stage(3)?],
-                linear: Linear::new(&weights, "linear")?,
-            },
+            parts: [stem, stage(0)?, stage(1)?, stage(2)?, stage(3)?],
+            linear: Linear::new(&weights, "linear")?,
             weights,
         })
     }
@@ -102,67 +96,66 @@ impl ResNet34 {
     /// Feature maps and logits of `[B,3,32,32]` pixels in `[0,1]`, in training mode: batch
     /// statistics are used and remembered.
     pub fn train(&self, images: &Tensor) -> Result<Features> {
-        self.body.forward(images)
+        features(images, &self.parts, &self.linear, |x, links| {
+            let parameters = map(links, |layer| Ok(layer.parameters.clone()))?;
+            let (y, moments) = nn::learning_chain(x, &parameters)?;
+            let layers = links.iter().flat_map(Link::layers);
+            for (layer, moments) in layers.zip(&moments) {
+                layer.remember(moments)?;
+            }
+            Ok(y)
+        })
     }
 
     /// The net as it is now, in evaluation mode: running statistics, nothing learns.
     pub fn frozen(&self) -> Result<FrozenResNet34> {
-        let block = |block: &Block<ConvNorm>| -> Result<Block<FrozenConvNorm>> {
-            Ok(Block {
-                first: block.first.frozen()?,
-                second: block.second.frozen()?,
-                shortcut: block.shortcut.as_ref().map(ConvNorm::frozen).transpose()?,
-            })
-        };
-        let stage = |blocks: &[Block<ConvNorm>]| -> Result<Vec<Block<FrozenConvNorm>>> {
-            blocks.iter().map(block).collect()
-        };
-        let [first, second, third, fourth] = &self.body.stages;
-        Ok(FrozenResNet34(Body {
-            stem: self.body.stem.frozen()?,
-            stages: [stage(first)?, stage(second)?, stage(third)?, stage(fourth)?],
-            linear: self.body.linear.frozen()?,
-        }))
+        let part = |links: &[Link<ConvNorm>]| map(links, ConvNorm::frozen);
+        let [stem, first, second, third, fourth] = &self.parts;
+        Ok(FrozenResNet34 {
+            parts: [
+                part(stem)?,
+                part(first)?,
+                part(second)?,
+                part(third)?,
+                part(fourth)?,
+            ],
+            linear: self.linear.frozen()?,
+        })
     }
 }
 
 impl Classifier for FrozenResNet34 {
     fn features(&self, images: &Tensor) -> Result<Features> {
-        self.0.forward(images)
-    }
-}
-
-impl<L: Layer> Body<L> {
-    fn forward(&self, images: &Tensor) -> Result<Features> {
-        let pixels = images.permute((0, 2, 3, 1))?.contiguous()?;
-        let stem = self.stem.forward(&pixels, None, true)?;
-        let stage = |x: &Tensor, blocks: &[Block<L>]| {
-            blocks
-                .iter()
-                .try_fold(x.clone(), |x, block| block.forward(&x))
-        };
-        let [b1, b2, b3, b4] = &self.stages;
-        let first = stage(&stem, b1)?;
-        let second = stage(&first, b2)?;
-        let third = stage(&second, b3)?;
-        let fourth = stage(&third, b4)?;
-        let pooled = fourth.flatten(1, 2)?.mean(1)?;
-        Ok(Features {
-            logits: self.linear.forward_pixels(&pooled)?,
-            maps: [stem, first, second, third, fourth],
+        features(images, &self.parts, &self.linear, |x, links| {
+            Ok(nn::frozen_chain(x, links)?)
         })
     }
 }
 
-impl<L: Layer> Block<L> {
-    fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        let inner = self.first.forward(x, None, true)?;
-        let shortcut = match &self.shortcut {
-            None => x.clone(),
-            Some(shortcut) => shortcut.forward(x, None, false)?,
-        };
-        self.second.forward(&inner, Some(&shortcut), true)
-    }
+/// The same links of other layers.
+fn map<L, M>(links: &[Link<L>], f: impl Fn(&L) -> Result<M>) -> Result<Vec<Link<M>>> {
+    links.iter().map(|link| link.try_map(&f)).collect()
+}
+
+/// Lets pictures go through all parts, each by `through`.
+fn features<L>(
+    images: &Tensor,
+    parts: &Parts<L>,
+    linear: &Linear,
+    through: impl Fn(&Tensor, &[Link<L>]) -> Result<Tensor>,
+) -> Result<Features> {
+    let pixels = images.permute((0, 2, 3, 1))?.contiguous()?;
+    let [b0, b1, b2, b3, b4] = parts;
+    let stem = through(&pixels, b0)?;
+    let first = through(&stem, b1)?;
+    let second = through(&first, b2)?;
+    let third = through(&second, b3)?;
+    let fourth = through(&third, b4)?;
+    let pooled = fourth.flatten(1, 2)?.mean(1)?;
+    Ok(Features {
+        logits: linear.forward_pixels(&pooled)?,
+        maps: [stem, first, second, third, fourth],
+    })
 }
 
 /// Where a block stands.

@@ -11,68 +11,26 @@ use super::{
         geometry::{Geometry, Pictures},
     },
     host::{floats, with_floats},
+    learning::Filter,
 };
 
-/// `x` `[B,H,W,I]` convolved with `weight` `[O,I,k,k]`, zero padding, plus `bias` `[O]`:
-/// `[B,H',W',O]`.
-pub fn conv2d(
-    x: &Tensor,
-    weight: &Tensor,
-    bias: &Tensor,
-    (stride, padding): (usize, usize),
-) -> Result<Tensor> {
+/// `x` `[B,H,W,I]` convolved with `filter`, plus `bias` `[O]`: `[B,H',W',O]`.
+pub fn conv2d(x: &Tensor, filter: &Filter, bias: &Tensor) -> Result<Tensor> {
     if !x.device().is_cpu() {
-        return stock_conv2d(x, weight, stride, padding)?.broadcast_add(bias);
+        return stock_conv2d(x, filter)?.broadcast_add(bias);
     }
-    let geometry = geometry(x, weight, (stride, padding))?;
+    let geometry = filter.geometry(pictures(x.shape())?)?;
+    let weight = filter.weight.contiguous()?;
     x.contiguous()?
-        .apply_op3(&weight.contiguous()?, bias, Convolution(geometry))
+        .apply_op3(&weight, bias, Convolution(geometry))
 }
 
 /// The same, without bias, from candle's operations, for CUDA and as a reference for tests.
-pub(super) fn stock_conv2d(
-    x: &Tensor,
-    weight: &Tensor,
-    stride: usize,
-    padding: usize,
-) -> Result<Tensor> {
+pub(super) fn stock_conv2d(x: &Tensor, filter: &Filter) -> Result<Tensor> {
     let x = x.permute((0, 3, 1, 2))?.contiguous()?;
-    x.conv2d(weight, padding, stride, 1, 1)?
+    x.conv2d(&filter.weight, filter.padding, filter.stride, 1, 1)?
         .permute((0, 2, 3, 1))?
         .contiguous()
-}
-
-/// The sizes of [`conv2d`], which must fit each other.
-pub(super) fn geometry(
-    x: &Tensor,
-    weight: &Tensor,
-    (stride, padding): (usize, usize),
-) -> Result<Geometry> {
-    let (images, height, width, channels) = x.dims4()?;
-    let (c_out, c_in, kernel, kernel_width) = weight.dims4()?;
-    if channels != c_in || kernel != kernel_width || padding >= kernel || stride == 0 {
-        bail!(
-            "conv2d of {:?} and {:?}, stride {stride}, padding {padding}",
-            x.shape(),
-            weight.shape()
-        )
-    }
-    if height + 2 * padding < kernel || width + 2 * padding < kernel {
-        bail!("a kernel of {kernel} does not fit into {:?}", x.shape())
-    }
-    let input = Pictures {
-        images,
-        height,
-        width,
-        channels,
-    };
-    Ok(Geometry {
-        input,
-        c_out,
-        kernel,
-        stride,
-        padding,
-    })
 }
 
 /// The transpose of [`conv2d`] without padding: `x` `[B,H,W,I]`, `weight` `[I,O,k,k]`, `bias`
@@ -120,7 +78,19 @@ pub(super) fn stock_conv_transpose2d(x: &Tensor, weight: &Tensor, stride: usize)
         .contiguous()
 }
 
-fn shape(pictures: Pictures) -> Shape {
+/// `[B,H,W,C]` as sizes.
+pub(super) fn pictures(shape: &Shape) -> Result<Pictures> {
+    let (images, height, width, channels) = shape.dims4()?;
+    Ok(Pictures {
+        images,
+        height,
+        width,
+        channels,
+    })
+}
+
+/// And back.
+pub(super) fn shape(pictures: Pictures) -> Shape {
     let Pictures {
         images,
         height,
@@ -145,6 +115,13 @@ fn bias_gradient(bias: &Tensor, gradient: &Tensor) -> Result<Option<Tensor>> {
         .transpose()
 }
 
+fn only_shift<'a>(bias: &'a CpuStorage, layout: &Layout) -> Result<Epilogue<'a>> {
+    Ok(Epilogue {
+        shift: Some(floats(bias, layout)?),
+        ..Epilogue::default()
+    })
+}
+
 struct Convolution(Geometry);
 
 impl CustomOp3 for Convolution {
@@ -162,11 +139,7 @@ impl CustomOp3 for Convolution {
         bias_layout: &Layout,
     ) -> Result<(CpuStorage, Shape)> {
         let weight = Forward::new(&self.0, floats(weight, weight_layout)?);
-        let epilogue = Epilogue {
-            shift: Some(floats(bias, bias_layout)?),
-            ..Epilogue::default()
-        };
-        let y = weight.apply(&self.0, floats(x, x_layout)?, epilogue);
+        let y = weight.apply(&self.0, floats(x, x_layout)?, only_shift(bias, bias_layout)?);
         Ok((CpuStorage::F32(y), shape(self.0.output())))
     }
 
@@ -181,7 +154,8 @@ impl CustomOp3 for Convolution {
         let geometry = &self.0;
         let of_x = || {
             let values = with_floats([weight, gradient], |[weight, gradient]| {
-                Ok(Backward::new(geometry, weight).apply(geometry, gradient, None))
+                let nothing = Epilogue::default();
+                Ok(Backward::new(geometry, weight).apply(geometry, gradient, nothing))
             })?;
             like(x, values)
         };
@@ -217,8 +191,7 @@ impl CustomOp3 for Transposed {
         bias_layout: &Layout,
     ) -> Result<(CpuStorage, Shape)> {
         let weight = Backward::new(&self.0, floats(weight, weight_layout)?);
-        let bias = Some(floats(bias, bias_layout)?);
-        let y = weight.apply(&self.0, floats(x, x_layout)?, bias);
+        let y = weight.apply(&self.0, floats(x, x_layout)?, only_shift(bias, bias_layout)?);
         Ok((CpuStorage::F32(y), shape(self.0.input)))
     }
 

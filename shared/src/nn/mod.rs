@@ -1,19 +1,21 @@
 //! How each operation is computed on a device: tensors come in, tensors with gradients go out.
 //! Models and attacks call these and never ask where they run.
 
-mod batch_norm;
+mod chain;
 mod convolution;
 mod cpu;
 mod dropout;
-mod folded;
+mod frozen;
 mod host;
+mod learning;
 mod loss;
 mod token;
 
-pub use batch_norm::{ConvNormParameters, Normalised, conv_norm};
+pub use chain::{Link, frozen_chain, learning_chain};
 pub use convolution::{conv_transpose2d, conv2d};
 pub use dropout::dropout;
-pub use folded::{FrozenConvNorm, Normalisation};
+pub use frozen::{FrozenConvNorm, Normalisation};
+pub use learning::{ConvNormParameters, Filter, Moments};
 pub use loss::{cross_entropy, smooth_l1};
 pub use token::{attention, gelu, layer_norm, linear};
 

@@ -14,6 +14,26 @@ fn random(shape: &[usize], key: u64) -> Tensor {
     Tensor::from_vec(values, shape, &Device::Cpu).unwrap()
 }
 
+/// Shifts that put each channel wholly above or wholly below zero, so that no rounding decides
+/// what a ReLU cuts.
+fn decided(channels: usize, key: u64) -> Tensor {
+    let mut stream = Stream::new(key, "decided", &[]);
+    let mut draw = || match stream.between(0.0, 1.0) {
+        x if x < 0.3 => -1000.0,
+        x => (2.0 + x) as f32,
+    };
+    let shifts: Vec<f32> = (0..channels).map(|_| draw()).collect();
+    Tensor::from_vec(shifts, channels, &Device::Cpu).unwrap()
+}
+
+fn filter(weight: &Tensor, stride: usize, padding: usize) -> Filter {
+    Filter {
+        weight: weight.clone(),
+        stride,
+        padding,
+    }
+}
+
 fn distance(ours: &Tensor, theirs: &Tensor) -> f32 {
     assert_eq!(ours.shape(), theirs.shape());
     let norm = |t: &Tensor| {
@@ -23,17 +43,18 @@ fn distance(ours: &Tensor, theirs: &Tensor) -> f32 {
     norm(&(ours - theirs).unwrap()) / norm(theirs).max(1e-6)
 }
 
-/// Value and gradients of `f` under a random cotangent.
+/// Value and gradients of `f` under a random cotangent of this mean.
 fn differentiate(
     f: impl Fn(&[Var]) -> Result<Tensor>,
     arguments: &[Tensor],
+    mean: f64,
 ) -> (Tensor, Vec<Tensor>) {
     let arguments: Vec<Var> = arguments
         .iter()
         .map(|t| Var::from_tensor(t).unwrap())
         .collect();
     let y = f(&arguments).unwrap();
-    let cotangent = random(y.dims(), 99);
+    let cotangent = (random(y.dims(), 99) + mean).unwrap();
     let gradients: GradStore = (&y * cotangent)
         .unwrap()
         .sum_all()
@@ -49,12 +70,24 @@ fn assert_same(
     stock: impl Fn(&[Var]) -> Result<Tensor>,
     arguments: &[Tensor],
 ) {
-    let (y, gradients) = differentiate(ours, arguments);
-    let (expected, expected_gradients) = differentiate(stock, arguments);
-    assert!(distance(&y, &expected) < 1e-5, "value");
+    // A cotangent above zero, so that its sums, a bias's gradient, do not cancel.
+    assert_near((1.0, 1.0), ours, stock, arguments);
+}
+
+/// `times` is how much rounding errors may grow, `mean` the cotangent's.
+fn assert_near(
+    (times, mean): (f32, f64),
+    ours: impl Fn(&[Var]) -> Result<Tensor>,
+    stock: impl Fn(&[Var]) -> Result<Tensor>,
+    arguments: &[Tensor],
+) {
+    let (y, gradients) = differentiate(ours, arguments, mean);
+    let (expected, expected_gradients) = differentiate(stock, arguments, mean);
+    let far = distance(&y, &expected);
+    assert!(far < 1e-5 * times, "value: {far}");
     for (i, (ours, theirs)) in gradients.iter().zip(&expected_gradients).enumerate() {
-        let distance = distance(ours, theirs);
-        assert!(distance < 2e-5, "gradient of argument {i}: {distance}");
+        let far = distance(ours, theirs);
+        assert!(far < 2e-5 * times, "gradient of argument {i}: {far}");
     }
 }
 
@@ -77,8 +110,11 @@ proptest! {
             random(&[c_out], 3),
         ];
         assert_same(
-            |a| conv2d(&a[0], &a[1], &a[2], (stride, padding)),
-            |a| convolution::stock_conv2d(&a[0], &a[1], stride, padding)?.broadcast_add(&a[2]),
+            |a| conv2d(&a[0], &filter(&a[1], stride, padding), &a[2]),
+            |a| {
+                let filter = filter(&a[1], stride, padding);
+                convolution::stock_conv2d(&a[0], &filter)?.broadcast_add(&a[2])
+            },
             &arguments,
         );
     }
@@ -102,71 +138,120 @@ proptest! {
     }
 
     #[test]
-    fn a_learning_convolution_and_its_gradients_equal_stock_candle(
+    fn a_learning_chain_and_its_gradients_equal_stock_candle(
         images in 2usize..6, c_in in 1usize..20, c_out in 1usize..20, side in 3usize..12,
-        relu: bool, with_residual: bool,
+        stride in 1usize..3,
     ) {
-        let arguments = [
-            random(&[images, side, side + 1, c_in], 1),
-            random(&[c_out, c_in, 3, 3], 2),
-            random(&[c_out], 3),
-            random(&[c_out], 4),
-            random(&[images, side, side + 1, c_out], 5),
-        ];
-        type Layer = fn(&Tensor, &ConvNormParameters, Option<&Tensor>, bool) -> Result<Normalised>;
-        let of = |layer: Layer| move |a: &[Var]| {
-            let tensor = |i: usize| a[i].as_tensor().clone();
-            let parameters = ConvNormParameters {
-                weight: tensor(1),
-                gamma: tensor(2),
-                beta: tensor(3),
-                shape: (1, 1),
+        // Strides leave the same remainder in both directions, as stock candle's gradient needs.
+        let arguments = [vec![random(&[images, side, side + stride, c_in], 1)]]
+            .into_iter()
+            .chain((0..4).map(|layer| {
+                let (inputs, kernel) = [(c_in, 3), (c_out, 3), (c_in, 1), (c_out, 3)][layer];
+                let draw = |shape: &[usize], i| random(shape, 10 * layer as u64 + i);
+                vec![
+                    draw(&[c_out, inputs, kernel, kernel], 2),
+                    (draw(&[c_out], 3) * 0.3).unwrap(),
+                    decided(c_out, 10 * layer as u64),
+                ]
+            }))
+            .collect::<Vec<_>>()
+            .concat();
+        let links = |a: &[Var]| {
+            let layer = |layer: usize, stride, padding| {
+                let tensor = |i: usize| a[1 + 3 * layer + i].as_tensor().clone();
+                ConvNormParameters {
+                    filter: filter(&tensor(0), stride, padding),
+                    gamma: tensor(1),
+                    beta: tensor(2),
+                }
             };
-            let residual = with_residual.then(|| a[4].as_tensor());
-            let out = layer(&a[0], &parameters, residual, relu)?;
-            // The moments are constants: as factors they are compared, not differentiated.
-            let y = out.y.broadcast_mul(&out.mean)?.broadcast_mul(&out.variance)?;
-            // Without a residual the last argument still needs a gradient to compare.
-            if with_residual { Ok(y) } else { y + a[4].as_tensor() }
+            [
+                Link::Block {
+                    first: layer(0, stride, 1),
+                    second: layer(1, 1, 1),
+                    shortcut: Some(layer(2, stride, 0)),
+                },
+                Link::Plain(layer(3, 1, 1)),
+                Link::Block {
+                    first: layer(3, 1, 1),
+                    second: layer(1, 1, 1),
+                    shortcut: None,
+                },
+            ]
         };
-        assert_same(of(conv_norm), of(batch_norm::stock_conv_norm), &arguments);
+        type Walk = fn(&Tensor, &[Link<ConvNormParameters>]) -> Result<(Tensor, Vec<Moments>)>;
+        let of = |walk: Walk| move |a: &[Var]| {
+            let (mut y, moments) = walk(&a[0], &links(a))?;
+            // The moments are constants: as factors they are compared, not differentiated.
+            for moments in moments {
+                y = y.broadcast_mul(&moments.mean)?.broadcast_div(&(moments.variance + 1.0)?)?;
+            }
+            Ok(y)
+        };
+        let stock = chain::stock_learning_chain;
+        // Normalisation takes the mean of what follows it away; what is left of a shift's gradient
+        // is small beside its terms. So the bound is the golden tests'.
+        assert_near((50.0, 0.0), of(learning_chain), of(stock), &arguments);
     }
 
     #[test]
-    fn a_frozen_convolution_equals_the_operations_it_replaces(
+    fn a_frozen_chain_and_its_gradient_equal_the_operations_it_replaces(
         images in 1usize..4, c_in in 1usize..20, c_out in 1usize..20, side in 3usize..12,
-        relu: bool, with_residual: bool,
+        stride in 1usize..3,
     ) {
-        let arguments = [
-            random(&[images, side, side, c_in], 1),
-            random(&[images, side, side, c_out], 2),
+        let layer = |key: u64, inputs: usize, kernel: usize, (stride, padding)| {
+            let draw = |shape: &[usize], i| random(shape, 10 * key + i);
+            let weight = draw(&[c_out, inputs, kernel, kernel], 1);
+            let norm = Normalisation {
+                gamma: (draw(&[c_out], 2) * (0.05 / inputs as f64)).unwrap(),
+                beta: decided(c_out, key),
+                mean: draw(&[c_out], 3),
+                variance: (draw(&[c_out], 4).sqr().unwrap() + 0.3).unwrap(),
+            };
+            (filter(&weight, stride, padding), norm)
+        };
+        // Its ReLU cuts single pixels: those below zero, none of which is near it.
+        let x = random(&[images, side, side + stride, c_in], 7);
+        let x = (&x + (x.sign().unwrap() * 0.1).unwrap()).unwrap();
+        let ones = Tensor::ones(c_in, candle_core::DType::F32, &Device::Cpu).unwrap();
+        let itself = Tensor::eye(c_in, candle_core::DType::F32, &Device::Cpu).unwrap();
+        let relu = Normalisation {
+            gamma: ones.clone(),
+            beta: ones.zeros_like().unwrap(),
+            mean: ones.zeros_like().unwrap(),
+            variance: ones,
+        };
+        let links = [
+            Link::Plain((filter(&itself.reshape((c_in, c_in, 1, 1)).unwrap(), 1, 0), relu)),
+            Link::Block {
+                first: layer(1, c_in, 3, (stride, 1)),
+                second: layer(2, c_out, 3, (1, 1)),
+                shortcut: Some(layer(3, c_in, 1, (stride, 0))),
+            },
+            Link::Plain(layer(4, c_out, 3, (1, 1))),
+            Link::Block {
+                first: layer(5, c_out, 3, (1, 1)),
+                second: layer(6, c_out, 3, (1, 1)),
+                shortcut: None,
+            },
         ];
-        let weight = random(&[c_out, c_in, 3, 3], 3);
-        let norm = Normalisation {
-            gamma: random(&[c_out], 4),
-            beta: random(&[c_out], 5),
-            mean: random(&[c_out], 6),
-            variance: (random(&[c_out], 7).sqr().unwrap() + 0.1).unwrap(),
-        };
-        let with = |a: &[Var], f: &dyn Fn(Option<&Tensor>) -> Result<Tensor>| {
-            if with_residual { f(Some(&a[1])) } else { f(None)? + a[1].as_tensor() }
-        };
-        let frozen = FrozenConvNorm::new(&weight, &norm, (1, 1)).unwrap();
+        let freeze = |(filter, norm): &(Filter, Normalisation)| FrozenConvNorm::new(filter, norm);
+        let frozen: Vec<_> = links.iter().map(|link| link.try_map(freeze).unwrap()).collect();
         assert_same(
-            |a| with(a, &|r| frozen.forward(&a[0], r, relu)),
-            |a| with(a, &|r| {
-                let deviation = (&norm.variance + batch_norm::EPS)?.sqrt()?;
-                let mut y = convolution::stock_conv2d(&a[0], &weight, 1, 1)?
+            |a| frozen_chain(&a[0], &frozen),
+            |a| chain::stock(&a[0], &links, &mut |(filter, norm), x, residual, relu| {
+                let deviation = (&norm.variance + learning::EPS)?.sqrt()?;
+                let mut y = convolution::stock_conv2d(x, filter)?
                     .broadcast_sub(&norm.mean)?
                     .broadcast_div(&deviation)?
                     .broadcast_mul(&norm.gamma)?
                     .broadcast_add(&norm.beta)?;
-                if let Some(r) = r {
-                    y = (y + r)?;
+                if let Some(residual) = residual {
+                    y = (y + residual)?;
                 }
                 if relu { y.relu() } else { Ok(y) }
             }),
-            &arguments,
+            &[x],
         );
     }
 
@@ -204,7 +289,7 @@ proptest! {
         let x = random(&[images, side, side, c_in], 1);
         let (weight, bias) = (random(&[c_out, c_in, 3, 3], 2), random(&[c_out], 3));
         let bits = |x: &Tensor| -> Vec<f32> {
-            let y = conv2d(x, &weight, &bias, (stride, 1)).unwrap();
+            let y = conv2d(x, &filter(&weight, stride, 1), &bias).unwrap();
             y.flatten_all().unwrap().to_vec1().unwrap()
         };
         let alone: Vec<f32> = (0..images).flat_map(|i| bits(&x.narrow(0, i, 1).unwrap())).collect();
@@ -227,14 +312,13 @@ fn gradients_have_the_same_bits_with_one_thread_and_with_four() {
             ];
             let layer = |a: &[Var]| {
                 let parameters = ConvNormParameters {
-                    weight: a[1].as_tensor().clone(),
+                    filter: filter(&a[1], stride, 1),
                     gamma: a[2].as_tensor().clone(),
                     beta: a[2].as_tensor().clone(),
-                    shape: (stride, 1),
                 };
-                Ok(conv_norm(&a[0], &parameters, None, true)?.y)
+                Ok(learning_chain(&a[0], &[Link::Plain(parameters)])?.0)
             };
-            let (y, gradients) = differentiate(layer, &arguments);
+            let (y, gradients) = differentiate(layer, &arguments, 0.0);
             std::iter::once(&y)
                 .chain(&gradients)
                 .flat_map(|t| t.flatten_all().unwrap().to_vec1::<f32>().unwrap())
@@ -261,7 +345,7 @@ fn dropout_keeps_the_mean_and_repeats_itself() {
 fn a_constant_weight_gets_no_gradient() {
     let x = Var::from_tensor(&random(&[2, 8, 8, 3], 1)).unwrap();
     let (weight, bias) = (random(&[4, 3, 3, 3], 2), random(&[4], 3));
-    let y = conv2d(&x, &weight, &bias, (1, 1)).unwrap();
+    let y = conv2d(&x, &filter(&weight, 1, 1), &bias).unwrap();
     let gradients = y.sum_all().unwrap().backward().unwrap();
     assert!(gradients.get(&x).is_some());
     assert!(gradients.get(&weight).is_none() && gradients.get(&bias).is_none());

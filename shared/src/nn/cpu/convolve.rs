@@ -75,18 +75,13 @@ impl Backward {
         }
     }
 
-    /// Gradient of the input `[B,H,W,c_in]` from that of the output; the numbers of `shift`, one
-    /// for each channel, are added to it.
-    pub fn apply(&self, geometry: &Geometry, gradient: &[f32], shift: Option<&[f32]>) -> Vec<f32> {
+    /// Gradient of the input `[B,H,W,c_in]` from that of the output, and what `epilogue` does to it.
+    pub fn apply(&self, geometry: &Geometry, gradient: &[f32], epilogue: Epilogue) -> Vec<f32> {
         match self {
             Self::Winograd(filters) => {
-                let epilogue = Epilogue {
-                    shift,
-                    ..Epilogue::default()
-                };
                 winograd::correlate(geometry.output(), gradient, filters, epilogue)
             }
-            Self::Direct(panels) => direct::scatter(geometry, gradient, panels, shift),
+            Self::Direct(panels) => direct::scatter(geometry, gradient, panels, epilogue),
         }
     }
 }

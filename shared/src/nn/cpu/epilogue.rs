@@ -3,7 +3,7 @@
 
 use super::lanes::Lanes;
 
-/// `activate(sum + shift + residual)`; each part is optional.
+/// `activate(sum + shift + residual)`, zero where the gate is not positive; each part is optional.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Epilogue<'a> {
     /// One number for each channel.
@@ -12,6 +12,9 @@ pub struct Epilogue<'a> {
     pub residual: Option<&'a [f32]>,
     /// Cut below zero.
     pub relu: bool,
+    /// One number for each output, or from some output on: what went through a ReLU, whose
+    /// gradient this is.
+    pub gate: Option<&'a [f32]>,
 }
 
 impl<'a> Epilogue<'a> {
@@ -19,6 +22,7 @@ impl<'a> Epilogue<'a> {
     pub fn from(self, first: usize) -> Self {
         Self {
             residual: self.residual.map(|residual| &residual[first..]),
+            gate: self.gate.map(|gate| &gate[first..]),
             ..self
         }
     }
@@ -34,6 +38,9 @@ impl<'a> Epilogue<'a> {
             }
             if let Some(residual) = self.residual {
                 value = value + L::load_first(residual[at..][..count].as_ptr(), count);
+            }
+            if let Some(gate) = self.gate {
+                value = value.where_positive(L::load_first(gate[at..][..count].as_ptr(), count));
             }
         }
         if self.relu { value.at_least(0.0) } else { value }

@@ -354,50 +354,20 @@ fn load_block<L: Lanes, const N: usize>(
     unsafe { load_row(slices, first, count) }
 }
 
-/// What came out of [`forward`], and the gradient of it.
-#[derive(Clone, Copy, Debug)]
-pub struct Output<'a> {
-    /// What came in.
-    pub x: &'a [f32],
-    /// What came out.
-    pub y: &'a [f32],
-    /// Its gradient.
-    pub gradient: &'a [f32],
-    /// Whether it went through the ReLU.
-    pub relu: bool,
-}
-
-impl Output<'_> {
-    fn chunk(&self, at: usize, len: usize) -> Self {
-        let end = self.x.len().min(at + len);
-        let [x, y, gradient] = [self.x, self.y, self.gradient].map(|all| &all[at..end]);
-        Self {
-            x,
-            y,
-            gradient,
-            ..*self
-        }
-    }
-}
-
-/// The gradient behind the ReLU.
-#[inline(always)]
-fn gated<L: Lanes>(gradient: L, y: L, relu: bool) -> L {
-    if relu { gradient.where_positive(y) } else { gradient }
-}
-
-/// Gradients of gamma and beta.
-pub fn parameter_gradients(norm: &Channels, result: Output) -> Sums {
+/// Gradients of gamma and beta from that of the normalised `x`.
+pub fn parameter_gradients(norm: &Channels, x: &[f32], gradient: &[f32]) -> Sums {
+    assert_eq!(x.len(), gradient.len());
     let channels = norm.mean.len();
-    let view = View::new(channels, result.x.len());
+    let view = View::new(channels, x.len());
     let mean = view.spread(&norm.mean);
-    let chunks: Vec<Vec<f32>> = (0..result.x.len())
-        .into_par_iter()
-        .step_by(view.chunk())
-        .map(|at| {
+    let chunks: Vec<Vec<f32>> = x
+        .par_chunks(view.chunk())
+        .zip(gradient.par_chunks(view.chunk()))
+        .map(|(x, gradient)| {
             let mut sums = vec![0.0; 2 * view.channels];
             dispatch(ChunkSums {
-                result: result.chunk(at, view.chunk()),
+                x,
+                gradient,
                 mean: &mean,
                 sums: &mut sums,
             });
@@ -417,23 +387,22 @@ pub fn parameter_gradients(norm: &Channels, result: Output) -> Sums {
     }
 }
 
-/// Of input, output and gradient: the gradient times the distance to the mean, and the gradient.
+/// Of input and gradient: the gradient times the distance to the mean, and the gradient.
 struct Slopes<L> {
     mean: L,
-    relu: bool,
 }
 
-impl<L: Lanes> OfRow<L, 3, 2> for Slopes<L> {
+impl<L: Lanes> OfRow<L, 2, 2> for Slopes<L> {
     #[inline(always)]
-    fn of(&self, [x, y, gradient]: [L; 3]) -> [L; 2] {
-        let gradient = gated(gradient, y, self.relu);
+    fn of(&self, [x, gradient]: [L; 2]) -> [L; 2] {
         [(x - self.mean) * gradient, gradient]
     }
 }
 
 /// A chunk's sums of the gradient times the distance to the mean, and of the gradient.
 struct ChunkSums<'a> {
-    result: Output<'a>,
+    x: &'a [f32],
+    gradient: &'a [f32],
     mean: &'a [f32],
     sums: &'a mut [f32],
 }
@@ -444,17 +413,11 @@ impl Kernel for ChunkSums<'_> {
     #[inline(always)]
     fn run<L: Lanes>(self) {
         let channels = self.mean.len();
-        let Output {
-            x,
-            y,
-            gradient,
-            relu,
-        } = self.result;
         let (products, gradients) = self.sums.split_at_mut(channels);
         for (first, count) in blocks(channels) {
             let [mean] = load_block::<L, 1>([self.mean], (first, count));
-            let terms = Slopes { mean, relu };
-            let [product, sum] = sum_rows(channels, first, count, [x, y, gradient], terms);
+            let slices = [self.x, self.gradient];
+            let [product, sum] = sum_rows(channels, first, count, slices, Slopes { mean });
             // SAFETY: the slices have `count` floats.
             unsafe {
                 product.store_first(products[first..][..count].as_mut_ptr(), count);
@@ -464,87 +427,65 @@ impl Kernel for ChunkSums<'_> {
     }
 }
 
-/// Gradient of the input, whose mean and variance are functions of it; `sums` are those of
-/// [`parameter_gradients`]. If asked for, also the gradient behind the ReLU, the residual's.
-pub fn input_gradient(
-    norm: &Channels,
-    result: Output,
-    sums: &Sums,
-    with_residual: bool,
-) -> (Vec<f32>, Vec<f32>) {
+/// Gradient of `x`, whose mean and variance are functions of it, from that of the normalised `x`;
+/// `sums` are those of [`parameter_gradients`].
+pub fn input_gradient(norm: &Channels, x: &[f32], gradient: &[f32], sums: &Sums) -> Vec<f32> {
+    assert_eq!(x.len(), gradient.len());
     let channels = norm.mean.len();
-    let len = result.x.len();
-    let count = (len / channels) as f32;
-    let view = View::new(channels, len);
+    let count = (x.len() / channels) as f32;
+    let view = View::new(channels, x.len());
     // (g - beta / n - (x - mean) * inverse * gamma' / n) * inverse * gamma, term by term.
     let scale = |c: usize| norm.inverse[c] * norm.gamma[c];
     let slope = |c: usize| -scale(c) * norm.inverse[c] * sums.gamma[c] / count;
     let shift = |c: usize| -scale(c) * sums.beta[c] / count;
     let spread = |f: &dyn Fn(usize) -> f32| view.spread(&(0..channels).map(f).collect::<Vec<_>>());
-    let numbers = [spread(&|c| norm.mean[c]), spread(&scale), spread(&slope), spread(&shift)];
-    let numbers = numbers.each_ref().map(Vec::as_slice);
-    let mut behind = Vec::new();
-    // SAFETY: the chunks cover both results, and every task writes all of its own.
-    let of_x = unsafe {
-        written(len, |of_x| {
-            let tasks = of_x.par_chunks_mut(view.chunk()).enumerate();
-            let task = |at: usize, of_x: *mut f32, behind: *mut f32| {
-                dispatch(ChunkGradient {
-                    result: result.chunk(at * view.chunk(), view.chunk()),
-                    numbers,
-                    of_x,
-                    behind,
+    let numbers = [
+        spread(&|c| norm.mean[c]),
+        spread(&scale),
+        spread(&slope),
+        spread(&shift),
+    ];
+    // SAFETY: the chunks cover the result, and every task writes all of its own.
+    unsafe {
+        written(x.len(), |out| {
+            out.par_chunks_mut(view.chunk())
+                .zip(x.par_chunks(view.chunk()))
+                .zip(gradient.par_chunks(view.chunk()))
+                .for_each(|((out, x), gradient)| {
+                    dispatch(ChunkGradient {
+                        x,
+                        gradient,
+                        numbers: numbers.each_ref().map(Vec::as_slice),
+                        out: out.as_mut_ptr().cast(),
+                    });
                 });
-            };
-            if with_residual {
-                behind = written(len, |behind| {
-                    tasks
-                        .zip(behind.par_chunks_mut(view.chunk()))
-                        .for_each(|((at, of_x), behind)| {
-                            task(at, of_x.as_mut_ptr().cast(), behind.as_mut_ptr().cast());
-                        });
-                });
-            } else {
-                tasks.for_each(|(at, of_x)| task(at, of_x.as_mut_ptr().cast(), std::ptr::null_mut()));
-            }
         })
-    };
-    (of_x, behind)
+    }
 }
 
-/// Of input, output and gradient: the input's gradient, and that behind the ReLU.
+/// Of input and gradient: the input's gradient.
 struct Back<L> {
     mean: L,
     scale: L,
     slope: L,
     shift: L,
-    relu: bool,
 }
 
-impl<L: Lanes> OfRow<L, 3, 2> for Back<L> {
+impl<L: Lanes> OfRow<L, 2, 1> for Back<L> {
     #[inline(always)]
-    fn of(&self, [x, y, gradient]: [L; 3]) -> [L; 2] {
-        let gradient = gated(gradient, y, self.relu);
+    fn of(&self, [x, gradient]: [L; 2]) -> [L; 1] {
         let constant = (x - self.mean).times_plus(self.slope, self.shift);
-        [gradient.times_plus(self.scale, constant), gradient]
+        [gradient.times_plus(self.scale, constant)]
     }
 }
 
-impl<L: Lanes> OfRow<L, 3, 1> for Back<L> {
-    #[inline(always)]
-    fn of(&self, row: [L; 3]) -> [L; 1] {
-        let [of_x, _] = self.of(row);
-        [of_x]
-    }
-}
-
-/// A chunk of [`input_gradient`]; `behind` may be null.
+/// A chunk of [`input_gradient`]; `out` has room for it.
 struct ChunkGradient<'a> {
-    result: Output<'a>,
+    x: &'a [f32],
+    gradient: &'a [f32],
     /// Mean, factor of the gradient, factor of the distance to the mean, shift.
     numbers: [&'a [f32]; 4],
-    of_x: *mut f32,
-    behind: *mut f32,
+    out: *mut f32,
 }
 
 impl Kernel for ChunkGradient<'_> {
@@ -553,13 +494,6 @@ impl Kernel for ChunkGradient<'_> {
     #[inline(always)]
     fn run<L: Lanes>(self) {
         let channels = self.numbers[0].len();
-        let Output {
-            x,
-            y,
-            gradient,
-            relu,
-        } = self.result;
-        let slices = [x, y, gradient];
         for block in blocks(channels) {
             let [mean, scale, slope, shift] = load_block::<L, 4>(self.numbers, block);
             let back = Back {
@@ -567,15 +501,10 @@ impl Kernel for ChunkGradient<'_> {
                 scale,
                 slope,
                 shift,
-                relu,
             };
             // SAFETY: there is room for as much as `x` is.
             unsafe {
-                if self.behind.is_null() {
-                    map_rows(channels, block, slices, [self.of_x], back);
-                } else {
-                    map_rows(channels, block, slices, [self.of_x, self.behind], back);
-                }
+                map_rows(channels, block, [self.x, self.gradient], [self.out], back);
             }
         }
     }
@@ -590,10 +519,29 @@ pub fn through_relu(y: &[f32], gradient: &[f32]) -> Vec<f32> {
             out.par_chunks_mut(CHUNK)
                 .zip(y.par_chunks(CHUNK).zip(gradient.par_chunks(CHUNK)))
                 .for_each(|(out, (y, gradient))| {
-                    for ((out, y), g) in out.iter_mut().zip(y).zip(gradient) {
-                        out.write(if *y > 0.0 { *g } else { 0.0 });
-                    }
+                    let out = out.as_mut_ptr().cast();
+                    dispatch(ThroughRelu { y, gradient, out });
                 });
         })
+    }
+}
+
+/// A chunk of [`through_relu`]; `out` has room for it.
+struct ThroughRelu<'a> {
+    y: &'a [f32],
+    gradient: &'a [f32],
+    out: *mut f32,
+}
+
+impl Kernel for ThroughRelu<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<L: Lanes>(self) {
+        for (at, count) in blocks(self.y.len()) {
+            let [y, gradient] = load_block::<L, 2>([self.y, self.gradient], (at, count));
+            // SAFETY: there is room for as much as `y` is.
+            unsafe { gradient.where_positive(y).store_first(self.out.add(at), count) };
+        }
     }
 }

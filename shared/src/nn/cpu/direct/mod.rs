@@ -46,24 +46,23 @@ impl Windows {
         self.height * self.row
     }
 
-    /// Calls `copy(offset in the picture, offset in the padded picture, length)` for every run of
-    /// pixels that is in both.
-    fn runs(&self, geometry: &Geometry, mut copy: impl FnMut(usize, usize, usize)) {
+    /// Rows and columns of a picture that some window sees.
+    fn seen(&self, geometry: &Geometry) -> (usize, usize) {
         let (input, padding) = (geometry.input, geometry.padding);
-        let columns = input.width.min(self.row / input.channels - padding);
-        for y in 0..input.height.min(self.height - padding) {
-            copy(
-                y * input.width * input.channels,
-                (y + padding) * self.row + padding * input.channels,
-                columns * input.channels,
-            );
-        }
+        (
+            input.height.min(self.height - padding),
+            input.width.min(self.row / input.channels - padding),
+        )
     }
 
     /// Copies a picture into a padded one, which holds zeros around it.
     fn pad(&self, geometry: &Geometry, picture: &[f32], padded: &mut [f32]) {
-        self.runs(geometry, |from, to, len| {
-            padded[to..][..len].copy_from_slice(&picture[from..][..len]);
-        });
+        let (input, padding) = (geometry.input, geometry.padding);
+        let (rows, columns) = self.seen(geometry);
+        let pictures = picture.chunks_exact(input.width * input.channels);
+        for (from, to) in pictures.zip(padded.chunks_exact_mut(self.row).skip(padding)).take(rows) {
+            let len = columns * input.channels;
+            to[padding * input.channels..][..len].copy_from_slice(&from[..len]);
+        }
     }
 }

@@ -1,11 +1,14 @@
 //! The transpose, which is the gradient of the input and the transposed convolution: outputs and
 //! packed weights come in, what every output adds to its window goes out, a picture at a time.
 
+use std::mem::MaybeUninit;
+
 use rayon::prelude::*;
 
 use super::{
     super::{
-        geometry::Geometry,
+        epilogue::Epilogue,
+        geometry::{Geometry, Pictures},
         lanes::{Kernel, LANES, Lanes, dispatch},
         memory::written,
         product::{Segments, by_rows, rows_times_panel},
@@ -34,47 +37,35 @@ impl TransposedPanels {
     }
 }
 
-/// What the outputs' values `gradient` add up to in the input, plus `shift` for each channel.
+/// What the outputs' values `gradient` add up to in the input, and what `epilogue` does to it.
 pub fn scatter(
     geometry: &Geometry,
     gradient: &[f32],
     panels: &TransposedPanels,
-    shift: Option<&[f32]>,
+    epilogue: Epilogue,
 ) -> Vec<f32> {
     let (input, output) = (geometry.input, geometry.output());
     assert!(gradient.len() == output.len());
     let windows = Windows::new(geometry);
-    let is_seen_whole = {
-        let mut seen = 0;
-        windows.runs(geometry, |_, _, len| seen += len);
-        seen == input.image_len()
-    };
-    let none = vec![0.0; input.channels];
-    let start = shift.unwrap_or(&none);
+    let chunk = input.image_len();
     // SAFETY: the tasks cover the result, and every task writes all of its own.
     unsafe {
         written(input.len(), |out| {
-            out.par_chunks_mut(input.image_len())
+            out.par_chunks_mut(chunk)
                 .zip(gradient.par_chunks(output.image_len()))
+                .enumerate()
                 .for_each_init(
                     || vec![0.0; windows.len()],
-                    |padded, (out, gradient)| {
-                        let positions = padded.chunks_exact_mut(start.len());
-                        positions.for_each(|position| position.copy_from_slice(start));
+                    |padded, (image, (out, gradient))| {
+                        padded.fill(0.0);
                         dispatch(Task {
+                            geometry,
                             windows: &windows,
                             gradient,
                             panels: &panels.0,
-                            channels: geometry.c_out,
+                            epilogue: epilogue.from(image * chunk),
                             padded,
-                        });
-                        if !is_seen_whole {
-                            out.chunks_exact_mut(start.len()).for_each(|position| {
-                                position.write_copy_of_slice(start);
-                            });
-                        }
-                        windows.runs(geometry, |to, from, len| {
-                            out[to..][..len].write_copy_of_slice(&padded[from..][..len]);
+                            out,
                         });
                     },
                 );
@@ -83,37 +74,80 @@ pub fn scatter(
 }
 
 struct Task<'a> {
+    geometry: &'a Geometry,
     windows: &'a Windows,
     gradient: &'a [f32],
     panels: &'a [f32],
-    channels: usize,
+    epilogue: Epilogue<'a>,
     padded: &'a mut [f32],
+    out: &'a mut [MaybeUninit<f32>],
 }
 
 impl Kernel for Task<'_> {
     type Output = ();
 
     #[inline(always)]
-    fn run<L: Lanes>(self) {
+    fn run<L: Lanes>(mut self) {
+        self.add_windows::<L>();
+        let Geometry { input, padding, .. } = *self.geometry;
+        let Pictures {
+            height,
+            width,
+            channels,
+            ..
+        } = input;
+        assert!(self.out.len() == input.image_len());
+        // Pixels that no window sees get nothing.
+        let (rows, columns) = self.windows.seen(self.geometry);
+        for y in 0..height {
+            for x in 0..width {
+                for channel in (0..channels).step_by(LANES) {
+                    let count = (channels - channel).min(LANES);
+                    let at = (y * width + x) * channels + channel;
+                    let out = &mut self.out[at..][..count];
+                    // SAFETY: what is seen lies in the padded picture; `out` has room.
+                    unsafe {
+                        let mut sum = L::splat(0.0);
+                        if y < rows && x < columns {
+                            let from = (y + padding) * self.windows.row
+                                + (x + padding) * channels
+                                + channel;
+                            sum = L::load_first(self.padded.as_ptr().add(from), count);
+                        }
+                        self.epilogue
+                            .apply(sum, at, channel, count)
+                            .store_first(out.as_mut_ptr().cast(), count);
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl Task<'_> {
+    /// Adds every output's window to the padded picture.
+    #[inline(always)]
+    fn add_windows<L: Lanes>(&mut self) {
         let Windows { row, run, .. } = *self.windows;
         let starts = &self.windows.starts;
+        let channels = self.geometry.c_out;
         let segments = Segments {
-            depth: self.channels,
-            length: self.channels,
+            depth: channels,
+            length: channels,
             step: 0,
         };
-        assert!(self.gradient.len() == starts.len() * self.channels);
+        assert!(self.gradient.len() == starts.len() * channels);
         assert!(self.padded.len() == self.windows.len());
         let across = run.div_ceil(LANES);
-        for (block, panel) in self.panels.chunks_exact(self.channels * LANES).enumerate() {
+        for (block, panel) in self.panels.chunks_exact(channels * LANES).enumerate() {
             let (y, column) = (block / across, block % across * LANES);
             let count = (run - column).min(LANES);
             by_rows!(L, starts.len(), |position, R| {
                 // SAFETY: there are R more rows of the gradient, and every window lies in the
                 // padded picture.
                 unsafe {
-                    let rows = std::array::from_fn::<usize, R, _>(|i| i * self.channels);
-                    let left = self.gradient.as_ptr().add(position * self.channels);
+                    let rows = std::array::from_fn::<usize, R, _>(|i| i * channels);
+                    let left = self.gradient.as_ptr().add(position * channels);
                     let sums: [L; R] = rows_times_panel(left, rows, segments, panel.as_ptr());
                     for i in 0..R {
                         let at = starts[position + i] + y * row + column;

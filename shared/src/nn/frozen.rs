@@ -1,0 +1,126 @@
+//! A convolution with batch normalisation by constants, for nets that do not learn: the
+//! normalisation is folded into weight and shift, and the weight is packed once, for all the steps
+//! of an attack.
+
+use std::{
+    borrow::Cow,
+    sync::{Arc, OnceLock},
+};
+
+use candle_core::{Result, Tensor};
+
+use super::{
+    chain::Layer,
+    convolution,
+    cpu::{
+        convolve::{Backward, Forward},
+        epilogue::Epilogue,
+        geometry::{Geometry, Pictures},
+    },
+    host::with_floats,
+    learning::{EPS, Filter},
+};
+
+/// What normalises each channel, all `[C]`.
+#[derive(Clone, Debug)]
+pub struct Normalisation {
+    /// Factor.
+    pub gamma: Tensor,
+    /// Shift.
+    pub beta: Tensor,
+    /// Taken away first.
+    pub mean: Tensor,
+    /// Divided by, as `sqrt(variance + 1e-5)`.
+    pub variance: Tensor,
+}
+
+/// A convolution and its normalisation as they were when this was made.
+#[derive(Clone, Debug)]
+pub struct FrozenConvNorm {
+    /// Each output channel times its factor.
+    filter: Filter,
+    /// What is left of the normalisation, `[O]`.
+    shift: Tensor,
+    packed: Arc<(OnceLock<Forward>, OnceLock<Backward>)>,
+}
+
+impl FrozenConvNorm {
+    /// Folds the normalisation into the filter's weight.
+    pub fn new(filter: &Filter, norm: &Normalisation) -> Result<Self> {
+        let scale = (&norm.gamma / (&norm.variance + EPS)?.sqrt()?)?;
+        let weight = filter.weight.broadcast_mul(&scale.reshape(((), 1, 1, 1))?)?;
+        Ok(Self {
+            filter: Filter {
+                weight: weight.detach(),
+                ..*filter
+            },
+            shift: (&norm.beta - (&norm.mean * scale)?)?.detach(),
+            packed: Arc::default(),
+        })
+    }
+
+    /// The layer from candle's operations, for CUDA.
+    pub(super) fn stock(
+        &self,
+        x: &Tensor,
+        residual: Option<&Tensor>,
+        relu: bool,
+    ) -> Result<Tensor> {
+        let mut y = convolution::stock_conv2d(x, &self.filter)?.broadcast_add(&self.shift)?;
+        if let Some(residual) = residual {
+            y = (y + residual)?;
+        }
+        if relu { y.relu() } else { Ok(y) }
+    }
+}
+
+impl Layer for FrozenConvNorm {
+    type Saved = ();
+
+    fn geometry(&self, input: Pictures) -> Result<Geometry> {
+        self.filter.geometry(input)
+    }
+
+    fn forward(
+        &self,
+        geometry: &Geometry,
+        x: &[f32],
+        residual: Option<&[f32]>,
+        relu: bool,
+    ) -> Result<(Vec<f32>, ())> {
+        with_floats([&self.filter.weight, &self.shift], |[weight, shift]| {
+            let packed = self.packed.0.get_or_init(|| Forward::new(geometry, weight));
+            let epilogue = Epilogue {
+                shift: Some(shift),
+                residual,
+                relu,
+                ..Epilogue::default()
+            };
+            Ok((packed.apply(geometry, x, epilogue), ()))
+        })
+    }
+
+    /// The normalisation is part of the convolution.
+    fn slopes<'a>(
+        &self,
+        _geometry: &Geometry,
+        _saved: &mut (),
+        _x: &[f32],
+        gradient: &'a [f32],
+        _learns: bool,
+    ) -> Result<Cow<'a, [f32]>> {
+        Ok(Cow::Borrowed(gradient))
+    }
+
+    fn input_gradient(
+        &self,
+        geometry: &Geometry,
+        slopes: &[f32],
+        epilogue: Epilogue,
+    ) -> Result<Vec<f32>> {
+        with_floats([&self.filter.weight], |[weight]| {
+            let packed = self.packed.1.get_or_init(|| Backward::new(geometry, weight));
+            Ok(packed.apply(geometry, slopes, epilogue))
+        })
+    }
+}

@@ -1,0 +1,339 @@
+//! A convolution with batch normalisation over the batch itself, for nets that learn: parameters
+//! come in, the layer that a chain walks through goes out, and in the end the batch's moments and
+//! the parameters' gradients.
+
+use std::{
+    borrow::Cow,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use candle_core::{CpuStorage, CustomOp2, CustomOp3, Layout, Result, Shape, Tensor, bail};
+
+use super::{
+    chain::Layer,
+    convolution::{self, like},
+    cpu::{
+        convolve::{self, Backward, Forward},
+        epilogue::Epilogue,
+        geometry::{Geometry, Pictures},
+        normalise::{self, Channels},
+    },
+    host::with_floats,
+};
+
+/// PyTorch's default.
+pub const EPS: f64 = 1e-5;
+
+/// The weight of a convolution and how it moves.
+#[derive(Clone, Debug)]
+pub struct Filter {
+    /// `[O,I,k,k]`.
+    pub weight: Tensor,
+    /// Step of the window.
+    pub stride: usize,
+    /// Zeros on each side.
+    pub padding: usize,
+}
+
+impl Filter {
+    /// The sizes on pictures like these.
+    ///
+    /// # Errors
+    /// When they do not fit each other.
+    pub(super) fn geometry(&self, input: Pictures) -> Result<Geometry> {
+        let (c_out, c_in, kernel, kernel_width) = self.weight.dims4()?;
+        let Self {
+            stride, padding, ..
+        } = *self;
+        let smallest = input.height.min(input.width);
+        if input.channels != c_in
+            || kernel != kernel_width
+            || padding >= kernel
+            || stride == 0
+            || smallest + 2 * padding < kernel
+        {
+            bail!(
+                "a convolution of {input:?} with a weight {:?}, stride {stride}, padding {padding}",
+                self.weight.shape()
+            )
+        }
+        Ok(Geometry {
+            input,
+            c_out,
+            kernel,
+            stride,
+            padding,
+        })
+    }
+}
+
+/// What a convolution and its normalisation learn.
+#[derive(Clone, Debug)]
+pub struct ConvNormParameters {
+    /// The convolution's.
+    pub filter: Filter,
+    /// Factor of the normalised channels, `[O]`.
+    pub gamma: Tensor,
+    /// Shift of them, `[O]`.
+    pub beta: Tensor,
+}
+
+impl ConvNormParameters {
+    /// The layer from candle's operations, for CUDA and as a reference for tests.
+    pub(super) fn stock(
+        &self,
+        x: &Tensor,
+        residual: Option<&Tensor>,
+        relu: bool,
+    ) -> Result<(Tensor, Moments)> {
+        let x = convolution::stock_conv2d(x, &self.filter)?;
+        let over = |t: &Tensor| t.mean_keepdim(0)?.mean_keepdim(1)?.mean_keepdim(2);
+        let mean = over(&x)?;
+        let centred = x.broadcast_sub(&mean)?;
+        let variance = over(&centred.sqr()?)?;
+        let mut y = centred
+            .broadcast_div(&(&variance + EPS)?.sqrt()?)?
+            .broadcast_mul(&self.gamma)?
+            .broadcast_add(&self.beta)?;
+        if let Some(residual) = residual {
+            y = (y + residual)?;
+        }
+        let moments = Moments {
+            mean: mean.flatten_all()?.detach(),
+            variance: variance.flatten_all()?.detach(),
+            count: x.elem_count() / x.dim(3)?,
+        };
+        Ok((if relu { y.relu()? } else { y }, moments))
+    }
+}
+
+/// What a batch was like before its normalisation, as constants.
+#[derive(Clone, Debug)]
+pub struct Moments {
+    /// Mean of each channel, `[O]`.
+    pub mean: Tensor,
+    /// Biased variance, `[O]`.
+    pub variance: Tensor,
+    /// Numbers of a channel.
+    pub count: usize,
+}
+
+/// Gradients of weight, gamma and beta.
+type Gradients = [Vec<f32>; 3];
+
+/// A layer at work in a chain; applied once.
+#[derive(Clone)]
+pub(super) struct Learner {
+    parameters: ConvNormParameters,
+    moments: Arc<Mutex<Option<Moments>>>,
+    gradients: Arc<Mutex<Option<Gradients>>>,
+}
+
+/// What [`Learner`] saves.
+pub(super) struct Saved {
+    /// What the convolution gave.
+    convolved: Vec<f32>,
+    norm: Channels,
+}
+
+impl Learner {
+    pub(super) fn new(parameters: &ConvNormParameters) -> Result<Self> {
+        let ConvNormParameters {
+            filter,
+            gamma,
+            beta,
+        } = parameters;
+        let c_out = filter.weight.dim(0)?;
+        if [gamma.dims1()?, beta.dims1()?] != [c_out; 2] {
+            bail!("{c_out} channels with {:?} and {:?}", gamma.shape(), beta.shape())
+        }
+        Ok(Self {
+            parameters: parameters.clone(),
+            moments: Arc::default(),
+            gradients: Arc::default(),
+        })
+    }
+
+    /// The moments of the batch that went through.
+    pub(super) fn moments(&self) -> Result<Moments> {
+        let moments = self.moments.lock().unwrap_or_else(PoisonError::into_inner);
+        match &*moments {
+            Some(moments) => Ok(moments.clone()),
+            None => bail!("no batch went through the layer"),
+        }
+    }
+}
+
+impl Layer for Learner {
+    type Saved = Saved;
+
+    fn geometry(&self, input: Pictures) -> Result<Geometry> {
+        self.parameters.filter.geometry(input)
+    }
+
+    fn forward(
+        &self,
+        geometry: &Geometry,
+        x: &[f32],
+        residual: Option<&[f32]>,
+        relu: bool,
+    ) -> Result<(Vec<f32>, Saved)> {
+        let ConvNormParameters {
+            filter,
+            gamma,
+            beta,
+        } = &self.parameters;
+        let convolved = with_floats([&filter.weight], |[weight]| {
+            Ok(Forward::new(geometry, weight).apply(geometry, x, Epilogue::default()))
+        })?;
+        let moments = normalise::moments(geometry.c_out, &convolved);
+        let inverse = |(_, variance): &(f64, f64)| (1.0 / (variance + EPS).sqrt()) as f32;
+        let mean: Vec<f32> = moments.iter().map(|(mean, _)| *mean as f32).collect();
+        let variance = moments.iter().map(|(_, variance)| *variance as f32).collect();
+        let norm = Channels {
+            mean: mean.clone(),
+            inverse: moments.iter().map(inverse).collect(),
+            gamma: gamma.to_vec1()?,
+            beta: beta.to_vec1()?,
+        };
+        let y = normalise::forward(&norm, &convolved, residual, relu);
+        let moments = Moments {
+            mean: like(gamma, mean)?,
+            variance: like(gamma, variance)?,
+            count: convolved.len() / geometry.c_out,
+        };
+        *self.moments.lock().unwrap_or_else(PoisonError::into_inner) = Some(moments);
+        Ok((y, Saved { convolved, norm }))
+    }
+
+    fn slopes<'a>(
+        &self,
+        geometry: &Geometry,
+        saved: &mut Saved,
+        x: &[f32],
+        gradient: &'a [f32],
+        learns: bool,
+    ) -> Result<Cow<'a, [f32]>> {
+        let Saved { convolved, norm } = saved;
+        let sums = normalise::parameter_gradients(norm, convolved, gradient);
+        let slopes = normalise::input_gradient(norm, convolved, gradient, &sums);
+        // Nobody asks for it again.
+        *convolved = Vec::new();
+        if learns {
+            let of_weight = convolve::weight_gradient(geometry, x, &slopes);
+            let gradients = [of_weight, sums.gamma, sums.beta];
+            *self.gradients.lock().unwrap_or_else(PoisonError::into_inner) = Some(gradients);
+        }
+        Ok(Cow::Owned(slopes))
+    }
+
+    fn input_gradient(
+        &self,
+        geometry: &Geometry,
+        slopes: &[f32],
+        epilogue: Epilogue,
+    ) -> Result<Vec<f32>> {
+        with_floats([&self.parameters.filter.weight], |[weight]| {
+            Ok(Backward::new(geometry, weight).apply(geometry, slopes, epilogue))
+        })
+    }
+}
+
+/// Stands for all parameters among the arguments of a chain, since candle's operations have three
+/// at most: an empty tensor. Its gradient, as empty, is what makes the walk back pass by; the
+/// parameters' are those that the layers kept.
+pub(super) fn handle(learners: &[Learner]) -> Result<Tensor> {
+    let mut all: Option<Tensor> = None;
+    for learner in learners {
+        let ConvNormParameters {
+            filter,
+            gamma,
+            beta,
+        } = &learner.parameters;
+        let handle = filter
+            .weight
+            .contiguous()?
+            .apply_op3(gamma, beta, Handle(learner.gradients.clone()))?;
+        all = Some(match all {
+            None => handle,
+            Some(all) => all.apply_op2(&handle, Both)?,
+        });
+    }
+    match all {
+        Some(all) => Ok(all),
+        None => bail!("nothing to learn"),
+    }
+}
+
+fn empty() -> (CpuStorage, Shape) {
+    (CpuStorage::F32(Vec::new()), 0.into())
+}
+
+/// Stands for weight, gamma and beta of one layer.
+struct Handle(Arc<Mutex<Option<Gradients>>>);
+
+impl CustomOp3 for Handle {
+    fn name(&self) -> &'static str {
+        "parameters"
+    }
+
+    fn cpu_fwd(
+        &self,
+        _: &CpuStorage,
+        _: &Layout,
+        _: &CpuStorage,
+        _: &Layout,
+        _: &CpuStorage,
+        _: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
+        Ok(empty())
+    }
+
+    fn bwd(
+        &self,
+        weight: &Tensor,
+        gamma: &Tensor,
+        beta: &Tensor,
+        _handle: &Tensor,
+        _gradient: &Tensor,
+    ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
+        let mut gradients = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some([of_weight, of_gamma, of_beta]) = gradients.take() else {
+            bail!("parameters were differentiated before their layer")
+        };
+        Ok((
+            Some(like(weight, of_weight)?),
+            Some(like(gamma, of_gamma)?),
+            Some(like(beta, of_beta)?),
+        ))
+    }
+}
+
+/// Stands for what two handles stand for.
+struct Both;
+
+impl CustomOp2 for Both {
+    fn name(&self) -> &'static str {
+        "both-parameters"
+    }
+
+    fn cpu_fwd(
+        &self,
+        _: &CpuStorage,
+        _: &Layout,
+        _: &CpuStorage,
+        _: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
+        Ok(empty())
+    }
+
+    fn bwd(
+        &self,
+        _first: &Tensor,
+        _second: &Tensor,
+        _both: &Tensor,
+        gradient: &Tensor,
+    ) -> Result<(Option<Tensor>, Option<Tensor>)> {
+        Ok((Some(gradient.clone()), Some(gradient.clone())))
+    }
+}
