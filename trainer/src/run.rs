@@ -163,7 +163,13 @@ impl Run {
 
     fn measure_val(&self) -> Result<Measured> {
         let (step, device) = (self.step.as_ref(), &self.device);
-        evaluate::measure(&step.net().frozen()?, step.watch(), &self.val, self.measure, device)
+        evaluate::measure(
+            &step.net().frozen()?,
+            step.watch(),
+            &self.val,
+            self.measure,
+            device,
+        )
     }
 
     /// Chooses new probabilities where a period begins.

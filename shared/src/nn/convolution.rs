@@ -109,7 +109,9 @@ pub(super) fn like(tensor: &Tensor, values: Vec<f32>) -> Result<Tensor> {
 fn bias_gradient(bias: &Tensor, gradient: &Tensor) -> Result<Option<Tensor>> {
     bias.track_op()
         .then(|| {
-            let sums = with_floats([gradient], |[g]| Ok(convolve::bias_gradient(bias.elem_count(), g)))?;
+            let sums = with_floats([gradient], |[g]| {
+                Ok(convolve::bias_gradient(bias.elem_count(), g))
+            })?;
             like(bias, sums)
         })
         .transpose()
@@ -139,7 +141,11 @@ impl CustomOp3 for Convolution {
         bias_layout: &Layout,
     ) -> Result<(CpuStorage, Shape)> {
         let weight = Forward::new(&self.0, floats(weight, weight_layout)?);
-        let y = weight.apply(&self.0, floats(x, x_layout)?, only_shift(bias, bias_layout)?);
+        let y = weight.apply(
+            &self.0,
+            floats(x, x_layout)?,
+            only_shift(bias, bias_layout)?,
+        );
         Ok((CpuStorage::F32(y), shape(self.0.output())))
     }
 
@@ -191,7 +197,11 @@ impl CustomOp3 for Transposed {
         bias_layout: &Layout,
     ) -> Result<(CpuStorage, Shape)> {
         let weight = Backward::new(&self.0, floats(weight, weight_layout)?);
-        let y = weight.apply(&self.0, floats(x, x_layout)?, only_shift(bias, bias_layout)?);
+        let y = weight.apply(
+            &self.0,
+            floats(x, x_layout)?,
+            only_shift(bias, bias_layout)?,
+        );
         Ok((CpuStorage::F32(y), shape(self.0.input)))
     }
 

@@ -7,7 +7,7 @@ use std::{
     sync::{Arc, OnceLock},
 };
 
-use candle_core::{Result, Tensor};
+use candle_core::{DType, Error, Result, Tensor};
 
 use super::{
     chain::Layer,
@@ -45,16 +45,19 @@ pub struct FrozenConvNorm {
 }
 
 impl FrozenConvNorm {
-    /// Folds the normalisation into the filter's weight.
+    /// Folds the normalisation into the filter's weight, in f64, so that this rounds but once.
     pub fn new(filter: &Filter, norm: &Normalisation) -> Result<Self> {
-        let scale = (&norm.gamma / (&norm.variance + EPS)?.sqrt()?)?;
-        let weight = filter.weight.broadcast_mul(&scale.reshape(((), 1, 1, 1))?)?;
+        let double = |tensor: &Tensor| tensor.to_dtype(DType::F64);
+        let scale = (double(&norm.gamma)? / (double(&norm.variance)? + EPS)?.sqrt()?)?;
+        let shift = (double(&norm.beta)? - (double(&norm.mean)? * &scale)?)?;
+        let weight = double(&filter.weight)?.broadcast_mul(&scale.reshape(((), 1, 1, 1))?)?;
+        let single = |tensor: Tensor| Ok::<_, Error>(tensor.to_dtype(DType::F32)?.detach());
         Ok(Self {
             filter: Filter {
-                weight: weight.detach(),
+                weight: single(weight)?,
                 ..*filter
             },
-            shift: (&norm.beta - (&norm.mean * scale)?)?.detach(),
+            shift: single(shift)?,
             packed: Arc::default(),
         })
     }
@@ -119,7 +122,10 @@ impl Layer for FrozenConvNorm {
         epilogue: Epilogue,
     ) -> Result<Vec<f32>> {
         with_floats([&self.filter.weight], |[weight]| {
-            let packed = self.packed.1.get_or_init(|| Backward::new(geometry, weight));
+            let packed = self
+                .packed
+                .1
+                .get_or_init(|| Backward::new(geometry, weight));
             Ok(packed.apply(geometry, slopes, epilogue))
         })
     }

@@ -145,7 +145,11 @@ impl Learner {
         } = parameters;
         let c_out = filter.weight.dim(0)?;
         if [gamma.dims1()?, beta.dims1()?] != [c_out; 2] {
-            bail!("{c_out} channels with {:?} and {:?}", gamma.shape(), beta.shape())
+            bail!(
+                "{c_out} channels with {:?} and {:?}",
+                gamma.shape(),
+                beta.shape()
+            )
         }
         Ok(Self {
             parameters: parameters.clone(),
@@ -189,7 +193,10 @@ impl Layer for Learner {
         let moments = normalise::moments(geometry.c_out, &convolved);
         let inverse = |(_, variance): &(f64, f64)| (1.0 / (variance + EPS).sqrt()) as f32;
         let mean: Vec<f32> = moments.iter().map(|(mean, _)| *mean as f32).collect();
-        let variance = moments.iter().map(|(_, variance)| *variance as f32).collect();
+        let variance = moments
+            .iter()
+            .map(|(_, variance)| *variance as f32)
+            .collect();
         let norm = Channels {
             mean: mean.clone(),
             inverse: moments.iter().map(inverse).collect(),
@@ -222,7 +229,10 @@ impl Layer for Learner {
         if learns {
             let of_weight = convolve::weight_gradient(geometry, x, &slopes);
             let gradients = [of_weight, sums.gamma, sums.beta];
-            *self.gradients.lock().unwrap_or_else(PoisonError::into_inner) = Some(gradients);
+            *self
+                .gradients
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner) = Some(gradients);
         }
         Ok(Cow::Owned(slopes))
     }
@@ -250,10 +260,11 @@ pub(super) fn handle(learners: &[Learner]) -> Result<Tensor> {
             gamma,
             beta,
         } = &learner.parameters;
-        let handle = filter
-            .weight
-            .contiguous()?
-            .apply_op3(gamma, beta, Handle(learner.gradients.clone()))?;
+        let handle = filter.weight.contiguous()?.apply_op3(
+            gamma,
+            beta,
+            Handle(learner.gradients.clone()),
+        )?;
         all = Some(match all {
             None => handle,
             Some(all) => all.apply_op2(&handle, Both)?,

@@ -8,7 +8,10 @@ use shared::{
     model::{Classifier, FrozenResNet34, ResNet34, Weights},
 };
 
-use crate::common::{self, Golden, VALUE, thin};
+use crate::{
+    common::{self, Golden, VALUE, thin},
+    exact::Exact,
+};
 
 /// Pictures in the golden file, of which it keeps every `STRIDE`-th element.
 pub const PICTURES: usize = 12;
@@ -25,6 +28,9 @@ const DECIDED: f32 = 1e-3;
 pub struct Arena {
     pub golden: Golden,
     pub net: FrozenResNet34,
+    /// The same in f64, on which attacks are walked step by step.
+    pub exact: Exact,
+    weights: Weights,
     pub images: Tensor,
     pub labels: Vec<u8>,
     styles: Tensor,
@@ -60,19 +66,27 @@ impl Arena {
         };
         let (images, styles) = (pictures("images"), pictures("styles"));
         Self {
+            exact: Exact::new(&weights),
             labels: golden.floats("labels").iter().map(|&l| l as u8).collect(),
-            net: ResNet34::new("the attacked net", weights)
+            net: ResNet34::new("the attacked net", weights.clone())
                 .unwrap()
                 .frozen()
                 .unwrap(),
             golden,
             images,
             styles,
+            weights,
         }
     }
 
     /// The attack of a preset with some parameters changed, as a TOML file changes them.
-    pub fn perturb(&self, preset: Preset, kind: Kind, changes: &str) -> Perturbed {
+    pub fn perturb(
+        &self,
+        net: &dyn Classifier,
+        preset: Preset,
+        kind: Kind,
+        changes: &str,
+    ) -> Perturbed {
         let config = AttackConfig::preset(preset);
         let text = format!("[{kind}]\n{changes}");
         let attack = config.overlay(&text, "the test").unwrap().build(kind);
@@ -83,7 +97,28 @@ impl Arena {
             ids: &std::array::from_fn::<u64, PICTURES, _>(|i| i as u64),
             seed: 0,
         };
-        attack.perturb(&self.net, &batch).unwrap()
+        attack.perturb(net, &batch).unwrap()
+    }
+
+    /// Which pictures an attack leaves more than a hundredth nearer or further, or after other
+    /// steps, once all that the net multiplies by is a bit larger or smaller.
+    pub fn sways(&self, preset: Preset, kind: Kind, changes: &str, ours: &Perturbed) -> Vec<bool> {
+        let ends = self.ends(&ours.images);
+        let mut sways = vec![false; ends.len()];
+        for factor in [1.0 - 1.2e-7, 1.0 + 1.2e-7] {
+            let scaled = |(name, tensor): (&String, &Tensor)| {
+                let factor = if tensor.rank() > 1 { factor } else { 1.0 };
+                (name.clone(), (tensor * factor).unwrap())
+            };
+            let weights = self.weights.tensors().iter().map(scaled).collect();
+            let net = ResNet34::new("the nudged net", weights).unwrap();
+            let run = self.perturb(&net.frozen().unwrap(), preset, kind, changes);
+            for (i, nudged) in self.ends(&run.images).into_iter().enumerate() {
+                sways[i] |= (ends[i].l2 - nudged.l2).abs() > 0.01 * ends[i].l2;
+                sways[i] |= ours.steps[i] != run.steps[i];
+            }
+        }
+        sways
     }
 
     /// How these pictures end.
@@ -155,12 +190,12 @@ impl Arena {
 
     /// Which of our pictures end as PyTorch's for certain: equally far away, by the same margin.
     /// All of them must have the same success, where that is not rounding's choice, and end within
-    /// a hundredth of the same distance.
+    /// a hundredth of the same distance, unless it `sways`.
     ///
     /// A hundred steps can turn the last bit into another path: scaling PyTorch's own weights by
     /// 1 + 1.2e-7 moves the ends of three of the twelve pictures of `cw_paper`, by up to 0.9% in L2
-    /// and to other margins.
-    pub fn similar_ends(&self, attack: &str, ours: &Tensor) -> Vec<bool> {
+    /// and to other margins; in f64, picture 8 of `cw_standard` ends 7% nearer.
+    pub fn similar_ends(&self, attack: &str, ours: &Tensor, sways: &[bool]) -> Vec<bool> {
         let theirs = self.golden_ends(attack);
         let success = self.golden.floats(&format!("{attack}/success"));
         let pairs = std::iter::zip(self.ends(ours), theirs).enumerate();
@@ -168,7 +203,7 @@ impl Arena {
             .map(|(i, (ours, theirs))| {
                 let what = format!("{attack}, picture {i}: {ours:?}, expected {theirs:?}");
                 let (l2, long) = (f64::from(ours.l2), f64::from(theirs.l2));
-                assert!((l2 - long).abs() < 0.01 * long + SAME, "{what}");
+                assert!(sways[i] || (l2 - long).abs() < 0.01 * long + SAME, "{what}");
                 if ours.decided() && theirs.decided() {
                     assert_eq!(ours.fooled(), success[i] == 1.0, "{what}");
                 }

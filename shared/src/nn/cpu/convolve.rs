@@ -13,7 +13,7 @@ use super::{
 };
 
 /// With fewer channels than this, the transforms cost more than they save.
-const FEW_CHANNELS: usize = 8;
+const FEW_CHANNELS: usize = 16;
 
 fn is_winograd(geometry: &Geometry) -> bool {
     let Geometry {
@@ -104,11 +104,17 @@ pub fn bias_gradient(channels: usize, gradient: &[f32]) -> Vec<f32> {
         .map(|rows| {
             let mut sums = vec![0.0; channels];
             for row in rows.chunks_exact(channels) {
-                sums.iter_mut().zip(row).for_each(|(sum, value)| *sum += value);
+                sums.iter_mut()
+                    .zip(row)
+                    .for_each(|(sum, value)| *sum += value);
             }
             sums
         })
         .collect();
-    let total = |channel: usize| sums.iter().map(|sums| f64::from(sums[channel])).sum::<f64>();
+    let total = |channel: usize| {
+        sums.iter()
+            .map(|sums| f64::from(sums[channel]))
+            .sum::<f64>()
+    };
     (0..channels).map(|channel| total(channel) as f32).collect()
 }

@@ -43,6 +43,10 @@ impl<'a> Epilogue<'a> {
                 value = value.where_positive(L::load_first(gate[at..][..count].as_ptr(), count));
             }
         }
-        if self.relu { value.at_least(0.0) } else { value }
+        if self.relu {
+            value.at_least(0.0)
+        } else {
+            value
+        }
     }
 }

@@ -140,7 +140,10 @@ impl Lanes for Portable {
 
     #[inline(always)]
     fn at_least(self, floor: f32) -> Self {
-        Self(self.0.map(|value| if value < floor { floor } else { value }))
+        Self(
+            self.0
+                .map(|value| if value < floor { floor } else { value }),
+        )
     }
 
     #[inline(always)]

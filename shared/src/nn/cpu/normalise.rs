@@ -383,7 +383,9 @@ pub fn parameter_gradients(norm: &Channels, x: &[f32], gradient: &[f32]) -> Sums
     let gamma = |c| (total(0, c) * f64::from(norm.inverse[c])) as f32;
     Sums {
         gamma: (0..channels).map(gamma).collect(),
-        beta: (0..channels).map(|c| total(view.channels, c) as f32).collect(),
+        beta: (0..channels)
+            .map(|c| total(view.channels, c) as f32)
+            .collect(),
     }
 }
 
@@ -541,7 +543,11 @@ impl Kernel for ThroughRelu<'_> {
         for (at, count) in blocks(self.y.len()) {
             let [y, gradient] = load_block::<L, 2>([self.y, self.gradient], (at, count));
             // SAFETY: there is room for as much as `y` is.
-            unsafe { gradient.where_positive(y).store_first(self.out.add(at), count) };
+            unsafe {
+                gradient
+                    .where_positive(y)
+                    .store_first(self.out.add(at), count)
+            };
         }
     }
 }

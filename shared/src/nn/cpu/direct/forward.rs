@@ -95,11 +95,7 @@ impl Kernel for Task<'_> {
         };
         assert!(self.padded.len() == self.windows.len());
         assert!(self.out.len() == starts.len() * self.channels);
-        for (block, panel) in self
-            .panels
-            .chunks_exact(segments.depth * LANES)
-            .enumerate()
-        {
+        for (block, panel) in self.panels.chunks_exact(segments.depth * LANES).enumerate() {
             let channel = block * LANES;
             let count = (self.channels - channel).min(LANES);
             by_rows!(L, starts.len(), |position, R| {

@@ -60,7 +60,10 @@ impl Windows {
         let (input, padding) = (geometry.input, geometry.padding);
         let (rows, columns) = self.seen(geometry);
         let pictures = picture.chunks_exact(input.width * input.channels);
-        for (from, to) in pictures.zip(padded.chunks_exact_mut(self.row).skip(padding)).take(rows) {
+        for (from, to) in pictures
+            .zip(padded.chunks_exact_mut(self.row).skip(padding))
+            .take(rows)
+        {
             let len = columns * input.channels;
             to[padding * input.channels..][..len].copy_from_slice(&from[..len]);
         }

@@ -135,7 +135,11 @@ unsafe fn outputs_to_points<L: Lanes>(
             unsafe {
                 let slopes = load_places::<L, TILE>(&places, first, count);
                 let values = transform::both_ways::<OutputsTransposed, L, TILE, SIDE>(slopes);
-                store_points(values, points.add(layout.at(0, block, tile)), layout.point());
+                store_points(
+                    values,
+                    points.add(layout.at(0, block, tile)),
+                    layout.point(),
+                );
             }
         }
     }

@@ -152,7 +152,11 @@ unsafe fn to_points<L: Lanes>(
             unsafe {
                 let pixels = load_places::<L, SIDE>(&places, first, count);
                 let values = transform::both_ways::<Pixels, L, SIDE, SIDE>(pixels);
-                store_points(values, points.add(layout.at(0, block, tile)), layout.point());
+                store_points(
+                    values,
+                    points.add(layout.at(0, block, tile)),
+                    layout.point(),
+                );
             }
         }
     }

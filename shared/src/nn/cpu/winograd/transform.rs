@@ -59,7 +59,10 @@ impl Transform<SIDE, TILE> for Outputs {
             m[0] + near + far,
             near_odd.times_plus(L::splat(A), far_odd * L::splat(B)),
             near.times_plus(L::splat(0.5), far * L::splat(2.0)),
-            near_odd.times_plus(L::splat(0.5 * A), far_odd.times_plus(L::splat(2.0 * B), m[5])),
+            near_odd.times_plus(
+                L::splat(0.5 * A),
+                far_odd.times_plus(L::splat(2.0 * B), m[5]),
+            ),
         ]
     }
 }
@@ -116,8 +119,14 @@ pub struct FilterTransposed;
 impl Transform<SIDE, 3> for FilterTransposed {
     #[inline(always)]
     fn apply<L: Lanes>(u: [L; SIDE]) -> [L; 3] {
-        let (near, near_odd) = ((u[1] + u[2]) * L::splat(NEAR), (u[1] - u[2]) * L::splat(A * NEAR));
-        let (far, far_odd) = ((u[3] + u[4]) * L::splat(FAR), (u[3] - u[4]) * L::splat(B * FAR));
+        let (near, near_odd) = (
+            (u[1] + u[2]) * L::splat(NEAR),
+            (u[1] - u[2]) * L::splat(A * NEAR),
+        );
+        let (far, far_odd) = (
+            (u[3] + u[4]) * L::splat(FAR),
+            (u[3] - u[4]) * L::splat(B * FAR),
+        );
         [
             u[0] + near + far,
             near_odd + far_odd,
