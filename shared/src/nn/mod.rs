@@ -5,6 +5,7 @@ mod batch_norm;
 mod convolution;
 mod cpu;
 mod dropout;
+mod encoder;
 mod folded;
 mod host;
 mod loss;
@@ -12,10 +13,11 @@ mod token;
 
 pub use batch_norm::{Normalisation, Statistics, batch_norm, moments};
 pub use convolution::{conv_transpose2d, conv2d};
-pub use dropout::dropout;
+pub use dropout::Mask;
+pub use encoder::{HalfLayer, attention_half, class_attention_half, embed, feed_forward_half};
 pub use folded::conv_norm_frozen;
 pub use loss::{cross_entropy, smooth_l1};
-pub use token::{attention, gelu, layer_norm, linear};
+pub use token::{layer_norm, linear};
 
 #[cfg(test)]
 mod tests;

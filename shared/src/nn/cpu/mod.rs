@@ -4,6 +4,11 @@
 pub mod attend;
 pub mod convolve;
 mod dot;
+mod elementary;
+pub mod embed;
+pub mod encoder;
+pub mod mask;
+mod matrix;
 pub mod planes;
 pub mod rows;
 mod tile;
