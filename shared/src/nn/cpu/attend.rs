@@ -4,7 +4,7 @@
 
 use super::{
     matrix::{Matrix, Put, multiply},
-    rows::{dot, exp_row, slope_row, softmax_row},
+    rows::{dot, exp_row, scale_by, slope_row, softmax_row},
 };
 
 /// Sizes of attention.
@@ -34,10 +34,6 @@ impl Heads {
         Matrix::inside(self.width(), head * self.size, self.tokens, self.size)
     }
 
-    fn scores(&self) -> Matrix {
-        Matrix::dense(self.tokens, self.tokens)
-    }
-
     /// Query, key and value of a head, in a picture's `[tokens, 3 width]`.
     fn parts(&self, head: usize) -> [Matrix; 3] {
         let width = self.width();
@@ -58,9 +54,11 @@ pub fn forward(
     mixed: &mut [f32],
     levels: &mut [f32],
 ) {
-    let all = heads.scores();
-    for (head, levels) in levels.chunks_exact_mut(heads.tokens).enumerate() {
-        let [query, key, value] = heads.parts(head);
+    let Heads { tokens, size, .. } = heads;
+    let all = Matrix::dense(tokens, tokens);
+    let mut sums = vec![0.0; tokens];
+    for (head, levels) in levels.chunks_exact_mut(tokens).enumerate() {
+        let ([query, key, value], part) = (heads.parts(head), heads.mixed(head));
         multiply(
             heads.scale(),
             (qkv, query),
@@ -68,16 +66,17 @@ pub fn forward(
             (scores, all),
             Put::Over,
         );
-        for (row, level) in scores.chunks_exact_mut(heads.tokens).zip(levels) {
-            *level = softmax_row(row);
+        let rows = scores.chunks_exact_mut(tokens).zip(levels);
+        for ((row, level), sum) in rows.zip(&mut sums) {
+            let (largest, total) = softmax_row(row);
+            *level = largest + total.ln();
+            *sum = total;
         }
-        multiply(
-            1.0,
-            (scores, all),
-            (qkv, value),
-            (mixed, heads.mixed(head)),
-            Put::Over,
-        );
+        multiply(1.0, (scores, all), (qkv, value), (mixed, part), Put::Over);
+        // Rows of the result are shorter than rows of scores: the division waits for them.
+        for (row, sum) in mixed.chunks_exact_mut(part.row_step).zip(&sums) {
+            scale_by(&mut row[part.offset..][..size], 1.0 / sum);
+        }
     }
 }
 
@@ -90,10 +89,10 @@ pub fn gradient(
     [weights, slopes]: [&mut [f32]; 2],
     of_qkv: &mut [f32],
 ) {
-    let (all, scale, tokens) = (heads.scores(), heads.scale(), heads.tokens);
+    let Heads { tokens, size, .. } = heads;
+    let (all, scale) = (Matrix::dense(tokens, tokens), heads.scale());
     for (head, levels) in levels.chunks_exact(tokens).enumerate() {
-        let [query, key, value] = heads.parts(head);
-        let part = heads.mixed(head);
+        let ([query, key, value], part) = (heads.parts(head), heads.mixed(head));
         multiply(
             scale,
             (qkv, query),
@@ -114,9 +113,8 @@ pub fn gradient(
         for (row, ((weights, slopes), level)) in rows.zip(levels).enumerate() {
             exp_row(weights, *level);
             let here = part.offset + row * part.row_step;
-            let here = here..here + part.columns;
             // What the weights' slopes have in common, since the weights add up to one.
-            let common = dot(&gradient[here.clone()], &mixed[here]);
+            let common = dot(&gradient[here..here + size], &mixed[here..here + size]);
             slope_row(weights, common, slopes);
         }
         multiply(

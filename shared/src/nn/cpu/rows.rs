@@ -49,8 +49,9 @@ vectorised! {
         (mean, 1.0 / (variance + eps).sqrt())
     }
 
-    /// Makes a row of scores its softmax; returns its level, the logarithm of the sum of e^x.
-    pub fn softmax_row(x: &mut [f32]) -> f32 {
+    /// Makes a row of scores the numerators of its softmax, e^(x - largest); returns the largest
+    /// and the denominator.
+    pub fn softmax_row(x: &mut [f32]) -> (f32, f32) {
         let mut lanes = [f32::NEG_INFINITY; LANES];
         for chunk in x.chunks(LANES) {
             for (lane, x) in lanes.iter_mut().zip(chunk) {
@@ -58,15 +59,26 @@ vectorised! {
             }
         }
         let largest = lanes.iter().fold(f32::NEG_INFINITY, |a, b| a.max(*b));
-        for x in x.iter_mut() {
+        let mut sums = [0.0; LANES];
+        let (whole, rest) = x.as_chunks_mut::<LANES>();
+        for chunk in whole {
+            for (sum, x) in sums.iter_mut().zip(chunk) {
+                *x = exp(*x - largest);
+                *sum += *x;
+            }
+        }
+        for (sum, x) in sums.iter_mut().zip(rest) {
             *x = exp(*x - largest);
+            *sum += *x;
         }
-        let sum = sum(x, |x| x);
-        let scale = 1.0 / sum;
+        (largest, sums.iter().sum())
+    }
+
+    /// `x *= factor`.
+    pub fn scale_by(x: &mut [f32], factor: f32) {
         for x in x {
-            *x *= scale;
+            *x *= factor;
         }
-        largest + sum.ln()
     }
 
     /// Makes a row of scores its softmax, whose level is known.

@@ -14,7 +14,7 @@ use super::{
         attend::Heads,
         mask::Mask,
         matrix::{Matrix, Put, multiply},
-        rows::{add, add_scaled, dot, slope_row, softmax_row},
+        rows::{add, add_scaled, dot, scale_by, slope_row, softmax_row},
     },
     Half, Map, MapSums, Sizes, Weights, finish, in_groups, masked, room,
 };
@@ -176,7 +176,8 @@ impl ClassAttention {
             Put::Over,
         );
         for row in shares.chunks_exact_mut(tokens) {
-            softmax_row(row);
+            let (_, sum) = softmax_row(row);
+            scale_by(row, 1.0 / sum);
         }
         let context = sized(&mut memory.context, heads * width);
         let contexts = Matrix::dense(heads, width);
