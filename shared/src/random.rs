@@ -26,11 +26,16 @@ pub fn key(seed: u64, purpose: &str, indices: &[u64]) -> u64 {
         .fold(absorb(state, 256), |state, &index| absorb(state, index))
 }
 
+/// The `index`-th 64 random bits of a key, in any order.
+#[inline]
+pub fn bits_at(key: u64, index: u64) -> u64 {
+    mix(key.wrapping_add(GOLDEN.wrapping_mul(index.wrapping_add(1))))
+}
+
 /// The `index`-th uniform number in [0, 1) of a key, in any order: 24 bits, exact in f32.
 #[inline]
 pub fn uniform_at(key: u64, index: u64) -> f32 {
-    let bits = mix(key.wrapping_add(GOLDEN.wrapping_mul(index.wrapping_add(1))));
-    (bits >> 40) as f32 * (1.0 / (1u64 << 24) as f32)
+    (bits_at(key, index) >> 40) as f32 * (1.0 / (1u64 << 24) as f32)
 }
 
 /// A stream of random numbers.

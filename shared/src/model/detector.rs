@@ -4,18 +4,16 @@
 use candle_core::{Device, Tensor};
 
 use super::{
-    layers::{LayerNorm, Linear},
-    spec::{Init, Spec},
+    layers::Linear,
+    spec::Spec,
+    transformer::{Dropout, HEADS, Transformer},
     weights::Weights,
 };
 use crate::{
     Error, Result,
     nn::{self, Filter},
-    random,
 };
 
-/// Attention heads.
-const HEADS: usize = 4;
 /// Side of every embedded map, at every width.
 const SIDE: usize = 16;
 
@@ -37,10 +35,7 @@ pub struct Detector {
     input: DetectorInput,
     weights: Weights,
     embeddings: Vec<(usize, Vec<Projection>)>,
-    class_token: Tensor,
-    positions: Tensor,
-    layers: Vec<Layer>,
-    norm: LayerNorm,
+    transformer: Transformer,
     classes: Linear,
 }
 
@@ -50,25 +45,6 @@ pub struct Detection {
     pub feature: Tensor,
     /// `[B,2]`: clean, adversarial.
     pub logits: Tensor,
-}
-
-/// Dropout during training.
-#[derive(Clone, Copy, Debug)]
-pub struct Dropout {
-    /// Probability of dropping an element.
-    pub rate: f32,
-    /// Key of the masks, another for each step.
-    pub key: u64,
-}
-
-impl Dropout {
-    /// Drops at the place of this number; each place has its own mask.
-    fn apply(this: Option<Self>, x: &Tensor, place: usize) -> Result<Tensor> {
-        Ok(match this {
-            None => x.clone(),
-            Some(Self { rate, key }) => nn::dropout(x, rate, random::mix(key ^ place as u64))?,
-        })
-    }
 }
 
 impl Detector {
@@ -110,18 +86,6 @@ impl Detector {
             let expected = format!("an even one: tokens are split among {HEADS} heads");
             return Err(Error::data(what, format!("width {width}"), expected));
         }
-        let layer = |i: usize| {
-            let norm = |part: &str| LayerNorm::new(&weights, &format!("layers.{i}.{part}"));
-            let linear = |part: &str| Linear::new(&weights, &format!("layers.{i}.{part}"));
-            Ok(Layer {
-                norm_1: norm("norm_1")?,
-                qkv: linear("att.qkv")?,
-                projection: linear("att.proj")?,
-                norm_2: norm("norm_2")?,
-                expand: linear("ffn.layers.0")?,
-                contract: linear("ffn.layers.3")?,
-            })
-        };
         let projection = |step: &Step| {
             Ok(Projection {
                 shape: step.shape,
@@ -139,10 +103,7 @@ impl Detector {
                 .iter()
                 .map(embedding)
                 .collect::<Result<_>>()?,
-            class_token: weights.get("cls_token")?,
-            positions: weights.get("pos_emb")?,
-            layers: (0..layers).map(layer).collect::<Result<_>>()?,
-            norm: LayerNorm::new(&weights, "final_norm")?,
+            transformer: Transformer::new(&weights, layers)?,
             classes: Linear::new(&weights, "cls_fc")?,
             weights,
         })
@@ -155,7 +116,7 @@ impl Detector {
 
     /// Transformer layers.
     pub fn layers(&self) -> usize {
-        self.layers.len()
+        self.transformer.layers()
     }
 
     /// The detector's tensors.
@@ -181,40 +142,9 @@ impl Detector {
             DetectorInput::Full => positions.transpose(1, 2)?.contiguous()?,
             DetectorInput::Low => positions,
         };
-        let (batch, _, size) = tokens.dims3()?;
-        let class = self.class_token.broadcast_as((batch, 1, size))?;
-        let x = Tensor::cat(&[&class, &tokens], 1)?.broadcast_add(&self.positions)?;
-        let mut x = Dropout::apply(dropout, &x, 0)?;
-        for (i, layer) in self.layers.iter().enumerate() {
-            x = layer.forward(&x, dropout, 1 + 3 * i)?;
-        }
-        // Only the class token goes on, and the norm looks at one token at a time.
-        let feature = self.norm.forward(&x.narrow(1, 0, 1)?.squeeze(1)?)?;
+        let feature = self.transformer.forward(&tokens, dropout)?;
         let logits = self.classes.forward(&feature)?;
         Ok(Detection { feature, logits })
-    }
-}
-
-/// A pre-norm Transformer layer.
-#[derive(Clone, Debug)]
-struct Layer {
-    norm_1: LayerNorm,
-    qkv: Linear,
-    projection: Linear,
-    norm_2: LayerNorm,
-    expand: Linear,
-    contract: Linear,
-}
-
-impl Layer {
-    fn forward(&self, x: &Tensor, dropout: Option<Dropout>, place: usize) -> Result<Tensor> {
-        let qkv = self.qkv.forward(&self.norm_1.forward(x)?)?;
-        let mixed = self.projection.forward(&nn::attention(&qkv, HEADS)?)?;
-        let x = (x + Dropout::apply(dropout, &mixed, place)?)?;
-        let inner = nn::gelu(&self.expand.forward(&self.norm_2.forward(&x)?)?)?;
-        let inner = Dropout::apply(dropout, &inner, place + 1)?;
-        let outer = self.contract.forward(&inner)?;
-        Ok((x + Dropout::apply(dropout, &outer, place + 2)?)?)
     }
 }
 
@@ -304,22 +234,7 @@ pub fn specs(input: DetectorInput, width: usize, layers: usize) -> Vec<Spec> {
         DetectorInput::Full => (8 * width, SIDE * SIDE),
         DetectorInput::Low => (SIDE * SIDE, 2 * width),
     };
-    specs.push(Spec::new("cls_token", [1, 1, size], Init::Constant(0.0)));
-    specs.push(Spec::new(
-        "pos_emb",
-        [1, tokens + 1, size],
-        Init::Constant(0.0),
-    ));
-    for i in 0..layers {
-        let at = |part: &str| format!("layers.{i}.{part}");
-        specs.extend(LayerNorm::specs(&at("norm_1"), size));
-        specs.extend(Linear::specs(&at("att.qkv"), size, 3 * size));
-        specs.extend(Linear::specs(&at("att.proj"), size, size));
-        specs.extend(LayerNorm::specs(&at("norm_2"), size));
-        specs.extend(Linear::specs(&at("ffn.layers.0"), size, 4 * size));
-        specs.extend(Linear::specs(&at("ffn.layers.3"), 4 * size, size));
-    }
-    specs.extend(LayerNorm::specs("final_norm", size));
+    specs.extend(Transformer::specs(tokens, size, layers));
     specs.extend(Linear::specs("cls_fc", size, 2));
     specs
 }

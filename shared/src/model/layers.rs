@@ -143,7 +143,7 @@ impl Linear {
     }
 }
 
-/// Layer normalisation with eps 1e-6.
+/// Layer normalisation.
 #[derive(Clone, Debug)]
 pub struct LayerNorm {
     weight: Tensor,
@@ -151,6 +151,9 @@ pub struct LayerNorm {
 }
 
 impl LayerNorm {
+    /// Added to the variance.
+    pub const EPS: f64 = 1e-6;
+
     /// The layer `name` of a net.
     pub fn new(weights: &Weights, name: &str) -> Result<Self> {
         Ok(Self {
@@ -169,6 +172,6 @@ impl LayerNorm {
 
     /// Normalises the last dimension.
     pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        Ok(nn::layer_norm(x, &self.weight, &self.bias, 1e-6)?)
+        Ok(nn::layer_norm(x, &self.weight, &self.bias, Self::EPS)?)
     }
 }

@@ -4,10 +4,12 @@ mod detector;
 mod layers;
 mod resnet;
 mod spec;
+mod transformer;
 mod weights;
 
-pub use detector::{Detection, Detector, DetectorInput, Dropout};
+pub use detector::{Detection, Detector, DetectorInput};
 pub use resnet::{FrozenResNet34, PAPER_WIDTH, ResNet34};
+pub use transformer::Dropout;
 pub use weights::{Metadata, Weights};
 
 use candle_core::Tensor;

@@ -5,6 +5,7 @@ mod chain;
 mod convolution;
 mod cpu;
 mod dropout;
+mod encoder;
 mod frozen;
 mod host;
 mod learning;
@@ -13,11 +14,12 @@ mod token;
 
 pub use chain::{Link, frozen_chain, learning_chain};
 pub use convolution::{conv_transpose2d, conv2d};
-pub use dropout::dropout;
+pub use dropout::Mask;
+pub use encoder::{HalfLayer, attention_half, class_attention_half, embed, feed_forward_half};
 pub use frozen::{FrozenConvNorm, Normalisation};
 pub use learning::{ConvNormParameters, Filter, Moments};
 pub use loss::{cross_entropy, smooth_l1};
-pub use token::{attention, gelu, layer_norm, linear};
+pub use token::{layer_norm, linear};
 
 #[cfg(test)]
 mod tests;

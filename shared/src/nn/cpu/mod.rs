@@ -4,9 +4,14 @@
 pub mod attend;
 pub mod convolve;
 mod direct;
+mod elementary;
+pub mod embed;
+pub mod encoder;
 pub mod epilogue;
 pub mod geometry;
 mod lanes;
+pub mod mask;
+mod matrix;
 mod memory;
 pub mod normalise;
 mod product;
