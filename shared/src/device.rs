@@ -68,12 +68,18 @@ impl DeviceChoice {
 
 /// The device in words, for the plan a program prints and for a store's `device`.
 pub fn describe(device: &Device) -> String {
+    match device {
+        Device::Cpu => format!("cpu, {} threads", rayon::current_num_threads()),
+        _ => name(device),
+    }
+}
+
+/// The device as `--device` spells it.
+pub fn name(device: &Device) -> String {
     match device.location() {
         candle_core::DeviceLocation::Cuda { gpu_id } => format!("cuda:{gpu_id}"),
         candle_core::DeviceLocation::Metal { gpu_id } => format!("metal:{gpu_id}"),
-        candle_core::DeviceLocation::Cpu => {
-            format!("cpu, {} threads", rayon::current_num_threads())
-        }
+        candle_core::DeviceLocation::Cpu => "cpu".into(),
     }
 }
 

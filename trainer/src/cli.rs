@@ -16,6 +16,7 @@ use shared::{
 
 use crate::{
     augment::Augment,
+    bench,
     config::{Joint, Method, Optimizer, Sampling},
     evaluate, run,
     sampler::{Entry, POLICIES, Share},
@@ -41,6 +42,8 @@ enum Command {
     Eval(Eval),
     /// Write one self-contained HTML page about one or more runs
     Report(Report),
+    /// Measure how many pictures per second nets and attacks manage on this machine
+    Bench(bench::Bench),
 }
 
 impl Cli {
@@ -51,6 +54,7 @@ impl Cli {
             Command::Train(args) => run::train(&args),
             Command::Eval(args) => evaluate::command(&args),
             Command::Report(args) => show::report(&args.runs, &args.out, args.force),
+            Command::Bench(args) => bench::command(&args),
         }
     }
 }

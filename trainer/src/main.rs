@@ -2,6 +2,7 @@
 
 mod augment;
 mod batch;
+mod bench;
 mod checkpoint;
 mod cli;
 mod config;

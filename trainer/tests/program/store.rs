@@ -17,7 +17,10 @@ pub const ATTACKS: [Kind; 3] = [Kind::Gaussian, Kind::Fgsm, Kind::Bim];
 pub fn write(data: &Path, weights: &Path, out: &Path, all: bool) {
     let data = cifar10::load(data, 0, None).unwrap();
     let (tensors, _) = Weights::read(weights, &Device::Cpu).unwrap();
-    let net = ResNet34::new("the surrogate", tensors).unwrap();
+    let net = ResNet34::new("the surrogate", tensors)
+        .unwrap()
+        .frozen()
+        .unwrap();
     let config = AttackConfig::preset(Preset::Standard);
     let attack = |kind: Kind| AttackRow {
         id: i64::from(kind.id()),

@@ -167,7 +167,7 @@ impl CustomOp2 for Chain<Learner> {
         x: &CpuStorage,
         layout: &Layout,
         _handle: &CpuStorage,
-        _layout: &Layout,
+        _handle_layout: &Layout,
     ) -> Result<(CpuStorage, Shape)> {
         self.forward(x, layout)
     }

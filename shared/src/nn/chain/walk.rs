@@ -63,6 +63,9 @@ pub struct Trace<S> {
     y: Vec<f32>,
 }
 
+/// The last activations, and what was left on the way to them.
+pub type Walked<S> = (Vec<f32>, Vec<Trace<S>>);
+
 /// The pictures that leave a chain that these enter.
 pub fn output<L: Layer>(links: &[Link<L>], input: Pictures) -> Result<Pictures> {
     links.iter().try_fold(input, |input, link| match link {
@@ -74,12 +77,12 @@ pub fn output<L: Layer>(links: &[Link<L>], input: Pictures) -> Result<Pictures> 
     })
 }
 
-/// Walks through all links: the last activations, and what was left on the way.
+/// Walks through all links.
 pub fn forward<L: Layer>(
     links: &[Link<L>],
     mut input: Pictures,
     x: &[f32],
-) -> Result<(Vec<f32>, Vec<Trace<L::Saved>>)> {
+) -> Result<Walked<L::Saved>> {
     let mut traces: Vec<Trace<L::Saved>> = Vec::with_capacity(links.len());
     for link in links {
         let x = traces.last().map_or(x, |trace| trace.y.as_slice());

@@ -1,0 +1,243 @@
+#!/usr/bin/env python3
+"""What `trainer bench` measures, in PyTorch: the file that `trainer bench --write-inputs FILE` wrote
+comes in, JSON of the same form goes out. `make bench` runs both and compares them.
+
+    python3 -m venv VENV
+    VENV/bin/pip install torch==2.11.0 safetensors==0.8.0
+    VENV/bin/pip install --no-deps torchattacks==3.5.1
+    VENV/bin/python scripts/bench_pytorch.py --inputs FILE
+
+PyTorch is given its best: every measurement is made in both memory layouts (channels last and
+contiguous), with and without inference mode, with the attention of the method's authors and with
+PyTorch's own, turn by turn, and the fastest counts. Nets that do not learn are frozen, so that
+their weights get no gradients. Attacks are torchattacks', with the parameters of the preset
+`standard`; it has no counterpart of Gaussian noise and style transfer as they are done here.
+"""
+
+import argparse
+import copy
+import functools
+import json
+import statistics
+import sys
+import time
+
+import torch
+from safetensors.torch import load_file
+from torch.nn import functional as F
+
+from reference.detector import Attention, Detector
+from reference.resnet import ResNet34
+
+LAYOUTS = {"channels last": torch.channels_last, "contiguous": torch.contiguous_format}
+CLEARLY_SLOWER = 1.3
+
+
+class Inputs:
+    """The net, the first `count` pictures and their labels, in one memory layout."""
+
+    def __init__(self, tensors, layout, count):
+        self.layout = LAYOUTS[layout]
+        state = {name[4:]: t for name, t in tensors.items() if name.startswith("net.")}
+        self.width = state["conv1.weight"].shape[0]
+        net = ResNet34(self.width)
+        missing, unknown = net.load_state_dict(state, strict=False)
+        assert not unknown and all(name.endswith("num_batches_tracked") for name in missing)
+        self.net = net.requires_grad_(False).eval().to(memory_format=self.layout)
+        self.images = tensors["images"][:count].contiguous(memory_format=self.layout)
+        self.labels = tensors["labels"][:count].long()
+
+    def learner(self):
+        """A copy of the net that learns, and its optimizer."""
+        net = copy.deepcopy(self.net).requires_grad_(True).train()
+        return net, sgd(net)
+
+
+def sgd(net):
+    return torch.optim.SGD(net.parameters(), lr=0.01, momentum=0.9, weight_decay=5e-4, fused=True)
+
+
+def descend(optimizer, loss):
+    optimizer.zero_grad(set_to_none=True)
+    loss.backward()
+    optimizer.step()
+
+
+class FusedAttention(Attention):
+    """The same by PyTorch's own attention, which does not keep the scores."""
+
+    def forward(self, x):
+        b, n, d = x.shape
+        q, k, v = self.qkv(x).reshape(b, n, 3, self.heads, d // self.heads).permute(2, 0, 3, 1, 4)
+        out = F.scaled_dot_product_attention(q, k, v).transpose(1, 2).reshape(b, n, d)
+        return F.dropout(self.proj(out), self.dropout, self.training)
+
+
+# Each of these takes inputs and returns what is to be timed.
+
+
+def forward(inputs, guard):
+    def run():
+        with guard():
+            inputs.net(inputs.images)
+
+    return run
+
+
+def input_gradient(inputs):
+    def run():
+        images = inputs.images.clone().requires_grad_()
+        loss = F.cross_entropy(inputs.net(images), inputs.labels, reduction="sum")
+        torch.autograd.grad(loss, images)
+
+    return run
+
+
+def train_step(inputs):
+    net, optimizer = inputs.learner()
+
+    def run():
+        loss = F.cross_entropy(net(inputs.images), inputs.labels)
+        descend(optimizer, loss)
+        assert loss.isfinite()
+
+    return run
+
+
+def joint_step(inputs, attention):
+    """As in `trainer/src/step/joint.rs`."""
+    target, optimizer = inputs.learner()
+    detector = Detector("full", inputs.width, layers=2, dropout=0.1)
+    for layer in detector.layers:
+        layer.att.__class__ = attention
+    detector = detector.to(memory_format=inputs.layout).train()
+    detector_optimizer = sgd(detector)
+    attacked = torch.arange(len(inputs.labels)) % 2
+
+    def run():
+        with torch.no_grad():
+            maps, _ = inputs.net.features(inputs.images)
+        detector.requires_grad_(True)
+        seen, logits = detector(maps)
+        descend(detector_optimizer, F.cross_entropy(logits, attacked))
+
+        detector.requires_grad_(False)
+        maps, logits = target.features(inputs.images)
+        shown, _ = detector(maps)
+        distance = F.smooth_l1_loss(shown, seen.detach())
+        loss = F.cross_entropy(logits, inputs.labels) + distance
+        descend(optimizer, loss)
+        assert loss.isfinite()
+
+    return run
+
+
+def attack(inputs, name):
+    import torchattacks
+
+    attack = {
+        "fgsm": lambda net: torchattacks.FGSM(net, eps=8 / 255),
+        "bim": lambda net: torchattacks.BIM(net, eps=8 / 255, alpha=2 / 255, steps=10),
+        "deepfool": lambda net: torchattacks.DeepFool(net, steps=50, overshoot=0.02),
+        "cw": lambda net: torchattacks.CW(net, c=1, kappa=0, steps=100, lr=0.01),
+    }[name](inputs.net)
+    return lambda: attack(inputs.images, inputs.labels)
+
+
+# Of each name the ways to do it.
+MEASUREMENTS = {
+    "forward": {
+        "no_grad": functools.partial(forward, guard=torch.no_grad),
+        "inference_mode": functools.partial(forward, guard=torch.inference_mode),
+    },
+    "input_gradient": {"": input_gradient},
+    "train_step": {"": train_step},
+    "joint_step": {
+        "authors' attention": functools.partial(joint_step, attention=Attention),
+        "fused attention": functools.partial(joint_step, attention=FusedAttention),
+    },
+}
+for each in ("fgsm", "bim", "deepfool", "cw"):
+    MEASUREMENTS["attack_" + each] = {"": functools.partial(attack, name=each)}
+
+
+def measure(variants, seconds, runs):
+    """The fastest variant's name, and the seconds of its runs. All variants, warmed up, take turns;
+    after the first turn those leave that are clearly slower."""
+    times = {name: [] for name in variants}
+    start = time.perf_counter()
+    turns = 0
+    while turns < runs or time.perf_counter() - start < seconds * len(times):
+        for name, taken in times.items():
+            begin = time.perf_counter()
+            variants[name]()
+            taken.append(time.perf_counter() - begin)
+        turns += 1
+        if turns == 1:
+            limit = CLEARLY_SLOWER * min(taken[0] for taken in times.values())
+            times = {name: taken for name, taken in times.items() if taken[0] <= limit}
+    best = min(times, key=lambda name: statistics.median(times[name]))
+    return best, times[best]
+
+
+def steps(name, inputs, run):
+    """How many steps a run takes for each picture on average: passes through the net. DeepFool's
+    last one only sees that it is done."""
+    seen = []
+    hook = inputs.net.register_forward_pre_hook(lambda _, args: seen.append(len(args[0])))
+    run()
+    hook.remove()
+    return sum(seen) / len(inputs.labels) - (name == "attack_deepfool")
+
+
+def result(name, tensors, args):
+    variants = {}
+    for layout in LAYOUTS:
+        inputs = Inputs(tensors, layout, args.batch_size)
+        for way, prepare in MEASUREMENTS[name].items():
+            variants[f"{layout}, {way}".removesuffix(", ")] = prepare(inputs)
+    # This also warms up.
+    taken = [steps(name, inputs, run) for run in variants.values()][-1]
+    best, times = measure(variants, args.seconds, args.runs)
+    batch, median = len(inputs.labels), statistics.median(times)
+    quartiles = statistics.quantiles(times, method="inclusive") if len(times) > 1 else [0, 0, 0]
+    row = {
+        "name": name,
+        "width": inputs.width,
+        "batch": batch,
+        "device": "cpu",
+        "precision": "f32",
+        "images_per_s": batch / median,
+        "spread": (quartiles[2] - quartiles[0]) / median,
+        "runs": len(times),
+        "variant": best,
+    }
+    if name.startswith("attack_"):
+        row["steps"] = taken
+    print(f"{name:<16}{batch / median:10.2f} images/s  {best}", file=sys.stderr, flush=True)
+    return row
+
+
+def main():
+    parser = argparse.ArgumentParser(description="What `trainer bench` measures, in PyTorch, on the CPU.")
+    add = parser.add_argument
+    add("--inputs", required=True, metavar="FILE", help="what trainer bench --write-inputs wrote")
+    add("--batch-size", type=int, metavar="N", help="only the first N pictures [all]")
+    add("--threads", type=int, metavar="N", help="[all cores]")
+    add("--only", type=lambda names: names.split(","), metavar="NAMES", help=", ".join(MEASUREMENTS))
+    add("--seconds", type=float, default=5, help="for each, times the ways to do it [5]")
+    add("--runs", type=int, default=3, help="at least, however long they take [3]")
+    args = parser.parse_args()
+    names = args.only or list(MEASUREMENTS)
+    if unknown := set(names) - set(MEASUREMENTS):
+        parser.error(f"--only: {', '.join(sorted(unknown))}")
+    if args.threads:
+        torch.set_num_threads(args.threads)
+    tensors = load_file(args.inputs)
+    print(f"PyTorch {torch.__version__}, {torch.get_num_threads()} threads", file=sys.stderr)
+    results = [result(name, tensors, args) for name in names]
+    print(json.dumps({"results": results}, indent=2))
+
+
+if __name__ == "__main__":
+    main()

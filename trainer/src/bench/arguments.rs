@@ -1,0 +1,65 @@
+//! The command line of `trainer bench`.
+
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum, builder::PossibleValuesParser};
+use serde::Serialize;
+use shared::{
+    arguments::{not_negative, positive},
+    device::DeviceChoice,
+    model::PAPER_WIDTH,
+};
+
+use super::work::Work;
+
+/// `trainer bench`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Every measurement is run once to warm up, then again and again. images_per_s is the batch size over
+the median of the seconds a run took; spread is how far their quartiles lie apart, as a part of that
+median. The net is a fresh one, its labels its own predictions, so that every attack has work to do
+on every picture; attacks have the parameters of the preset `standard`.")]
+pub struct Bench {
+    /// Channels of the nets' stem
+    #[arg(long, default_value_t = PAPER_WIDTH, value_name = "N", value_parser = positive)]
+    pub width: usize,
+    /// Pictures per run
+    #[arg(long, default_value_t = 64, value_name = "N", value_parser = positive)]
+    pub batch_size: usize,
+    /// auto, cpu, cuda or cuda:N
+    #[arg(long, default_value = "auto", value_name = "D")]
+    pub device: DeviceChoice,
+    /// How numbers are held
+    #[arg(long, value_enum, default_value_t = Precision::F32, value_name = "P")]
+    pub precision: Precision,
+    /// Measure only these, separated by commas
+    #[arg(long, value_name = "NAMES", value_delimiter = ',', value_parser = names())]
+    pub only: Vec<String>,
+    /// Run each for so long
+    #[arg(long, default_value_t = 5.0, value_name = "SECONDS", value_parser = not_negative)]
+    pub seconds: f64,
+    /// And at least so often, however long that takes
+    #[arg(long, default_value_t = 3, value_name = "N", value_parser = positive)]
+    pub runs: usize,
+    /// Print JSON instead of a table
+    #[arg(long)]
+    pub json: bool,
+    /// Also write the net, the pictures and the labels (for scripts/bench_pytorch.py)
+    #[arg(long, value_name = "FILE.safetensors")]
+    pub write_inputs: Option<PathBuf>,
+    /// Replace that file
+    #[arg(long)]
+    pub force: bool,
+}
+
+/// How numbers are held.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum Precision {
+    /// 32-bit floats
+    F32,
+}
+
+fn names() -> PossibleValuesParser {
+    Work::all().map(Work::name).collect::<Vec<_>>().into()
+}

@@ -1,0 +1,75 @@
+//! `trainer bench`: a width, a batch size and a device come in; pictures per second of a forward
+//! pass, an input gradient, training steps and whole attacks go out.
+
+mod arguments;
+mod inputs;
+mod print;
+mod timing;
+mod work;
+
+use shared::{Result, device};
+
+pub use self::arguments::Bench;
+use self::{
+    inputs::Inputs,
+    print::Row,
+    timing::{Budget, Timing},
+    work::Work,
+};
+
+/// Measures what was asked for and prints it.
+pub fn command(args: &Bench) -> Result<()> {
+    if let Some(path) = &args.write_inputs {
+        inputs::may_write(path, args.force)?;
+    }
+    let device = args.device.open()?;
+    let place = device::describe(&device);
+    eprintln!(
+        "ResNet34 of width {} on {place}, {} pictures per run",
+        args.width, args.batch_size
+    );
+    let inputs = Inputs::new(args.width, args.batch_size, &device)?;
+    if let Some(path) = &args.write_inputs {
+        inputs.write(path)?;
+    }
+    let wanted = |work: &Work| args.only.is_empty() || args.only.iter().any(|n| n == work.name());
+    let rows = Work::all()
+        .filter(wanted)
+        .map(|work| measure(work, &inputs, args))
+        .collect::<Result<Vec<_>>>()?;
+    if args.json {
+        println!("{}", print::json(&rows));
+    } else {
+        print!("{}", print::table(&rows));
+    }
+    Ok(())
+}
+
+fn measure(work: Work, inputs: &Inputs, args: &Bench) -> Result<Row> {
+    eprint!("{:<16}", work.name());
+    let budget = Budget {
+        seconds: args.seconds,
+        runs: args.runs,
+    };
+    let mut run = work.prepare(inputs)?;
+    let mut steps = None;
+    let timing = Timing::measure(budget, &inputs.device, || {
+        steps = run()?;
+        Ok(())
+    })?;
+    let batch = inputs.labels.len();
+    let row = Row {
+        name: work.name().to_string(),
+        width: inputs.width,
+        batch,
+        device: device::name(&inputs.device),
+        precision: args.precision,
+        images_per_s: batch as f64 / timing.median(),
+        spread: timing.spread(),
+        runs: timing.runs(),
+        steps,
+    };
+    let steps = steps.map_or(String::new(), |n| format!(", {n:.1} steps per picture"));
+    eprintln!("{:>8} images/s{steps}", print::rate(row.images_per_s));
+    Ok(row)
+}

@@ -1,0 +1,67 @@
+//! What was measured as text: rows come in, a table or JSON goes out.
+
+use std::fmt::Write;
+
+use serde::Serialize;
+
+use super::arguments::Precision;
+
+/// One measurement.
+#[derive(Clone, Debug, Serialize)]
+pub struct Row {
+    /// What was run.
+    pub name: String,
+    /// The nets' width.
+    pub width: usize,
+    /// Pictures per run.
+    pub batch: usize,
+    /// Where.
+    pub device: String,
+    /// How numbers were held.
+    pub precision: Precision,
+    /// Pictures over the median of the seconds.
+    pub images_per_s: f64,
+    /// How far the quartiles of the seconds lie apart, as a part of the median.
+    pub spread: f64,
+    /// Runs that were measured.
+    pub runs: usize,
+    /// Steps an attack took for each picture, on average.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub steps: Option<f64>,
+}
+
+/// `{"results": […]}`.
+pub fn json(rows: &[Row]) -> String {
+    format!("{:#}", serde_json::json!({ "results": rows }))
+}
+
+/// Aligned columns.
+pub fn table(rows: &[Row]) -> String {
+    let mut out = format!(
+        "{:<18}{:>12}{:>9}{:>7}{:>10}\n",
+        "", "images/s", "spread", "runs", "steps"
+    );
+    for row in rows {
+        let steps = row.steps.map_or(String::new(), |n| format!("{n:.1}"));
+        // Writing to a string cannot fail.
+        let _ = writeln!(
+            out,
+            "{:<18}{:>12}{:>7.1} %{:>7}{steps:>10}",
+            row.name,
+            rate(row.images_per_s),
+            100.0 * row.spread,
+            row.runs
+        );
+    }
+    out
+}
+
+/// Pictures per second with three digits at least.
+pub fn rate(images_per_s: f64) -> String {
+    let decimals = match images_per_s {
+        ..10.0 => 2,
+        ..100.0 => 1,
+        _ => 0,
+    };
+    format!("{images_per_s:.decimals$}")
+}
