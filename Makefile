@@ -46,6 +46,8 @@ DETECTOR_INPUT = full
 ## the detector's Transformer layers
 DETECTOR_LAYERS = 2
 
+## the Python that make bench measures PyTorch with
+PYTHON = python3
 ## more options for cargo
 CARGO_FLAGS =
 ## more options for trainer pretrain
@@ -77,7 +79,7 @@ SHELL = bash
 .SHELLFLAGS = -euo pipefail -c
 .DEFAULT_GOAL = build
 .NOTPARALLEL:
-.PHONY: help build data baseline dataset train demo clean-demo test lint check-cuda
+.PHONY: help build data baseline dataset train demo clean-demo test bench lint check-cuda
 
 BIN = $(or $(CARGO_TARGET_DIR),target)/release
 GENERATOR = '$(BIN)/generator'
@@ -155,6 +157,10 @@ clean-demo:
 ## every test, documentation included
 test:
 	cargo test --release --workspace $(FEATURES) $(CARGO_FLAGS)
+
+## images per second beside PyTorch's, on the CPU; PYTHON needs torch, safetensors and torchattacks
+bench: build
+	'$(PYTHON)' scripts/bench '$(BIN)/trainer'
 
 ## format, lock file, clippy and documentation, without a warning
 lint:

@@ -1,6 +1,7 @@
 //! The trainer as its users run it: arguments and files go in; exit codes, messages and run folders
 //! are what is looked at.
 
+mod bench;
 mod common;
 #[path = "../../../shared/tests/programs/mod.rs"]
 mod programs;

@@ -1,0 +1,102 @@
+//! `trainer bench`: what it measures and says; never how fast anything is.
+
+use std::{fs, process::Command};
+
+use serde_json::Value;
+
+use crate::programs::{done, refuses};
+
+const NAMES: [&str; 10] = [
+    "forward",
+    "input_gradient",
+    "train_step",
+    "joint_step",
+    "attack_gaussian",
+    "attack_fgsm",
+    "attack_bim",
+    "attack_deepfool",
+    "attack_cw",
+    "attack_nst",
+];
+
+/// Small nets and few runs.
+fn bench(more: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_trainer"));
+    let small = [
+        "bench",
+        "--width",
+        "4",
+        "--batch-size",
+        "4",
+        "--device",
+        "cpu",
+    ];
+    command
+        .args(small)
+        .args(["--seconds", "0", "--runs", "1"])
+        .args(more);
+    command
+}
+
+#[test]
+fn everything_is_measured_under_its_name() {
+    let output = bench(&["--json"]).output().unwrap();
+    done(&output);
+    let json: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let results = json["results"].as_array().unwrap();
+    let names: Vec<&str> = results
+        .iter()
+        .map(|row| row["name"].as_str().unwrap())
+        .collect();
+    assert_eq!(names, NAMES);
+    for row in results {
+        assert_eq!((&row["width"], &row["batch"]), (&4.into(), &4.into()));
+        assert_eq!(
+            (&row["device"], &row["precision"]),
+            (&"cpu".into(), &"f32".into())
+        );
+        assert!(row["images_per_s"].as_f64().unwrap() > 0.0);
+        assert!(row["spread"].as_f64().unwrap() >= 0.0);
+    }
+}
+
+#[test]
+fn only_what_is_named_is_measured_and_the_table_says_so() {
+    let output = bench(&["--only", "forward,attack_fgsm"]).output().unwrap();
+    done(&output);
+    let table = String::from_utf8(output.stdout).unwrap();
+    let firsts: Vec<&str> = table
+        .lines()
+        .skip(1)
+        .map(|l| l.split_once(' ').unwrap().0)
+        .collect();
+    assert_eq!(firsts, ["forward", "attack_fgsm"]);
+}
+
+#[test]
+fn inputs_are_written_but_not_over_a_file_and_unknown_names_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("inputs.safetensors");
+    let write = [
+        "--only",
+        "forward",
+        "--write-inputs",
+        file.to_str().unwrap(),
+    ];
+    done(&bench(&write).output().unwrap());
+    let written = fs::read(&file).unwrap();
+    refuses(
+        folder.path(),
+        &mut bench(&write),
+        2,
+        &["inputs.safetensors: exists", "--force"],
+    );
+    done(
+        &bench(&[write.as_slice(), &["--force"]].concat())
+            .output()
+            .unwrap(),
+    );
+    assert_eq!(fs::read(&file).unwrap(), written);
+    let output = bench(&["--only", "nonsense"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+}
