@@ -8,8 +8,8 @@ use super::{
     cpu::{
         convolve::{self, Backward, Forward},
         epilogue::Epilogue,
-        geometry::{Geometry, Pictures},
     },
+    geometry::{Geometry, Pictures},
     host::{floats, with_floats},
     learning::Filter,
 };

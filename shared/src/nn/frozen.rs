@@ -2,10 +2,7 @@
 //! normalisation is folded into weight and shift, and the weight is packed once, for all the steps
 //! of an attack.
 
-use std::{
-    borrow::Cow,
-    sync::{Arc, OnceLock},
-};
+use std::sync::{Arc, OnceLock};
 
 use candle_core::{DType, Error, Result, Tensor};
 
@@ -15,8 +12,9 @@ use super::{
     cpu::{
         convolve::{Backward, Forward},
         epilogue::Epilogue,
-        geometry::{Geometry, Pictures},
+        normalise,
     },
+    geometry::{Geometry, Pictures},
     host::with_floats,
     learning::{EPS, Filter},
 };
@@ -78,6 +76,8 @@ impl FrozenConvNorm {
 }
 
 impl Layer for FrozenConvNorm {
+    type View = [f32];
+    type Map = Vec<f32>;
     type Saved = ();
 
     fn geometry(&self, input: Pictures) -> Result<Geometry> {
@@ -104,23 +104,29 @@ impl Layer for FrozenConvNorm {
     }
 
     /// The normalisation is part of the convolution.
-    fn slopes<'a>(
+    fn slopes(
         &self,
         _geometry: &Geometry,
         _saved: &mut (),
         _x: &[f32],
-        gradient: &'a [f32],
+        _gradient: &[f32],
         _learns: bool,
-    ) -> Result<Cow<'a, [f32]>> {
-        Ok(Cow::Borrowed(gradient))
+    ) -> Result<Option<Vec<f32>>> {
+        Ok(None)
     }
 
     fn input_gradient(
         &self,
         geometry: &Geometry,
         slopes: &[f32],
-        epilogue: Epilogue,
+        residual: Option<&[f32]>,
+        gate: Option<&[f32]>,
     ) -> Result<Vec<f32>> {
+        let epilogue = Epilogue {
+            residual,
+            gate,
+            ..Epilogue::default()
+        };
         with_floats([&self.filter.weight], |[weight]| {
             let packed = self
                 .packed
@@ -128,5 +134,8 @@ impl Layer for FrozenConvNorm {
                 .get_or_init(|| Backward::new(geometry, weight));
             Ok(packed.apply(geometry, slopes, epilogue))
         })
+    }
+    fn through_relu(y: &[f32], gradient: &[f32]) -> Result<Vec<f32>> {
+        Ok(normalise::through_relu(y, gradient))
     }
 }

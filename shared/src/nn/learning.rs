@@ -2,12 +2,9 @@
 //! come in, the layer that a chain walks through goes out, and in the end the batch's moments and
 //! the parameters' gradients.
 
-use std::{
-    borrow::Cow,
-    sync::{Arc, Mutex, PoisonError},
-};
+use std::sync::{Arc, Mutex, PoisonError};
 
-use candle_core::{CpuStorage, CustomOp2, CustomOp3, Layout, Result, Shape, Tensor, bail};
+use candle_core::{Result, Tensor, bail};
 
 use super::{
     chain::Layer,
@@ -15,9 +12,9 @@ use super::{
     cpu::{
         convolve::{self, Backward, Forward},
         epilogue::Epilogue,
-        geometry::{Geometry, Pictures},
         normalise::{self, Channels},
     },
+    geometry::{Geometry, Pictures},
     host::with_floats,
 };
 
@@ -119,14 +116,14 @@ pub struct Moments {
 }
 
 /// Gradients of weight, gamma and beta.
-type Gradients = [Vec<f32>; 3];
+pub(super) type Gradients = [Vec<f32>; 3];
 
 /// A layer at work in a chain; applied once.
 #[derive(Clone)]
 pub(super) struct Learner {
-    parameters: ConvNormParameters,
+    pub(super) parameters: ConvNormParameters,
     moments: Arc<Mutex<Option<Moments>>>,
-    gradients: Arc<Mutex<Option<Gradients>>>,
+    pub(super) gradients: Arc<Mutex<Option<Gradients>>>,
 }
 
 /// What [`Learner`] saves.
@@ -169,6 +166,8 @@ impl Learner {
 }
 
 impl Layer for Learner {
+    type View = [f32];
+    type Map = Vec<f32>;
     type Saved = Saved;
 
     fn geometry(&self, input: Pictures) -> Result<Geometry> {
@@ -213,14 +212,14 @@ impl Layer for Learner {
         Ok((y, Saved { convolved, norm }))
     }
 
-    fn slopes<'a>(
+    fn slopes(
         &self,
         geometry: &Geometry,
         saved: &mut Saved,
         x: &[f32],
-        gradient: &'a [f32],
+        gradient: &[f32],
         learns: bool,
-    ) -> Result<Cow<'a, [f32]>> {
+    ) -> Result<Option<Vec<f32>>> {
         let Saved { convolved, norm } = saved;
         let sums = normalise::parameter_gradients(norm, convolved, gradient);
         let slopes = normalise::input_gradient(norm, convolved, gradient, &sums);
@@ -234,117 +233,26 @@ impl Layer for Learner {
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner) = Some(gradients);
         }
-        Ok(Cow::Owned(slopes))
+        Ok(Some(slopes))
     }
 
     fn input_gradient(
         &self,
         geometry: &Geometry,
         slopes: &[f32],
-        epilogue: Epilogue,
+        residual: Option<&[f32]>,
+        gate: Option<&[f32]>,
     ) -> Result<Vec<f32>> {
+        let epilogue = Epilogue {
+            residual,
+            gate,
+            ..Epilogue::default()
+        };
         with_floats([&self.parameters.filter.weight], |[weight]| {
             Ok(Backward::new(geometry, weight).apply(geometry, slopes, epilogue))
         })
     }
-}
-
-/// Stands for all parameters among the arguments of a chain, since candle's operations have three
-/// at most: an empty tensor. Its gradient, as empty, is what makes the walk back pass by; the
-/// parameters' are those that the layers kept.
-pub(super) fn handle(learners: &[Learner]) -> Result<Tensor> {
-    let mut all: Option<Tensor> = None;
-    for learner in learners {
-        let ConvNormParameters {
-            filter,
-            gamma,
-            beta,
-        } = &learner.parameters;
-        let handle = filter.weight.contiguous()?.apply_op3(
-            gamma,
-            beta,
-            Handle(learner.gradients.clone()),
-        )?;
-        all = Some(match all {
-            None => handle,
-            Some(all) => all.apply_op2(&handle, Both)?,
-        });
-    }
-    match all {
-        Some(all) => Ok(all),
-        None => bail!("nothing to learn"),
-    }
-}
-
-fn empty() -> (CpuStorage, Shape) {
-    (CpuStorage::F32(Vec::new()), 0.into())
-}
-
-/// Stands for weight, gamma and beta of one layer.
-struct Handle(Arc<Mutex<Option<Gradients>>>);
-
-impl CustomOp3 for Handle {
-    fn name(&self) -> &'static str {
-        "parameters"
-    }
-
-    fn cpu_fwd(
-        &self,
-        _: &CpuStorage,
-        _: &Layout,
-        _: &CpuStorage,
-        _: &Layout,
-        _: &CpuStorage,
-        _: &Layout,
-    ) -> Result<(CpuStorage, Shape)> {
-        Ok(empty())
-    }
-
-    fn bwd(
-        &self,
-        weight: &Tensor,
-        gamma: &Tensor,
-        beta: &Tensor,
-        _handle: &Tensor,
-        _gradient: &Tensor,
-    ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
-        let mut gradients = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some([of_weight, of_gamma, of_beta]) = gradients.take() else {
-            bail!("parameters were differentiated before their layer")
-        };
-        Ok((
-            Some(like(weight, of_weight)?),
-            Some(like(gamma, of_gamma)?),
-            Some(like(beta, of_beta)?),
-        ))
-    }
-}
-
-/// Stands for what two handles stand for.
-struct Both;
-
-impl CustomOp2 for Both {
-    fn name(&self) -> &'static str {
-        "both-parameters"
-    }
-
-    fn cpu_fwd(
-        &self,
-        _: &CpuStorage,
-        _: &Layout,
-        _: &CpuStorage,
-        _: &Layout,
-    ) -> Result<(CpuStorage, Shape)> {
-        Ok(empty())
-    }
-
-    fn bwd(
-        &self,
-        _first: &Tensor,
-        _second: &Tensor,
-        _both: &Tensor,
-        gradient: &Tensor,
-    ) -> Result<(Option<Tensor>, Option<Tensor>)> {
-        Ok((Some(gradient.clone()), Some(gradient.clone())))
+    fn through_relu(y: &[f32], gradient: &[f32]) -> Result<Vec<f32>> {
+        Ok(normalise::through_relu(y, gradient))
     }
 }

@@ -7,6 +7,8 @@ mod cpu;
 mod dropout;
 mod encoder;
 mod frozen;
+mod geometry;
+mod handle;
 mod host;
 mod learning;
 mod loss;

@@ -23,7 +23,7 @@ use crate::batch::Batch;
 const LEAST: usize = 64;
 /// Weight of a block's second norm, and bias of every norm. A large bias keeps ReLUs open.
 const GAIN: f64 = 0.3;
-const BIAS: f64 = 1.0;
+const BIAS: f64 = 2.0;
 /// How far the largest logit lies ahead of the next on average.
 const MARGIN: f64 = 2.0;
 

@@ -11,8 +11,9 @@ use super::{
 use crate::nn::{
     convolution::{like, pictures, shape},
     frozen::FrozenConvNorm,
+    handle::handle,
     host::{floats, with_floats},
-    learning::{self, ConvNormParameters, Learner, Moments},
+    learning::{ConvNormParameters, Learner, Moments},
 };
 
 /// The last activations `[B,H',W',O]` of a chain that does not learn and that `x` `[B,H,W,I]`
@@ -46,7 +47,7 @@ pub fn learning_chain(
             })
         })
         .collect::<Result<_>>()?;
-    let handle = learning::handle(&learners)?;
+    let handle = handle(&learners)?;
     let x = x.contiguous()?;
     let y = x.apply_op2(&handle, Chain::new(links.clone()))?;
     let layers = links.iter().flat_map(Link::layers);
@@ -97,10 +98,10 @@ pub fn stock<L>(x: &Tensor, links: &[Link<L>], apply: Apply<L>) -> Result<Tensor
 /// A chain at work; applied once.
 struct Chain<L: Layer> {
     links: Vec<Link<L>>,
-    traces: Mutex<Vec<Trace<L::Saved>>>,
+    traces: Mutex<Vec<Trace<L>>>,
 }
 
-impl<L: Layer> Chain<L> {
+impl<L: Layer<View = [f32], Map = Vec<f32>>> Chain<L> {
     fn new(links: Vec<Link<L>>) -> Self {
         Self {
             links,
@@ -108,7 +109,7 @@ impl<L: Layer> Chain<L> {
         }
     }
 
-    fn traces(&self) -> MutexGuard<'_, Vec<Trace<L::Saved>>> {
+    fn traces(&self) -> MutexGuard<'_, Vec<Trace<L>>> {
         self.traces.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

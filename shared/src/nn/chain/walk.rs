@@ -1,21 +1,20 @@
-//! The walk through a chain and back on the CPU: slices come in, the last activations go out, and
-//! on the way back the gradient of what came in. Between the layers
-//! nothing is cleared, added or cut in a pass of its own: what a gradient meets before the next
-//! layer - a residual's gradient, a ReLU - is done as it leaves the convolution.
+//! The walk through a chain and back: feature maps come in, the last activations go out, and on the
+//! way back the gradient of what came in. Between the layers nothing is cleared or added: what a
+//! gradient meets before the next layer - a residual's gradient, a ReLU - the layer takes with it.
 
-use std::borrow::Cow;
+use std::borrow::Borrow;
 
 use candle_core::{Result, bail};
 
 use super::Link;
-use crate::nn::cpu::{
-    epilogue::Epilogue,
-    geometry::{Geometry, Pictures},
-    normalise::through_relu,
-};
+use crate::nn::geometry::{Geometry, Pictures};
 
-/// A convolution and its normalisation.
+/// A convolution and its normalisation, on some device.
 pub trait Layer {
+    /// A feature map `[B,H,W,C]`, or its gradient, to be read.
+    type View: ?Sized;
+    /// One that is owned.
+    type Map: Borrow<Self::View> + Send;
     /// What the way back needs.
     type Saved: Send;
 
@@ -26,45 +25,63 @@ pub trait Layer {
     fn forward(
         &self,
         geometry: &Geometry,
-        x: &[f32],
-        residual: Option<&[f32]>,
+        x: &Self::View,
+        residual: Option<&Self::View>,
         relu: bool,
-    ) -> Result<(Vec<f32>, Self::Saved)>;
+    ) -> Result<(Self::Map, Self::Saved)>;
 
-    /// The gradient of what the convolution gave, from that before residual and ReLU; learns, if
-    /// `learns`.
-    fn slopes<'a>(
+    /// The gradient of what the convolution gave, from that before residual and ReLU, unless it is
+    /// the same; learns, if `learns`.
+    fn slopes(
         &self,
         geometry: &Geometry,
         saved: &mut Self::Saved,
-        x: &[f32],
-        gradient: &'a [f32],
+        x: &Self::View,
+        gradient: &Self::View,
         learns: bool,
-    ) -> Result<Cow<'a, [f32]>>;
+    ) -> Result<Option<Self::Map>>;
 
-    /// The gradient of `x` from that of what the convolution gave.
+    /// The gradient of `x` from that of what the convolution gave, plus `residual`, cut where
+    /// `gate` is not positive.
     fn input_gradient(
         &self,
         geometry: &Geometry,
-        slopes: &[f32],
-        epilogue: Epilogue,
-    ) -> Result<Vec<f32>>;
+        slopes: &Self::View,
+        residual: Option<&Self::View>,
+        gate: Option<&Self::View>,
+    ) -> Result<Self::Map>;
+
+    /// The gradient behind a ReLU that gave `y`.
+    fn through_relu(y: &Self::View, gradient: &Self::View) -> Result<Self::Map>;
 }
 
 /// What a link leaves on the way.
-pub struct Trace<S> {
+pub struct Trace<L: Layer> {
     /// Pictures that came in.
     input: Pictures,
     /// Activations between a block's layers.
-    inner: Vec<f32>,
+    inner: Option<L::Map>,
     /// What the layers saved, in the order of [`Link::layers`].
-    pub saved: Vec<S>,
+    saved: Vec<L::Saved>,
     /// What went out; of the last link somebody else keeps it.
-    y: Vec<f32>,
+    y: Option<L::Map>,
+}
+
+impl<L: Layer> Trace<L> {
+    fn y(&self) -> Result<&L::View> {
+        view(&self.y)
+    }
+}
+
+fn view<M: Borrow<V>, V: ?Sized>(map: &Option<M>) -> Result<&V> {
+    match map {
+        Some(map) => Ok(map.borrow()),
+        None => bail!("a feature map that nobody kept"),
+    }
 }
 
 /// The last activations, and what was left on the way to them.
-pub type Walked<S> = (Vec<f32>, Vec<Trace<S>>);
+pub type Walked<L> = (<L as Layer>::Map, Vec<Trace<L>>);
 
 /// The pictures that leave a chain that these enter.
 pub fn output<L: Layer>(links: &[Link<L>], input: Pictures) -> Result<Pictures> {
@@ -78,34 +95,29 @@ pub fn output<L: Layer>(links: &[Link<L>], input: Pictures) -> Result<Pictures> 
 }
 
 /// Walks through all links.
-pub fn forward<L: Layer>(
-    links: &[Link<L>],
-    mut input: Pictures,
-    x: &[f32],
-) -> Result<Walked<L::Saved>> {
-    let mut traces: Vec<Trace<L::Saved>> = Vec::with_capacity(links.len());
+pub fn forward<L: Layer>(links: &[Link<L>], mut input: Pictures, x: &L::View) -> Result<Walked<L>> {
+    let mut traces: Vec<Trace<L>> = Vec::with_capacity(links.len());
     for link in links {
-        let x = traces.last().map_or(x, |trace| trace.y.as_slice());
+        let x = traces.last().map_or(Ok(x), Trace::y)?;
         let trace = forward_link(link, input, x)?;
         input = output(std::slice::from_ref(link), input)?;
         traces.push(trace);
     }
-    let y = match traces.last_mut() {
-        Some(trace) => std::mem::take(&mut trace.y),
+    match traces.last_mut().and_then(|trace| trace.y.take()) {
+        Some(y) => Ok((y, traces)),
         None => bail!("a chain without links"),
-    };
-    Ok((y, traces))
+    }
 }
 
-fn forward_link<L: Layer>(link: &Link<L>, input: Pictures, x: &[f32]) -> Result<Trace<L::Saved>> {
+fn forward_link<L: Layer>(link: &Link<L>, input: Pictures, x: &L::View) -> Result<Trace<L>> {
     Ok(match link {
         Link::Plain(layer) => {
             let (y, saved) = layer.forward(&layer.geometry(input)?, x, None, true)?;
             Trace {
                 input,
-                inner: Vec::new(),
+                inner: None,
                 saved: vec![saved],
-                y,
+                y: Some(y),
             }
         }
         Link::Block {
@@ -123,15 +135,15 @@ fn forward_link<L: Layer>(link: &Link<L>, input: Pictures, x: &[f32]) -> Result<
                 saved.push(of_shortcut);
                 beside = Some(y);
             }
-            let residual = beside.as_deref().unwrap_or(x);
+            let residual = beside.as_ref().map_or(x, Borrow::borrow);
             let geometry = second.geometry(geometry.output())?;
-            let (y, of_second) = second.forward(&geometry, &inner, Some(residual), true)?;
+            let (y, of_second) = second.forward(&geometry, inner.borrow(), Some(residual), true)?;
             saved.push(of_second);
             Trace {
                 input,
-                inner,
+                inner: Some(inner),
                 saved,
-                y,
+                y: Some(y),
             }
         }
     })
@@ -149,24 +161,22 @@ pub struct Wanted {
 /// Walks back through all links: the gradient of `x` from that of `y`, if it is wanted.
 pub fn backward<L: Layer>(
     links: &[Link<L>],
-    traces: &mut [Trace<L::Saved>],
-    x: &[f32],
-    y: &[f32],
-    gradient: &[f32],
+    traces: &mut [Trace<L>],
+    x: &L::View,
+    y: &L::View,
+    gradient: &L::View,
     wanted: Wanted,
-) -> Result<Option<Vec<f32>>> {
-    let mut gradient = through_relu(y, gradient);
+) -> Result<Option<L::Map>> {
+    let mut gradient = L::through_relu(y, gradient)?;
     for at in (0..links.len()).rev() {
         let (before, rest) = traces.split_at_mut(at);
-        let (x, gate) = match before.last() {
-            Some(trace) => (trace.y.as_slice(), Some(trace.y.as_slice())),
-            None => (x, None),
-        };
+        let gate = before.last().map(Trace::y).transpose()?;
         let wanted = Wanted {
             input: wanted.input || at > 0,
             ..wanted
         };
-        match backward_link(&links[at], &mut rest[0], x, gate, &gradient, wanted)? {
+        let x = gate.unwrap_or(x);
+        match backward_link(&links[at], &mut rest[0], x, gate, gradient.borrow(), wanted)? {
             Some(of_x) => gradient = of_x,
             None => return Ok(None),
         }
@@ -177,23 +187,20 @@ pub fn backward<L: Layer>(
 /// `gradient` is that before the link's last ReLU; that of `x` is cut where `gate` is not positive.
 fn backward_link<L: Layer>(
     link: &Link<L>,
-    trace: &mut Trace<L::Saved>,
-    x: &[f32],
-    gate: Option<&[f32]>,
-    gradient: &[f32],
+    trace: &mut Trace<L>,
+    x: &L::View,
+    gate: Option<&L::View>,
+    gradient: &L::View,
     wanted: Wanted,
-) -> Result<Option<Vec<f32>>> {
+) -> Result<Option<L::Map>> {
     let learns = wanted.parameters;
     let input = trace.input;
     match (link, trace.saved.as_mut_slice()) {
         (Link::Plain(layer), [saved]) => {
             let geometry = layer.geometry(input)?;
             let slopes = layer.slopes(&geometry, saved, x, gradient, learns)?;
-            let epilogue = Epilogue {
-                gate,
-                ..Epilogue::default()
-            };
-            let of_x = || layer.input_gradient(&geometry, &slopes, epilogue);
+            let slopes = slopes.as_ref().map_or(gradient, Borrow::borrow);
+            let of_x = || layer.input_gradient(&geometry, slopes, None, gate);
             wanted.input.then(of_x).transpose()
         }
         (
@@ -205,29 +212,24 @@ fn backward_link<L: Layer>(
             [of_first, of_shortcut @ .., of_second],
         ) => {
             let geometry = first.geometry(input)?;
-            let inner = second.geometry(geometry.output())?;
-            let slopes = second.slopes(&inner, of_second, &trace.inner, gradient, learns)?;
-            let epilogue = Epilogue {
-                gate: Some(&trace.inner),
-                ..Epilogue::default()
-            };
-            let of_inner = second.input_gradient(&inner, &slopes, epilogue)?;
+            let inner_geometry = second.geometry(geometry.output())?;
+            let inner = view(&trace.inner)?;
+            let slopes = second.slopes(&inner_geometry, of_second, inner, gradient, learns)?;
+            let slopes = slopes.as_ref().map_or(gradient, Borrow::borrow);
+            let of_inner = second.input_gradient(&inner_geometry, slopes, None, Some(inner))?;
             let beside = match (shortcut, of_shortcut) {
                 (Some(shortcut), [saved]) => {
                     let geometry = shortcut.geometry(input)?;
                     let slopes = shortcut.slopes(&geometry, saved, x, gradient, learns)?;
-                    let nothing = Epilogue::default();
-                    Cow::Owned(shortcut.input_gradient(&geometry, &slopes, nothing)?)
+                    let slopes = slopes.as_ref().map_or(gradient, Borrow::borrow);
+                    Some(shortcut.input_gradient(&geometry, slopes, None, None)?)
                 }
-                _ => Cow::Borrowed(gradient),
+                _ => None,
             };
-            let slopes = first.slopes(&geometry, of_first, x, &of_inner, learns)?;
-            let epilogue = Epilogue {
-                residual: Some(&beside),
-                gate,
-                ..Epilogue::default()
-            };
-            let of_x = || first.input_gradient(&geometry, &slopes, epilogue);
+            let beside = beside.as_ref().map_or(gradient, Borrow::borrow);
+            let slopes = first.slopes(&geometry, of_first, x, of_inner.borrow(), learns)?;
+            let slopes = slopes.as_ref().map_or(of_inner.borrow(), Borrow::borrow);
+            let of_x = || first.input_gradient(&geometry, slopes, Some(beside), gate);
             wanted.input.then(of_x).transpose()
         }
         _ => bail!("a link saves as much as it has layers"),

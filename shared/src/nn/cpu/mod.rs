@@ -12,7 +12,6 @@ mod elementary;
 pub mod embed;
 pub mod encoder;
 pub mod epilogue;
-pub mod geometry;
 mod lanes;
 pub mod mask;
 mod matrix;
@@ -22,3 +21,5 @@ mod product;
 pub mod rows;
 mod vectorise;
 mod winograd;
+
+use super::geometry;

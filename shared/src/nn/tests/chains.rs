@@ -1,19 +1,8 @@
-//! Every operation against candle's stock autograd, on random shapes.
+//! Chains of layers, learning and frozen.
 
-use candle_core::{Device, Result, Tensor, Var, backprop::GradStore};
 use proptest::prelude::*;
 
-use super::*;
-use crate::random::Stream;
-
-/// Numbers between -1 and 1, by key.
-pub(super) fn random(shape: &[usize], key: u64) -> Tensor {
-    let mut stream = Stream::new(key, "nn", &[]);
-    let values: Vec<f32> = (0..shape.iter().product())
-        .map(|_| stream.between(-1.0, 1.0) as f32)
-        .collect();
-    Tensor::from_vec(values, shape, &Device::Cpu).unwrap()
-}
+use super::{super::*, *};
 
 /// Shifts that put each channel wholly above or wholly below zero, so that no rounding decides
 /// what a ReLU cuts.
@@ -27,124 +16,8 @@ fn decided(channels: usize, key: u64) -> Tensor {
     Tensor::from_vec(shifts, channels, &Device::Cpu).unwrap()
 }
 
-fn filter(weight: &Tensor, stride: usize, padding: usize) -> Filter {
-    Filter {
-        weight: weight.clone(),
-        stride,
-        padding,
-    }
-}
-
-fn norm(t: &Tensor) -> f32 {
-    let square = t.sqr().unwrap().sum_all().unwrap();
-    square.to_scalar::<f32>().unwrap().sqrt()
-}
-
-/// Value and gradients of `f` under a random cotangent.
-fn differentiate(
-    f: impl Fn(&[Var]) -> Result<Tensor>,
-    arguments: &[Tensor],
-) -> (Tensor, Vec<Tensor>) {
-    let arguments: Vec<Var> = arguments
-        .iter()
-        .map(|t| Var::from_tensor(t).unwrap())
-        .collect();
-    let y = f(&arguments).unwrap();
-    let gradients: GradStore = (&y * random(y.dims(), 99))
-        .unwrap()
-        .sum_all()
-        .unwrap()
-        .backward()
-        .unwrap();
-    let of = |var: &Var| gradients.get(var).unwrap().clone();
-    (y.detach(), arguments.iter().map(of).collect())
-}
-
-/// Asserts that two functions have the same value and the same gradients.
-pub(super) fn assert_same(
-    ours: impl Fn(&[Var]) -> Result<Tensor>,
-    stock: impl Fn(&[Var]) -> Result<Tensor>,
-    arguments: &[Tensor],
-) {
-    assert_near(1.0, ours, stock, arguments);
-}
-
-/// `times` is how much the functions magnify rounding errors.
-///
-/// A gradient that is a sum may cancel, but its rounding errors stay those of its terms, which are
-/// as large as the other gradients: so these are part of the measure.
-fn assert_near(
-    times: f32,
-    ours: impl Fn(&[Var]) -> Result<Tensor>,
-    stock: impl Fn(&[Var]) -> Result<Tensor>,
-    arguments: &[Tensor],
-) {
-    let (y, gradients) = differentiate(ours, arguments);
-    let (expected, expected_gradients) = differentiate(stock, arguments);
-    let assert_within = |what: &str, ours: &Tensor, theirs: &Tensor, scale: f32, bound: f32| {
-        assert_eq!(ours.shape(), theirs.shape());
-        let far = norm(&(ours - theirs).unwrap()) / scale;
-        assert!(far < bound * times, "{what}: {far}");
-    };
-    assert_within("value", &y, &expected, norm(&expected).max(1e-6), 1e-5);
-    let largest = expected_gradients.iter().map(norm).fold(0.0, f32::max);
-    for (i, (ours, theirs)) in gradients.iter().zip(&expected_gradients).enumerate() {
-        let scale = norm(theirs).max(0.1 * largest).max(1e-6);
-        assert_within(
-            &format!("gradient of argument {i}"),
-            ours,
-            theirs,
-            scale,
-            2e-5,
-        );
-    }
-}
-
 proptest! {
     #![proptest_config(ProptestConfig { cases: 40, ..ProptestConfig::default() })]
-
-    #[test]
-    fn convolution_and_its_gradients_equal_stock_candle(
-        images in 1usize..5, c_in in 1usize..40, c_out in 1usize..40,
-        height in 3usize..19, wider in 0usize..6,
-        (kernel, stride, padding) in prop_oneof![
-            Just((3, 1, 1)), Just((3, 2, 1)), Just((1, 1, 0)), Just((1, 2, 0)),
-            Just((2, 2, 0)), Just((3, 1, 0)),
-        ],
-    ) {
-        // Stock candle's gradient needs the same remainder of the stride in both directions.
-        let arguments = [
-            random(&[images, height, height + stride * wider, c_in], 1),
-            random(&[c_out, c_in, kernel, kernel], 2),
-            random(&[c_out], 3),
-        ];
-        assert_same(
-            |a| conv2d(&a[0], &filter(&a[1], stride, padding), &a[2]),
-            |a| {
-                let filter = filter(&a[1], stride, padding);
-                convolution::stock_conv2d(&a[0], &filter)?.broadcast_add(&a[2])
-            },
-            &arguments,
-        );
-    }
-
-    #[test]
-    fn transposed_convolution_and_its_gradients_equal_stock_candle(
-        images in 1usize..4, c_in in 1usize..20, c_out in 1usize..20,
-        height in 1usize..9, width in 1usize..9,
-    ) {
-        let arguments = [
-            random(&[images, height, width, c_in], 1),
-            random(&[c_in, c_out, 2, 2], 2),
-            random(&[c_out], 3),
-        ];
-        let stock = convolution::stock_conv_transpose2d;
-        assert_same(
-            |a| conv_transpose2d(&a[0], &a[1], &a[2], 2),
-            |a| stock(&a[0], &a[1], 2)?.broadcast_add(&a[2]),
-            &arguments,
-        );
-    }
 
     #[test]
     fn a_learning_chain_and_its_gradients_equal_stock_candle(
@@ -261,38 +134,6 @@ proptest! {
             &[x],
         );
     }
-
-    #[test]
-    fn a_picture_convolves_to_the_same_bits_in_any_batch(
-        images in 1usize..9, c_in in 1usize..20, c_out in 1usize..20, size in 1usize..6,
-        stride in 1usize..3,
-    ) {
-        let side = 1 << size;
-        let x = random(&[images, side, side, c_in], 1);
-        let (weight, bias) = (random(&[c_out, c_in, 3, 3], 2), random(&[c_out], 3));
-        let bits = |x: &Tensor| -> Vec<f32> {
-            let y = conv2d(x, &filter(&weight, stride, 1), &bias).unwrap();
-            y.flatten_all().unwrap().to_vec1().unwrap()
-        };
-        let alone: Vec<f32> = (0..images).flat_map(|i| bits(&x.narrow(0, i, 1).unwrap())).collect();
-        prop_assert_eq!(bits(&x), alone);
-    }
-}
-
-/// Value and gradients of a net, in one row, computed by so many threads.
-pub(super) fn bits(
-    threads: usize,
-    net: impl Fn(&[Var]) -> Result<Tensor> + Send,
-    arguments: &[Tensor],
-) -> Vec<f32> {
-    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build();
-    pool.unwrap().install(|| {
-        let (y, gradients) = differentiate(net, arguments);
-        std::iter::once(&y)
-            .chain(&gradients)
-            .flat_map(|t| t.flatten_all().unwrap().to_vec1::<f32>().unwrap())
-            .collect()
-    })
 }
 
 #[test]
@@ -313,14 +154,4 @@ fn gradients_have_the_same_bits_with_one_thread_and_with_four() {
         };
         assert_eq!(bits(1, layer, &arguments), bits(4, layer, &arguments));
     }
-}
-
-#[test]
-fn a_constant_weight_gets_no_gradient() {
-    let x = Var::from_tensor(&random(&[2, 8, 8, 3], 1)).unwrap();
-    let (weight, bias) = (random(&[4, 3, 3, 3], 2), random(&[4], 3));
-    let y = conv2d(&x, &filter(&weight, 1, 1), &bias).unwrap();
-    let gradients = y.sum_all().unwrap().backward().unwrap();
-    assert!(gradients.get(&x).is_some());
-    assert!(gradients.get(&weight).is_none() && gradients.get(&bias).is_none());
 }

@@ -1,0 +1,111 @@
+//! What stands for a chain's parameters among the arguments of candle's operations: layers that will
+//! keep their gradients come in, an empty tensor goes out, through which candle's walk back passes.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use candle_core::{CpuStorage, CustomOp2, CustomOp3, Layout, Result, Shape, Tensor, bail};
+
+use super::{
+    convolution::like,
+    learning::{ConvNormParameters, Gradients, Learner},
+};
+
+/// Stands for all parameters among the arguments of a chain, since candle's operations have three
+/// at most: an empty tensor. Its gradient, as empty, is what makes the walk back pass by; the
+/// parameters' are those that the layers kept.
+pub(super) fn handle(learners: &[Learner]) -> Result<Tensor> {
+    let mut all: Option<Tensor> = None;
+    for learner in learners {
+        let ConvNormParameters {
+            filter,
+            gamma,
+            beta,
+        } = &learner.parameters;
+        let handle = filter.weight.contiguous()?.apply_op3(
+            gamma,
+            beta,
+            Handle(learner.gradients.clone()),
+        )?;
+        all = Some(match all {
+            None => handle,
+            Some(all) => all.apply_op2(&handle, Both)?,
+        });
+    }
+    match all {
+        Some(all) => Ok(all),
+        None => bail!("nothing to learn"),
+    }
+}
+
+fn empty() -> (CpuStorage, Shape) {
+    (CpuStorage::F32(Vec::new()), 0.into())
+}
+
+/// Stands for weight, gamma and beta of one layer.
+struct Handle(Arc<Mutex<Option<Gradients>>>);
+
+impl CustomOp3 for Handle {
+    fn name(&self) -> &'static str {
+        "parameters"
+    }
+
+    fn cpu_fwd(
+        &self,
+        _: &CpuStorage,
+        _: &Layout,
+        _: &CpuStorage,
+        _: &Layout,
+        _: &CpuStorage,
+        _: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
+        Ok(empty())
+    }
+
+    fn bwd(
+        &self,
+        weight: &Tensor,
+        gamma: &Tensor,
+        beta: &Tensor,
+        _handle: &Tensor,
+        _gradient: &Tensor,
+    ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
+        let mut gradients = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some([of_weight, of_gamma, of_beta]) = gradients.take() else {
+            bail!("parameters were differentiated before their layer")
+        };
+        Ok((
+            Some(like(weight, of_weight)?),
+            Some(like(gamma, of_gamma)?),
+            Some(like(beta, of_beta)?),
+        ))
+    }
+}
+
+/// Stands for what two handles stand for.
+struct Both;
+
+impl CustomOp2 for Both {
+    fn name(&self) -> &'static str {
+        "both-parameters"
+    }
+
+    fn cpu_fwd(
+        &self,
+        _: &CpuStorage,
+        _: &Layout,
+        _: &CpuStorage,
+        _: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
+        Ok(empty())
+    }
+
+    fn bwd(
+        &self,
+        _first: &Tensor,
+        _second: &Tensor,
+        _both: &Tensor,
+        gradient: &Tensor,
+    ) -> Result<(Option<Tensor>, Option<Tensor>)> {
+        Ok((Some(gradient.clone()), Some(gradient.clone())))
+    }
+}
