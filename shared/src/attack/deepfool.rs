@@ -5,17 +5,21 @@
 //! What each picture goes through is torchattacks' algorithm; here all pictures go at once, and
 //! those that are done leave the batch.
 
-use candle_core::{Tensor, Var};
+use candle_core::Tensor;
 use serde::{Deserialize, Serialize};
 
 use super::{
     Attack, Batch, Perturbed, Preset,
     check::{Check, number, steps},
-    cohort::{Cohort, column, select},
+    cohort::{Cohort, column, pick, select},
     config::Parameters,
     gradient, logits,
 };
-use crate::{Result, cifar10::CLASSES, model::Classifier};
+use crate::{
+    Result,
+    cifar10::CLASSES,
+    model::{Classifier, Linearised},
+};
 
 /// `x <- clip(x + (1 + overshoot) * step_scale * |f'| / |w'|^2 * w'`), where `f'` and `w'` are the
 /// difference to the label, in logit and gradient, of the class with the smallest `|f'| / |w'|`.
@@ -58,22 +62,23 @@ impl Attack for DeepFool {
         let mut cohort = Cohort::new(batch.ids.len());
         for _ in 0..self.steps {
             let (ids, labels) = (cohort.of(batch.ids), cohort.of(batch.labels));
-            // Without a graph first: who is done needs no gradient.
-            let rows = logits::rows(&net.logits(&images)?, &ids)?;
+            let mut around = net.linearised(&images)?;
+            let mut rows = logits::rows(around.logits(), &ids)?;
             let fooled: Vec<bool> = std::iter::zip(&rows, &labels)
                 .map(|(row, &label)| logits::predicted(row) != label)
                 .collect();
+            let mut places: Vec<usize> = (0..rows.len()).collect();
             if let Some(stay) = cohort.dismiss(&fooled, &images)? {
                 images = select(&images, &stay)?;
+                rows = pick(&rows, &stay);
+                places = stay;
             }
             if cohort.members().is_empty() {
                 break;
             }
 
             let (ids, labels) = (cohort.of(batch.ids), cohort.of(batch.labels));
-            let pixels = gradient::variable(&images)?;
-            let logits = net.logits(&pixels)?;
-            let boundaries = nearest_boundaries(&pixels, &logits, &ids, &labels)?;
+            let boundaries = nearest_boundaries(&mut *around, &places, &rows, (&ids, &labels))?;
             // Where no class pulls at all there is nowhere to go.
             let stuck: Vec<bool> = boundaries.ratio.iter().map(Option::is_none).collect();
             let length = (1.0 + self.overshoot) * self.step_scale;
@@ -109,25 +114,24 @@ struct Boundaries {
     ratio: Vec<Option<f64>>,
 }
 
-/// One backward pass for each of the nine other classes, all on the same graph.
+/// Those at these places of a net around pictures: one way back for each of the nine other classes.
 fn nearest_boundaries(
-    pixels: &Var,
-    logits: &Tensor,
-    ids: &[u64],
-    labels: &[u8],
+    around: &mut dyn Linearised,
+    places: &[usize],
+    rows: &[logits::Row],
+    (ids, labels): (&[u64], &[u8]),
 ) -> Result<Boundaries> {
-    let rows = logits::rows(logits, ids)?;
-    let mut normals = Vec::with_capacity(CLASSES - 1);
+    let device = around.logits().device().clone();
+    let slopes = (0..CLASSES - 1).map(|nth| {
+        let entries = |&label: &u8| [(other(label, nth), 1.0), (usize::from(label), -1.0)];
+        let entries: Vec<_> = labels.iter().map(entries).collect();
+        logits::slopes(&entries, &device)
+    });
+    let normals = around.pull_back(places, &slopes.collect::<Result<Vec<_>>>()?)?;
     let mut nearest = vec![None; ids.len()];
-    for nth in 0..CLASSES - 1 {
-        let entries: Vec<_> = labels
-            .iter()
-            .map(|&label| [(other(label, nth), 1.0), (usize::from(label), -1.0)])
-            .collect();
-        let slope = logits::slopes(&entries, pixels.device())?;
-        let normal = gradient::pull_back(pixels, logits, &slope, ids)?;
+    for (nth, normal) in normals.iter().enumerate() {
+        gradient::check(normal, ids)?;
         let squares = normal.sqr()?.flatten_from(1)?.sum(1)?.to_vec1::<f32>()?;
-        normals.push(normal);
         for (i, &square) in squares.iter().enumerate() {
             let difference = rows[i][other(labels[i], nth)] - rows[i][usize::from(labels[i])];
             let (difference, square) = (f64::from(difference.abs()), f64::from(square));

@@ -23,8 +23,15 @@ pub fn gradient(pixels: &Var, loss: &Tensor, ids: &[u64]) -> Result<Tensor> {
         return Ok(pixels.zeros_like()?.detach());
     };
     let gradient = gradient.detach().contiguous()?;
-    match finite_rows(&gradient)?.iter().position(|finite| !finite) {
-        None => Ok(gradient),
+    check(&gradient, ids)?;
+    Ok(gradient)
+}
+
+/// # Errors
+/// [`Error::NonFinite`] when a picture's gradient is not finite.
+pub fn check(gradient: &Tensor, ids: &[u64]) -> Result<()> {
+    match finite_rows(gradient)?.iter().position(|finite| !finite) {
+        None => Ok(()),
         Some(row) => Err(Error::NonFinite(format!(
             "image {}: the gradient of its pixels is not finite",
             ids[row]

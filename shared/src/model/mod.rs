@@ -2,12 +2,14 @@
 
 mod detector;
 mod layers;
+mod linearised;
 mod resnet;
 mod spec;
 mod transformer;
 mod weights;
 
 pub use detector::{Detection, Detector, DetectorInput};
+pub use linearised::{Graph, Linearised};
 pub use resnet::{FrozenResNet34, PAPER_WIDTH, ResNet34};
 pub use transformer::Dropout;
 pub use weights::{Metadata, Weights};
@@ -33,6 +35,11 @@ pub trait Classifier: Send + Sync {
     /// Only the logits, `[B,10]`.
     fn logits(&self, images: &Tensor) -> Result<Tensor> {
         Ok(self.features(images)?.logits)
+    }
+
+    /// The net around `[B,3,32,32]` pixels in `[0,1]`.
+    fn linearised<'a>(&'a self, images: &Tensor) -> Result<Box<dyn Linearised + 'a>> {
+        Ok(Box::new(Graph::new(images, |pixels| self.logits(pixels))?))
     }
 }
 

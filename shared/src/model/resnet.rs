@@ -1,10 +1,10 @@
 //! ResNet34 in CIFAR form (He et al., "Deep residual learning", 2016; 3x3 stem, no pooling after
 //! it): pixels come in, five feature maps and logits go out.
 
-use candle_core::{Device, Tensor};
+use candle_core::{Device, Tensor, Var};
 
 use super::{
-    Classifier, Features,
+    Classifier, Features, Graph, Linearised,
     layers::{ConvNorm, Linear},
     spec::Spec,
     weights::Weights,
@@ -12,7 +12,7 @@ use super::{
 use crate::{
     Error, Result,
     cifar10::CLASSES,
-    nn::{self, FrozenConvNorm, Link},
+    nn::{self, Around, FrozenConvNorm, Link},
 };
 
 /// The stem's channels in the paper's net; the stages have 1, 2, 4 and 8 times as many.
@@ -130,6 +130,59 @@ impl Classifier for FrozenResNet34 {
             Ok(nn::frozen_chain(x, links)?)
         })
     }
+
+    fn linearised<'a>(&'a self, images: &Tensor) -> Result<Box<dyn Linearised + 'a>> {
+        if !images.device().is_cpu() {
+            return Ok(Box::new(Graph::new(images, |pixels| self.logits(pixels))?));
+        }
+        let around = Around::new(&nhwc(images)?, self.parts.concat())?;
+        Ok(Box::new(LinearisedResNet34 {
+            logits: logits(around.y(), &self.linear)?,
+            linear: &self.linear,
+            around,
+        }))
+    }
+}
+
+/// A net around pictures on the CPU.
+struct LinearisedResNet34<'a> {
+    around: Around,
+    linear: &'a Linear,
+    logits: Tensor,
+}
+
+impl Linearised for LinearisedResNet34<'_> {
+    fn logits(&self) -> &Tensor {
+        &self.logits
+    }
+
+    fn pull_back(&mut self, rows: &[usize], slopes: &[Tensor]) -> Result<Vec<Tensor>> {
+        let rows_of_y: Vec<u32> = rows.iter().map(|&row| row as u32).collect();
+        let rows_of_y = Tensor::new(rows_of_y, self.logits.device())?;
+        let y = Var::from_tensor(&self.around.y().index_select(&rows_of_y, 0)?)?;
+        let logits = logits(&y, self.linear)?;
+        let gradient = |slope: &Tensor| {
+            let mut gradients = (&logits * slope)?.sum_all()?.backward()?;
+            Ok(match gradients.remove(&y) {
+                Some(gradient) => gradient.detach().contiguous()?,
+                None => y.zeros_like()?.detach(),
+            })
+        };
+        let gradients = slopes.iter().map(gradient).collect::<Result<Vec<_>>>()?;
+        let of_pixels = self.around.pull_back(rows, &gradients)?;
+        let planar = |gradient: &Tensor| Ok(gradient.permute((0, 3, 1, 2))?.contiguous()?);
+        of_pixels.iter().map(planar).collect()
+    }
+}
+
+/// `[B,3,32,32]` as the layers want it.
+fn nhwc(images: &Tensor) -> Result<Tensor> {
+    Ok(images.permute((0, 2, 3, 1))?.contiguous()?)
+}
+
+/// What the last feature map `[B,4,4,8w]` means.
+fn logits(map: &Tensor, linear: &Linear) -> Result<Tensor> {
+    linear.forward_pixels(&map.flatten(1, 2)?.mean(1)?)
 }
 
 /// The same links of other layers.
@@ -144,16 +197,15 @@ fn features<L>(
     linear: &Linear,
     through: impl Fn(&Tensor, &[Link<L>]) -> Result<Tensor>,
 ) -> Result<Features> {
-    let pixels = images.permute((0, 2, 3, 1))?.contiguous()?;
+    let pixels = nhwc(images)?;
     let [b0, b1, b2, b3, b4] = parts;
     let stem = through(&pixels, b0)?;
     let first = through(&stem, b1)?;
     let second = through(&first, b2)?;
     let third = through(&second, b3)?;
     let fourth = through(&third, b4)?;
-    let pooled = fourth.flatten(1, 2)?.mean(1)?;
     Ok(Features {
-        logits: linear.forward_pixels(&pooled)?,
+        logits: logits(&fourth, linear)?,
         maps: [stem, first, second, third, fourth],
     })
 }

@@ -14,7 +14,7 @@ mod learning;
 mod loss;
 mod token;
 
-pub use chain::{Link, frozen_chain, learning_chain};
+pub use chain::{Around, Link, frozen_chain, learning_chain};
 pub use convolution::{conv_transpose2d, conv2d};
 pub use dropout::Mask;
 pub use encoder::{HalfLayer, attention_half, class_attention_half, embed, feed_forward_half};

@@ -3,9 +3,11 @@
 //! Between the layers candle's gradients would be cleared and added, pass after pass, which takes
 //! longer than narrow convolutions. On CUDA a chain is composed of candle's operations.
 
+mod around;
 mod op;
 mod walk;
 
+pub use around::Around;
 pub use op::{frozen_chain, learning_chain};
 #[cfg(test)]
 pub(super) use op::{stock, stock_learning_chain};

@@ -73,6 +73,29 @@ impl<L: Layer> Trace<L> {
     }
 }
 
+impl<L: Layer<Map = Vec<f32>, Saved = ()>> Trace<L> {
+    /// The trace that these of the pictures would have left.
+    pub fn select(&self, rows: &[usize]) -> Self {
+        let images = self.input.images;
+        let select = |map: &Option<Vec<f32>>| {
+            map.as_ref().map(|map| {
+                let len = map.len() / images;
+                let parts: Vec<&[f32]> = rows.iter().map(|row| &map[row * len..][..len]).collect();
+                parts.concat()
+            })
+        };
+        Self {
+            input: Pictures {
+                images: rows.len(),
+                ..self.input
+            },
+            inner: select(&self.inner),
+            saved: self.saved.clone(),
+            y: select(&self.y),
+        }
+    }
+}
+
 fn view<M: Borrow<V>, V: ?Sized>(map: &Option<M>) -> Result<&V> {
     match map {
         Some(map) => Ok(map.borrow()),
