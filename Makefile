@@ -13,8 +13,10 @@ DATA = data/cifar-10-binary.tar.gz
 LIMIT =
 ## auto, cpu, cuda or cuda:N
 DEVICE = auto
-## empty, or 1 to build with CUDA (needs the CUDA toolkit and cuDNN)
+## empty, or 1 to build with CUDA (needs a CUDA toolkit and cuDNN: the system's, or make cuda-toolkit)
 CUDA =
+## f32, or on CUDA tf32 or bf16: what training computes with
+PRECISION = f32
 ## the seed of every random number
 SEED = 0
 
@@ -46,7 +48,7 @@ DETECTOR_INPUT = full
 ## the detector's Transformer layers
 DETECTOR_LAYERS = 2
 
-## the Python that make bench measures PyTorch with
+## the Python for make bench (with PyTorch) and make cuda-toolkit (with pip)
 PYTHON = python3
 ## more options for cargo
 CARGO_FLAGS =
@@ -79,16 +81,35 @@ SHELL = bash
 .SHELLFLAGS = -euo pipefail -c
 .DEFAULT_GOAL = build
 .NOTPARALLEL:
-.PHONY: help build data baseline dataset train demo clean-demo test bench lint check-cuda
+.PHONY: help build data baseline dataset train demo clean-demo test bench lint check-cuda \
+        cuda-toolkit gpu-bundle
 
 BIN = $(or $(CARGO_TARGET_DIR),target)/release
 GENERATOR = '$(BIN)/generator'
 TRAINER = '$(BIN)/trainer'
 FEATURES = $(if $(CUDA),--features cuda)
 COMMON = --seed $(SEED) --device $(DEVICE)
+LEARN = $(COMMON) --precision $(PRECISION)
 SUBSET = $(if $(LIMIT),--limit $(LIMIT))
 BASELINE_SUBSET = $(if $(BASELINE_LIMIT),--limit $(BASELINE_LIMIT))
 DETECTOR = $(if $(filter joint,$(METHOD)),--detector-input $(DETECTOR_INPUT) --detector-layers $(DETECTOR_LAYERS))
+
+# Where make cuda-toolkit puts its toolkit; make CUDA=1 takes it if it is there.
+TOOLKIT = $(CURDIR)/cuda-toolkit
+ifneq ($(CUDA)$(filter gpu-bundle,$(MAKECMDGOALS)),)
+ifneq ($(wildcard $(TOOLKIT)/whole),)
+export CUDA_HOME = $(TOOLKIT)
+export CUDA_PATH = $(TOOLKIT)
+export PATH := $(TOOLKIT)/bin:$(PATH)
+# For the linker, and for the programs that this file starts. The stubs are not among the latter.
+export LIBRARY_PATH := $(TOOLKIT)/lib:$(TOOLKIT)/stubs:$(LIBRARY_PATH)
+export LD_LIBRARY_PATH := $(TOOLKIT)/lib:$(LD_LIBRARY_PATH)
+endif
+# Without a GPU to ask, for an H100 or H200.
+ifeq ($(CUDA_COMPUTE_CAP)$(shell command -v nvidia-smi),)
+export CUDA_COMPUTE_CAP = 90
+endif
+endif
 
 # Linting needs no machine code, and the CUDA check no toolkit: both share a folder of their own,
 # so that the empty kernels of the latter never come near a program.
@@ -107,7 +128,7 @@ help:
 ## both programs, in target/release
 build:
 ifneq ($(CUDA),)
-	@command -v nvcc >/dev/null || { echo 'error: CUDA=$(CUDA) needs nvcc on PATH (the CUDA toolkit)' >&2; exit 4; }
+	@command -v nvcc >/dev/null || { echo 'error: CUDA=$(CUDA) needs a CUDA toolkit: nvcc on PATH, or make cuda-toolkit' >&2; exit 4; }
 endif
 	cargo build --release --bins $(FEATURES) $(CARGO_FLAGS)
 
@@ -120,7 +141,7 @@ endif
 ## trains the net that is to be attacked, on clean pictures
 baseline: build data
 	$(TRAINER) pretrain --data '$(DATA)' --out '$(BASELINE)' --width $(WIDTH) \
-	    --epochs $(BASELINE_EPOCHS) --batch-size $(BATCH_SIZE) $(BASELINE_SUBSET) $(COMMON) $(BASELINE_FLAGS)
+	    --epochs $(BASELINE_EPOCHS) --batch-size $(BATCH_SIZE) $(BASELINE_SUBSET) $(LEARN) $(BASELINE_FLAGS)
 
 ## baseline, then the store: every attack on every picture, verified
 dataset: baseline
@@ -131,7 +152,7 @@ dataset: baseline
 ## trains the robust net from the store alone, measures it, writes report.html
 train: build
 	$(TRAINER) train --db '$(DB)' --out '$(RUN)' --method $(METHOD) --adv-ratio $(ADV_RATIO) $(DETECTOR) \
-	    --epochs $(EPOCHS) --batch-size $(BATCH_SIZE) $(COMMON) $(TRAIN_FLAGS)
+	    --epochs $(EPOCHS) --batch-size $(BATCH_SIZE) $(LEARN) $(TRAIN_FLAGS)
 	$(TRAINER) eval --db '$(DB)' --model '$(RUN)/best.safetensors' --device $(DEVICE)
 	$(TRAINER) report '$(RUN)' --out '$(RUN)/report.html'
 
@@ -168,6 +189,15 @@ lint:
 	cargo clippy --locked --target-dir '$(CHECK_DIR)' --workspace --all-targets $(CARGO_FLAGS) -- -D warnings
 	RUSTDOCFLAGS='-D warnings' cargo doc --target-dir '$(CHECK_DIR)' --workspace --no-deps $(CARGO_FLAGS)
 
-## type-checks and lints the CUDA code; needs no CUDA toolkit
+## lints the CUDA code and runs its kernels' arithmetic on the CPU; needs no CUDA toolkit
 check-cuda:
 	scripts/check-cuda $(CARGO_FLAGS)
+	scripts/check-kernels
+
+## sets up a CUDA 13.0 toolkit and cuDNN in cuda-toolkit/, from PyPI; PYTHON needs pip
+cuda-toolkit:
+	PYTHON='$(PYTHON)' scripts/cuda-toolkit '$(TOOLKIT)'
+
+## packs what a GPU machine without Rust or network needs to check and measure everything
+gpu-bundle:
+	scripts/gpu-bundle gpu-bundle

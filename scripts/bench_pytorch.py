@@ -8,7 +8,8 @@ comes in, JSON of the same form goes out. `make bench` runs both and compares th
     VENV/bin/python scripts/bench_pytorch.py --inputs FILE
 
 PyTorch is given its best: every measurement is made in both memory layouts (channels last and
-contiguous), with and without inference mode, turn by turn, and the fastest counts. Nets that do not
+contiguous), with and without inference mode, on CUDA with and without torch.compile, turn by turn,
+and the fastest counts. On CUDA cuDNN tries its algorithms, and bf16 is autocast. Nets that do not
 learn are frozen, so that their weights get no gradients. The detector's attention is PyTorch's own,
 which is faster than the authors' products and softmax. Attacks are torchattacks', with the
 parameters of the preset `standard`, on a net in evaluation mode as it is loaded, or on a frozen one;
@@ -36,18 +37,22 @@ LONG = 10.0  # seconds, against which what is done but once does not count
 
 
 class Inputs:
-    """The net, the first `count` pictures and their labels, in one memory layout."""
+    """The net, the first `count` pictures and their labels, in one memory layout on one device."""
 
-    def __init__(self, tensors, layout, count):
+    def __init__(self, tensors, layout, count, device, precision):
         self.layout = LAYOUTS[layout]
+        self.device = device
+        self.autocast = functools.partial(
+            torch.autocast, device, dtype=torch.bfloat16, enabled=precision == "bf16"
+        )
         state = {name[4:]: t for name, t in tensors.items() if name.startswith("net.")}
         self.width = state["conv1.weight"].shape[0]
         net = ResNet34(self.width)
         missing, unknown = net.load_state_dict(state, strict=False)
         assert not unknown and all(name.endswith("num_batches_tracked") for name in missing)
-        self.net = net.requires_grad_(False).eval().to(memory_format=self.layout)
-        self.images = tensors["images"][:count].contiguous(memory_format=self.layout)
-        self.labels = tensors["labels"][:count].long()
+        self.net = net.requires_grad_(False).eval().to(device, memory_format=self.layout)
+        self.images = tensors["images"][:count].to(device).contiguous(memory_format=self.layout)
+        self.labels = tensors["labels"][:count].long().to(device)
 
     def learner(self):
         """A copy of the net that learns, and its optimizer."""
@@ -78,28 +83,35 @@ class FusedAttention(Attention):
 # Each of these takes inputs and returns what is to be timed.
 
 
-def forward(inputs, guard):
+def forward(inputs, guard, wrap=lambda net: net):
+    net = wrap(inputs.net)
+
     def run():
-        with guard():
-            inputs.net(inputs.images)
+        with guard(), inputs.autocast():
+            net(inputs.images)
 
     return run
 
 
-def input_gradient(inputs):
+def input_gradient(inputs, wrap=lambda net: net):
+    net = wrap(inputs.net)
+
     def run():
         images = inputs.images.clone().requires_grad_()
-        loss = F.cross_entropy(inputs.net(images), inputs.labels, reduction="sum")
+        with inputs.autocast():
+            loss = F.cross_entropy(net(images), inputs.labels, reduction="sum")
         torch.autograd.grad(loss, images)
 
     return run
 
 
-def train_step(inputs):
+def train_step(inputs, wrap=lambda net: net):
     net, optimizer = inputs.learner()
+    net = wrap(net)
 
     def run():
-        loss = F.cross_entropy(net(inputs.images), inputs.labels)
+        with inputs.autocast():
+            loss = F.cross_entropy(net(inputs.images), inputs.labels)
         descend(optimizer, loss)
         assert loss.isfinite()
 
@@ -112,22 +124,25 @@ def joint_step(inputs):
     detector = Detector("full", inputs.width, layers=2, dropout=0.1)
     for layer in detector.layers:
         layer.att.__class__ = FusedAttention
-    detector = detector.to(memory_format=inputs.layout).train()
+    detector = detector.to(inputs.device, memory_format=inputs.layout).train()
     detector_optimizer = sgd(detector)
-    attacked = torch.arange(len(inputs.labels)) % 2
+    attacked = torch.arange(len(inputs.labels), device=inputs.device) % 2
 
     def run():
-        with torch.no_grad():
+        with torch.no_grad(), inputs.autocast():
             maps, _ = inputs.net.features(inputs.images)
         detector.requires_grad_(True)
-        seen, logits = detector(maps)
-        descend(detector_optimizer, F.cross_entropy(logits, attacked))
+        with inputs.autocast():
+            seen, logits = detector(maps)
+            loss = F.cross_entropy(logits, attacked)
+        descend(detector_optimizer, loss)
 
         detector.requires_grad_(False)
-        maps, logits = target.features(inputs.images)
-        shown, _ = detector(maps)
-        distance = F.smooth_l1_loss(shown, seen.detach())
-        loss = F.cross_entropy(logits, inputs.labels) + distance
+        with inputs.autocast():
+            maps, logits = target.features(inputs.images)
+            shown, _ = detector(maps)
+            distance = F.smooth_l1_loss(shown, seen.detach())
+            loss = F.cross_entropy(logits, inputs.labels) + distance
         descend(optimizer, loss)
         assert loss.isfinite()
 
@@ -146,7 +161,12 @@ def attack(inputs, name):
     return lambda: attack(inputs.images, inputs.labels)
 
 
-# Of each name the ways to do it.
+# Of each name the ways to do it, and further ways on CUDA.
+COMPILED = {
+    "forward": {"compiled": functools.partial(forward, guard=torch.no_grad, wrap=torch.compile)},
+    "input_gradient": {"compiled": functools.partial(input_gradient, wrap=torch.compile)},
+    "train_step": {"compiled": functools.partial(train_step, wrap=torch.compile)},
+}
 MEASUREMENTS = {
     "forward": {
         "no_grad": functools.partial(forward, guard=torch.no_grad),
@@ -163,6 +183,8 @@ for each in ("fgsm", "bim", "deepfool", "cw"):
 def timed(run):
     start = time.perf_counter()
     run()
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
     return time.perf_counter() - start
 
 
@@ -215,10 +237,11 @@ class Counter:
 def result(name, tensors, args):
     variants, counters = {}, {}
     for layout in LAYOUTS:
-        inputs = Inputs(tensors, layout, args.batch_size)
+        inputs = Inputs(tensors, layout, args.batch_size, args.device, args.precision)
         if name.startswith("attack_"):
             inputs.net.requires_grad_(not args.frozen)
-        for way, prepare in MEASUREMENTS[name].items():
+        compiled = COMPILED.get(name, {}) if args.device == "cuda" else {}
+        for way, prepare in (MEASUREMENTS[name] | compiled).items():
             variant = f"{layout} {way}".strip()
             variants[variant] = prepare(inputs)
             if name.startswith("attack_"):
@@ -233,8 +256,8 @@ def result(name, tensors, args):
         "name": name,
         "width": inputs.width,
         "batch": batch,
-        "device": "cpu",
-        "precision": "f32",
+        "device": args.device,
+        "precision": args.precision,
         "images_per_s": batch / median,
         "spread": (quartiles[2] - quartiles[0]) / median,
         "runs": len(times),
@@ -249,10 +272,12 @@ def result(name, tensors, args):
 
 
 def main():
-    parser = argparse.ArgumentParser(description="What `trainer bench` measures, in PyTorch, on the CPU.")
+    parser = argparse.ArgumentParser(description="What `trainer bench` measures, in PyTorch.")
     add = parser.add_argument
     add("--inputs", required=True, metavar="FILE", help="what trainer bench --write-inputs wrote")
     add("--batch-size", type=int, metavar="N", help="only the first N pictures [all]")
+    add("--device", choices=["cpu", "cuda"], default="cpu")
+    add("--precision", choices=["f32", "tf32", "bf16"], default="f32", help="on CUDA")
     add("--threads", type=int, metavar="N", help="[all cores]")
     add("--only", type=lambda names: names.split(","), metavar="NAMES", help=", ".join(MEASUREMENTS))
     add("--frozen", action="store_true", help="attack a net whose weights want no gradients")
@@ -263,8 +288,12 @@ def main():
     names = args.only or list(MEASUREMENTS)
     if unknown := set(names) - set(MEASUREMENTS):
         parser.error(f"--only: {', '.join(sorted(unknown))}")
+    if args.device == "cpu" and args.precision != "f32":
+        parser.error("--precision is for CUDA")
     if args.threads:
         torch.set_num_threads(args.threads)
+    torch.backends.cudnn.benchmark = True
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = args.precision != "f32"
     tensors = load_file(args.inputs)
     print(f"PyTorch {torch.__version__}, {torch.get_num_threads()} threads", file=sys.stderr)
     results = [result(name, tensors, args) for name in names]

@@ -11,6 +11,7 @@ use shared::{
     cifar10::{self, Dataset, Picture, Split},
     device,
     model::{Classifier, FrozenResNet34, Metadata, ResNet34, Weights, likeliest},
+    nn::Precision,
     progress::Progress,
     signal::Stop,
     store::{AttackRow, Identity, ImageRow, ModelRow, SampleRow, Writer},
@@ -20,6 +21,10 @@ use crate::cli::Build;
 
 /// Builds the store, or what is missing of it.
 pub fn command(args: &Build) -> Result<()> {
+    if args.device.precision == Precision::Bf16 {
+        let advice = "attacks look for small differences: take f32 or tf32";
+        return Err(Error::Usage(format!("--precision bf16: {advice}")));
+    }
     let device = args.device.open()?;
     let config = args.parameters.load()?;
     let kinds = args.kinds()?;
@@ -56,12 +61,16 @@ pub fn command(args: &Build) -> Result<()> {
         device: &device,
         stop: &stop,
     };
-    build.images(&mut writer)?;
+    build
+        .images(&mut writer)
+        .map_err(|error| error.of_batch(args.batch_size))?;
     let attacks: Vec<_> = kinds
         .iter()
         .map(|kind| (*kind, config.build(*kind)))
         .collect();
-    build.samples(&mut writer, &attacks)?;
+    build
+        .samples(&mut writer, &attacks)
+        .map_err(|error| error.of_batch(args.batch_size))?;
     let hash = writer.finish()?;
     eprintln!("{}: complete, content hash {hash}", args.out.display());
     Ok(())

@@ -8,7 +8,7 @@ use shared::{
     arguments::positive,
     attack::{AttackConfig, Kind, Preset},
     cifar10::synthetic,
-    device::DeviceChoice,
+    device::DeviceArguments,
     store,
 };
 
@@ -112,9 +112,8 @@ pub struct Build {
     /// Seed of every random number
     #[arg(long, default_value_t = 0, value_name = "N")]
     pub seed: u64,
-    /// auto, cpu, cuda or cuda:N
-    #[arg(long, default_value = "auto", value_name = "D")]
-    pub device: DeviceChoice,
+    #[command(flatten)]
+    pub device: DeviceArguments,
     /// Remove a store that is there and build it anew
     #[arg(long)]
     pub force: bool,

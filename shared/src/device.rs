@@ -1,11 +1,52 @@
-//! Where tensors live: `--device auto|cpu|cuda|cuda:N` comes in, a candle device goes out.
-//! Asking for CUDA where there is none is an error, never a silent fall-back.
+//! Where and how exactly tensors are computed: `--device auto|cpu|cuda|cuda:N`, `--precision` and
+//! `--deterministic` come in, a candle device goes out. Asking for what is not there is an error,
+//! never a silent fall-back.
 
 use std::{fmt, str::FromStr};
 
 use candle_core::Device;
 
-use crate::{Error, Result};
+use crate::{
+    Error, Result,
+    nn::{self, Arithmetic, Precision},
+};
+
+/// The command line's part about computing.
+#[derive(Clone, Debug, clap::Args)]
+pub struct DeviceArguments {
+    /// auto, cpu, cuda or cuda:N
+    #[arg(long, default_value = "auto", value_name = "D")]
+    device: DeviceChoice,
+    /// What nets are computed with; tf32 and bf16 are faster, less exact, and for CUDA
+    #[arg(long, value_enum, default_value_t, value_name = "P")]
+    pub precision: Precision,
+    /// On CUDA, compute only in ways that repeat to the bit
+    #[arg(long)]
+    deterministic: bool,
+}
+
+impl DeviceArguments {
+    /// Opens the device and makes this the program's arithmetic.
+    ///
+    /// # Errors
+    /// [`Error::NoDevice`] when a CUDA device was asked for and cannot be opened, [`Error::Usage`]
+    /// when the CPU cannot compute like that.
+    pub fn open(&self) -> Result<Device> {
+        let device = self.device.open()?;
+        if device.is_cpu() && self.precision != Precision::F32 {
+            let found = format!("--precision {} is for CUDA", self.precision.name());
+            return Err(Error::Usage(format!("{found}, the CPU computes in f32")));
+        }
+        nn::prepare(
+            &device,
+            Arithmetic {
+                precision: self.precision,
+                deterministic: self.deterministic,
+            },
+        )?;
+        Ok(device)
+    }
+}
 
 /// What the user asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,8 +94,9 @@ impl DeviceChoice {
     pub fn open(self) -> Result<Device> {
         match self {
             Self::Cpu => Ok(Device::Cpu),
-            Self::Auto => Ok(Device::new_cuda(0).unwrap_or(Device::Cpu)),
-            Self::Cuda(index) => Device::new_cuda(index).map_err(|reason| {
+            // A stream of the program's own, so that all work on the device has one order.
+            Self::Auto => Ok(Device::new_cuda_with_stream(0).unwrap_or(Device::Cpu)),
+            Self::Cuda(index) => Device::new_cuda_with_stream(index).map_err(|reason| {
                 let cause = if candle_core::utils::cuda_is_available() {
                     first_line(&reason.to_string())
                 } else {
@@ -66,11 +108,15 @@ impl DeviceChoice {
     }
 }
 
-/// The device in words, for the plan a program prints and for a store's `device`.
+/// The device and how it computes, in words, for the plan a program prints and for a store's
+/// `device`.
 pub fn describe(device: &Device) -> String {
-    match device {
-        Device::Cpu => format!("cpu, {} threads", rayon::current_num_threads()),
-        _ => name(device),
+    let arithmetic = Arithmetic::chosen();
+    let precision = arithmetic.precision.name();
+    match (device, arithmetic.deterministic) {
+        (Device::Cpu, _) => format!("cpu, {} threads", rayon::current_num_threads()),
+        (_, false) => format!("{}, {precision}", name(device)),
+        (_, true) => format!("{}, {precision}, deterministic", name(device)),
     }
 }
 

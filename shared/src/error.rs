@@ -48,6 +48,15 @@ pub enum Error {
     #[error("tensor operation failed: {0}")]
     Tensor(#[from] candle_core::Error),
 
+    /// The device has no memory left.
+    #[error(
+        "out of memory on the device with --batch-size {batch_size}: a smaller batch needs less"
+    )]
+    OutOfMemory {
+        /// Pictures worked on at once.
+        batch_size: usize,
+    },
+
     /// SQLite failed for a reason that is not the file's content.
     #[error("{path}: {source}")]
     Sqlite {
@@ -75,6 +84,23 @@ impl Error {
         }
     }
 
+    /// The same error, unless it is a device without memory left: that one names the batch size.
+    pub fn of_batch(self, batch_size: usize) -> Self {
+        /// As the driver, cuBLAS and cuDNN put it, in capitals or not.
+        const SIGNS: [&str; 3] = ["out of memory", "out_of_memory", "alloc_failed"];
+        match self {
+            Self::Tensor(reason) => {
+                let text = reason.to_string().to_lowercase();
+                if SIGNS.iter().any(|sign| text.contains(sign)) {
+                    Self::OutOfMemory { batch_size }
+                } else {
+                    Self::Tensor(reason)
+                }
+            }
+            other => other,
+        }
+    }
+
     /// A failure of the operating system on `path`; use as `.map_err(Error::io("read", path))`.
     pub fn io(action: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.to_path_buf();
@@ -96,7 +122,22 @@ impl Error {
             Self::NoDevice(_) => 4,
             Self::NonFinite(_) => 5,
             Self::Interrupted(_) => 75,
-            Self::Io { .. } | Self::Tensor(_) | Self::Sqlite { .. } => 1,
+            Self::Io { .. } | Self::Tensor(_) | Self::OutOfMemory { .. } | Self::Sqlite { .. } => 1,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_device_without_memory_left_names_the_batch_size() {
+        let tensor = |text: &str| Error::Tensor(candle_core::Error::Msg(text.into()));
+        let full = tensor("DriverError(CUDA_ERROR_OUT_OF_MEMORY, \"out of memory\")").of_batch(512);
+        assert!(full.to_string().contains("--batch-size 512"), "{full}");
+        assert_eq!(full.exit_code(), 1);
+        let other = tensor("shape mismatch").of_batch(512);
+        assert!(other.to_string().contains("shape mismatch"), "{other}");
     }
 }

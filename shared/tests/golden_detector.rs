@@ -5,7 +5,7 @@ mod common;
 #[path = "common/formula.rs"]
 mod formula;
 
-use candle_core::{DType, Device, Tensor, Var};
+use candle_core::{DType, Tensor, Var};
 use common::{GRADIENT, Golden, VALUE, nothing_wrong, thin};
 use formula::formula;
 use shared::{
@@ -96,8 +96,8 @@ fn largest(values: &[f32]) -> f32 {
 #[test]
 fn the_detector_of_low_features_equals_pytorchs() {
     let path = common::path("detector_low_weights");
-    let read = Weights::read(&path, &Device::Cpu).unwrap().0;
-    let detector = Detector::init(DetectorInput::Low, WIDTH, 2, 0, &Device::Cpu).unwrap();
+    let read = Weights::read(&path, &common::device()).unwrap().0;
+    let detector = Detector::init(DetectorInput::Low, WIDTH, 2, 0, &common::device()).unwrap();
     detector.weights().set(&read).unwrap();
     for (name, tensor) in by_formula(&read).tensors() {
         assert_eq!(thin(tensor), thin(&read.get(name).unwrap()), "{name}");
@@ -110,7 +110,7 @@ fn the_detector_of_low_features_equals_pytorchs() {
 
 #[test]
 fn the_detector_of_all_features_equals_pytorchs() {
-    let detector = Detector::init(DetectorInput::Full, WIDTH, 1, 0, &Device::Cpu).unwrap();
+    let detector = Detector::init(DetectorInput::Full, WIDTH, 1, 0, &common::device()).unwrap();
     let weights = by_formula(detector.weights());
     detector.weights().set(&weights).unwrap();
     // Each is added to a whole token, whose mean the layer norms take away.
@@ -188,8 +188,8 @@ fn check_uniform(name: &str, values: &[f32], bound: f64) {
 
 #[test]
 fn fresh_nets_have_pytorchs_names_and_start_in_its_ranges() {
-    let low = Detector::init(DetectorInput::Low, WIDTH, 2, 5, &Device::Cpu).unwrap();
-    let full = Detector::init(DetectorInput::Full, WIDTH, 1, 5, &Device::Cpu).unwrap();
+    let low = Detector::init(DetectorInput::Low, WIDTH, 2, 5, &common::device()).unwrap();
+    let full = Detector::init(DetectorInput::Full, WIDTH, 1, 5, &common::device()).unwrap();
     for (file, detector) in [("detector_low", &low), ("detector_full", &full)] {
         let golden = Golden::read(file);
         let names = golden
@@ -206,6 +206,6 @@ fn fresh_nets_have_pytorchs_names_and_start_in_its_ranges() {
         assert_eq!(ours, names);
         starts_as_in_pytorch(detector.weights());
     }
-    let net = ResNet34::init(16, 5, &Device::Cpu).unwrap();
+    let net = ResNet34::init(16, 5, &common::device()).unwrap();
     starts_as_in_pytorch(net.weights());
 }

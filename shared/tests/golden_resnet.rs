@@ -5,7 +5,7 @@ mod common;
 #[path = "common/formula.rs"]
 mod formula;
 
-use candle_core::{DType, Device, Tensor, Var};
+use candle_core::{DType, Tensor, Var};
 use common::{GRADIENT, Golden, VALUE, nothing_wrong};
 use formula::formula;
 use shared::{
@@ -16,7 +16,7 @@ use shared::{
 /// PyTorch's file as the programs read it.
 fn weights() -> Weights {
     let path = common::path("resnet_weights");
-    Weights::read(&path, &Device::Cpu).unwrap().0
+    Weights::read(&path, &common::device()).unwrap().0
 }
 
 /// The pictures, as what is differentiated by, and the labels.
@@ -38,7 +38,7 @@ fn compare_features(golden: &Golden, mode: &str, features: &Features) -> Vec<Opt
 #[test]
 fn a_state_dict_of_pytorch_is_read_to_the_last_bit() {
     let weights = weights();
-    let fresh = ResNet34::init(4, 0, &Device::Cpu).unwrap();
+    let fresh = ResNet34::init(4, 0, &common::device()).unwrap();
     let names = |weights: &Weights| weights.tensors().keys().cloned().collect::<Vec<_>>();
     assert_eq!(names(&weights), names(fresh.weights()));
     for (name, tensor) in weights.tensors() {
@@ -71,7 +71,7 @@ fn evaluation_equals_pytorchs_in_logits_maps_and_input_gradient() {
 fn a_training_step_equals_pytorchs_in_every_gradient_and_running_statistic() {
     let golden = Golden::read("resnet");
     let (images, labels) = inputs(&golden);
-    let net = ResNet34::init(4, 0, &Device::Cpu).unwrap();
+    let net = ResNet34::init(4, 0, &common::device()).unwrap();
     net.weights().set(&weights()).unwrap();
     let features = net.train(&images).unwrap();
     let loss = nn::cross_entropy(&features.logits, &labels).unwrap();

@@ -1,12 +1,11 @@
-//! Augmentation of training pictures: the bytes of one picture and a stream of random numbers
-//! come in, floats in `[0,1]` go out, cropped and perhaps mirrored. Crop and resize follow
-//! torchvision (`RandomResizedCrop`, `RandomCrop`, `RandomHorizontalFlip`) in what they draw and
-//! in which order.
+//! Augmentation of training pictures: a stream of random numbers comes in, the window through which
+//! a picture is seen goes out. It follows torchvision (`RandomResizedCrop`, `RandomCrop`,
+//! `RandomHorizontalFlip`) in what is drawn and in which order.
 
-use std::{array::from_fn, fmt, ops::Range, str::FromStr};
+use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
-use shared::{cifar10::PIXELS, random::Stream};
+use shared::{nn::Window, random::Stream};
 
 /// Pixels along an edge.
 const SIDE: usize = 32;
@@ -90,145 +89,60 @@ impl fmt::Display for Augment {
 }
 
 impl Augment {
-    /// Writes the augmented picture: `pixels` are 3x32x32 planar bytes, `out` as many floats.
-    ///
-    /// # Panics
-    /// When either is not [`PIXELS`] long.
-    pub fn apply(&self, pixels: &[u8], out: &mut [f32], stream: &mut Stream) {
-        assert_eq!((pixels.len(), out.len()), (PIXELS, PIXELS));
-        match self.crop {
-            Crop::None => to_floats(pixels, out),
+    /// The window through which a picture is seen this time.
+    pub fn draw(&self, stream: &mut Stream) -> Window {
+        let window = match self.crop {
+            Crop::None => Window::WHOLE,
             Crop::Pad(zeros) => {
-                let top = stream.below(2 * zeros + 1);
-                let left = stream.below(2 * zeros + 1);
-                shift(pixels, out, zeros, top, left);
-            }
-            Crop::Resized { scale, ratio } => {
-                let part = Rectangle::draw(scale, ratio, stream);
-                part.resize(pixels, out);
-            }
-        }
-        if self.flip && stream.chance(0.5) {
-            out.chunks_exact_mut(SIDE).for_each(<[f32]>::reverse);
-        }
-    }
-}
-
-fn to_floats(pixels: &[u8], out: &mut [f32]) {
-    for (float, byte) in out.iter_mut().zip(pixels) {
-        *float = f32::from(*byte) / 255.0;
-    }
-}
-
-/// The window at (`top`, `left`) of the picture with `zeros` around it.
-fn shift(pixels: &[u8], out: &mut [f32], zeros: usize, top: usize, left: usize) {
-    out.fill(0.0);
-    // What the window and the picture share, from both sides.
-    let overlap = |start: usize| -> (Range<usize>, usize) {
-        let first = start.saturating_sub(zeros).min(SIDE);
-        let end = (start + SIDE).saturating_sub(zeros).min(SIDE);
-        (first..end.max(first), zeros.saturating_sub(start).min(SIDE))
-    };
-    let ((rows, row_out), (columns, column_out)) = (overlap(top), overlap(left));
-    for (plane, plane_out) in planes(pixels).zip(out.chunks_exact_mut(SIDE * SIDE)) {
-        for (i, row) in rows.clone().enumerate() {
-            let from = &plane[row * SIDE..][columns.clone()];
-            let to = &mut plane_out[(row_out + i) * SIDE + column_out..];
-            to_floats(from, &mut to[..from.len()]);
-        }
-    }
-}
-
-fn planes(pixels: &[u8]) -> std::slice::ChunksExact<'_, u8> {
-    pixels.chunks_exact(SIDE * SIDE)
-}
-
-/// A part of a picture, in whole pixels, inside it and not empty.
-#[derive(Clone, Copy, Debug, PartialEq)]
-struct Rectangle {
-    top: usize,
-    left: usize,
-    height: usize,
-    width: usize,
-}
-
-impl Rectangle {
-    /// torchvision's `RandomResizedCrop.get_params`.
-    fn draw(scale: (f64, f64), ratio: (f64, f64), stream: &mut Stream) -> Self {
-        // Python rounds halves to even.
-        let whole = |x: f64| x.round_ties_even() as usize;
-        for _ in 0..TRIES {
-            let area = (SIDE * SIDE) as f64 * stream.between(scale.0, scale.1);
-            let ratio = stream.between(ratio.0.ln(), ratio.1.ln()).exp();
-            let (width, height) = (whole((area * ratio).sqrt()), whole((area / ratio).sqrt()));
-            if (1..=SIDE).contains(&width) && (1..=SIDE).contains(&height) {
-                return Self {
-                    top: stream.below(SIDE - height + 1),
-                    left: stream.below(SIDE - width + 1),
-                    height,
-                    width,
-                };
-            }
-        }
-        // The largest centred part whose ratio is allowed.
-        let side = SIDE as f64;
-        let height = whole(side / ratio.0.max(1.0)).clamp(1, SIDE);
-        let width = whole(side * ratio.1.min(1.0)).clamp(1, SIDE);
-        Self {
-            top: (SIDE - height) / 2,
-            left: (SIDE - width) / 2,
-            height,
-            width,
-        }
-    }
-
-    /// Bilinear interpolation of this part to 32x32 (`align_corners=False`): along rows first,
-    /// then along columns, in units of bytes, where no rounding leaves `[0,255]`.
-    fn resize(self, pixels: &[u8], out: &mut [f32]) {
-        let (columns, rows) = (taps(self.width), taps(self.height));
-        let mut wide = [[0.0f32; SIDE]; SIDE];
-        for (plane, plane_out) in planes(pixels).zip(out.chunks_exact_mut(SIDE * SIDE)) {
-            for (row, wide) in wide.iter_mut().take(self.height).enumerate() {
-                let row = &plane[(self.top + row) * SIDE + self.left..][..self.width];
-                for (float, tap) in wide.iter_mut().zip(&columns) {
-                    *float = tap.blend(f32::from(row[tap.first]), f32::from(row[tap.second]));
+                let mut place = || stream.below(2 * zeros + 1) as i32 - zeros as i32;
+                Window {
+                    top: place(),
+                    left: place(),
+                    ..Window::WHOLE
                 }
             }
-            for (row_out, tap) in plane_out.chunks_exact_mut(SIDE).zip(&rows) {
-                let (above, below) = (&wide[tap.first], &wide[tap.second]);
-                for ((float, a), b) in row_out.iter_mut().zip(above).zip(below) {
-                    *float = tap.blend(*a, *b) / 255.0;
-                }
-            }
+            Crop::Resized { scale, ratio } => rectangle(scale, ratio, stream),
+        };
+        Window {
+            mirrored: self.flip && stream.chance(0.5),
+            ..window
         }
     }
 }
 
-/// Which two neighbours make an interpolated value, and the second one's weight.
-struct Tap {
-    first: usize,
-    second: usize,
-    weight: f32,
-}
-
-impl Tap {
-    fn blend(&self, first: f32, second: f32) -> f32 {
-        first + self.weight * (second - first)
-    }
-}
-
-/// The taps that stretch `length` pixels (at most 32) to 32.
-fn taps(length: usize) -> [Tap; SIDE] {
-    from_fn(|i| {
-        let place = (i as f32 + 0.5) * (length as f32 / SIDE as f32) - 0.5;
-        let place = place.max(0.0);
-        let first = place as usize;
-        Tap {
-            first,
-            second: (first + 1).min(length - 1),
-            weight: place - first as f32,
+/// torchvision's `RandomResizedCrop.get_params`: a part inside the picture.
+fn rectangle(scale: (f64, f64), ratio: (f64, f64), stream: &mut Stream) -> Window {
+    // Python rounds halves to even.
+    let whole = |x: f64| x.round_ties_even() as usize;
+    for _ in 0..TRIES {
+        let area = (SIDE * SIDE) as f64 * stream.between(scale.0, scale.1);
+        let ratio = stream.between(ratio.0.ln(), ratio.1.ln()).exp();
+        let (width, height) = (whole((area * ratio).sqrt()), whole((area / ratio).sqrt()));
+        if (1..=SIDE).contains(&width) && (1..=SIDE).contains(&height) {
+            return window(
+                stream.below(SIDE - height + 1),
+                stream.below(SIDE - width + 1),
+                (height, width),
+            );
         }
-    })
+    }
+    // The largest centred part whose ratio is allowed.
+    let side = SIDE as f64;
+    let height = whole(side / ratio.0.max(1.0)).clamp(1, SIDE);
+    let width = whole(side * ratio.1.min(1.0)).clamp(1, SIDE);
+    window((SIDE - height) / 2, (SIDE - width) / 2, (height, width))
+}
+
+/// A window inside the picture; all numbers are below 33.
+fn window(top: usize, left: usize, (height, width): (usize, usize)) -> Window {
+    let [top, left, height, width] = [top, left, height, width].map(|length| length as i32);
+    Window {
+        top,
+        left,
+        height,
+        width,
+        mirrored: false,
+    }
 }
 
 #[cfg(test)]

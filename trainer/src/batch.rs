@@ -1,10 +1,13 @@
 //! Batches: rows of a table in memory come in, tensors on the device go out.
 
+use std::ops::Deref;
+
 use candle_core::{Device, Tensor};
 use rayon::prelude::*;
 use shared::{
     Result,
     cifar10::{PIXELS, Picture},
+    nn::{Resident, Window},
     random::Stream,
     store::Table,
 };
@@ -42,33 +45,73 @@ fn classes(classes: impl Iterator<Item = u8>, device: &Device) -> Result<Tensor>
     Ok(Tensor::new(classes, device)?)
 }
 
-/// Augments `(row, variant)` of a table. What happens to a picture depends on the seed, the epoch
-/// and its id alone.
-pub fn augmented(
-    table: &Table,
-    rows: &[(usize, usize)],
-    augment: &Augment,
-    (seed, epoch): (u64, u64),
-    device: &Device,
-) -> Result<Tensor> {
-    let mut floats = vec![0.0; rows.len() * PIXELS];
-    floats
-        .par_chunks_exact_mut(PIXELS)
-        .zip(rows)
-        .for_each(|(out, &(row, variant))| {
-            let mut stream = Stream::new(seed, "augment", &[epoch, table.ids[row]]);
-            augment.apply(table.variant(row, variant), out, &mut stream);
-        });
-    Ok(Tensor::from_vec(floats, (rows.len(), 3, 32, 32), device)?)
+/// The pictures of a table, and where batches of them are made.
+pub struct Source {
+    table: Table,
+    /// On the device, if they fit there.
+    resident: Option<Resident>,
+    device: Device,
 }
 
-/// `(row, variant)` of a table as they are.
-pub fn plain(table: &Table, rows: &[(usize, usize)], device: &Device) -> Result<Tensor> {
-    let bytes = rows
-        .iter()
-        .flat_map(|&(row, variant)| table.variant(row, variant));
-    let floats: Vec<f32> = bytes.map(|&byte| f32::from(byte) / 255.0).collect();
-    Ok(Tensor::from_vec(floats, (rows.len(), 3, 32, 32), device)?)
+impl Source {
+    /// Brings the pictures of a table to where batches are made.
+    pub fn new(table: Table, device: &Device) -> Result<Self> {
+        Ok(Self {
+            resident: Resident::new(&table.pixels, device)?,
+            table,
+            device: device.clone(),
+        })
+    }
+
+    /// Augments `(row, variant)`. What happens to a picture depends on the seed, the epoch and its
+    /// id alone.
+    pub fn augmented(
+        &self,
+        rows: &[(usize, usize)],
+        augment: &Augment,
+        (seed, epoch): (u64, u64),
+    ) -> Result<Tensor> {
+        let window = |&(row, _): &(usize, usize)| {
+            augment.draw(&mut Stream::new(
+                seed,
+                "augment",
+                &[epoch, self.table.ids[row]],
+            ))
+        };
+        self.show(rows, &rows.iter().map(window).collect::<Vec<_>>())
+    }
+
+    /// `(row, variant)` as they are.
+    pub fn plain(&self, rows: &[(usize, usize)]) -> Result<Tensor> {
+        self.show(rows, &vec![Window::WHOLE; rows.len()])
+    }
+
+    fn show(&self, rows: &[(usize, usize)], windows: &[Window]) -> Result<Tensor> {
+        if let Some(resident) = &self.resident {
+            let variants = 1 + self.table.attacks.len();
+            let place = |&(row, variant): &(usize, usize)| (row * variants + variant) as u32;
+            let rows: Vec<u32> = rows.iter().map(place).collect();
+            return Ok(resident.show(&rows, windows)?);
+        }
+        let mut floats = vec![0.0; rows.len() * PIXELS];
+        floats
+            .par_chunks_exact_mut(PIXELS)
+            .zip(rows)
+            .zip(windows)
+            .for_each(|((out, &(row, variant)), window)| {
+                window.show(self.table.variant(row, variant), out);
+            });
+        let shape = (rows.len(), 3, 32, 32);
+        Ok(Tensor::from_vec(floats, shape, &self.device)?)
+    }
+}
+
+impl Deref for Source {
+    type Target = Table;
+
+    fn deref(&self) -> &Table {
+        &self.table
+    }
 }
 
 /// Clean pictures as a table without attacks, ids counted from `first`.

@@ -10,7 +10,7 @@ use shared::{
     Result,
     arguments::{Parsed, not_negative, part, positive},
     cifar10::Split,
-    device::DeviceChoice,
+    device::DeviceArguments,
     model::{DetectorInput, PAPER_WIDTH},
 };
 
@@ -152,9 +152,8 @@ pub struct Common {
     /// Seed of every random number
     #[arg(long, default_value_t = 0, value_name = "N")]
     pub seed: u64,
-    /// auto, cpu, cuda or cuda:N
-    #[arg(long, default_value = "auto", value_name = "D")]
-    pub device: DeviceChoice,
+    #[command(flatten)]
+    pub device: DeviceArguments,
 }
 
 impl Common {
@@ -289,9 +288,8 @@ pub struct Eval {
     /// Print JSON instead of tables
     #[arg(long)]
     pub json: bool,
-    /// auto, cpu, cuda or cuda:N
-    #[arg(long, default_value = "auto", value_name = "D")]
-    pub device: DeviceChoice,
+    #[command(flatten)]
+    pub device: DeviceArguments,
 }
 
 /// `trainer report`.

@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
-use shared::{Error, Result, files, model::DetectorInput};
+use shared::{Error, Result, files, model::DetectorInput, nn::Precision};
 
 use crate::{augment::Augment, sampler::Share, schedule::Schedule};
 
@@ -56,6 +56,9 @@ pub struct Config {
     pub batch_size: usize,
     /// What happens to training pictures.
     pub augment: Augment,
+    /// What nets are computed with.
+    #[serde(default)]
+    pub precision: Precision,
     /// How weights move.
     pub optimizer: Optimizer,
     /// How variants are drawn; none where every draw is clean.

@@ -16,7 +16,7 @@ use shared::{
 };
 
 use crate::{
-    batch,
+    batch::Source,
     cli::Eval,
     metrics::{DetectorMetrics, Named},
     report::evaluation::{Baseline, Evaluation, Mixed, Model, SplitResult, Surrogate},
@@ -50,9 +50,8 @@ pub struct Measure {
 pub fn measure(
     net: &dyn Classifier,
     watch: Option<Watch>,
-    table: &Table,
+    table: &Source,
     how: Measure,
-    device: &Device,
 ) -> Result<Measured> {
     let variants = 1 + table.attacks.len();
     let all: Vec<(usize, usize)> = (0..table.len())
@@ -60,7 +59,7 @@ pub fn measure(
         .collect();
     let mut right = Vec::with_capacity(all.len());
     for rows in all.chunks(how.batch_size) {
-        let images = batch::plain(table, rows, device)?;
+        let images = table.plain(rows)?;
         let classes = likeliest(&net.logits(&images)?)?;
         let labels = rows.iter().map(|&(row, _)| table.labels[row]);
         right.extend(
@@ -73,7 +72,7 @@ pub fn measure(
     let is_right = |row: usize, variant: usize| right[row * variants + variant];
     let (clean, attacks, mixed) = accuracies(table, how, is_right);
     let detector = match watch.filter(|_| variants > 1) {
-        Some(watch) => Some(detect(watch, table, how, device)?),
+        Some(watch) => Some(detect(watch, table, how)?),
         None => None,
     };
     Ok(Measured {
@@ -114,12 +113,12 @@ fn accuracies(
 }
 
 /// The detector's results on the mixed set.
-fn detect(watch: Watch, table: &Table, how: Measure, device: &Device) -> Result<DetectorMetrics> {
+fn detect(watch: Watch, table: &Source, how: Measure) -> Result<DetectorMetrics> {
     let mixed = mixed::variants(table, how.share, how.seed);
     let rows: Vec<(usize, usize)> = mixed.iter().copied().enumerate().collect();
     let mut scores = Vec::with_capacity(rows.len());
     for rows in rows.chunks(how.batch_size) {
-        let images = batch::plain(table, rows, device)?;
+        let images = table.plain(rows)?;
         let maps = watch.pretrained.features(&images)?.maps;
         let logits: Vec<Vec<f32>> = watch.detector.forward(&maps, None)?.logits.to_vec2()?;
         scores.extend(logits.iter().map(|row| row[1] - row[0]));
@@ -144,8 +143,8 @@ pub fn evaluate(
     device: &Device,
 ) -> Result<Evaluation> {
     let result = |split: &Split| {
-        let table = store.load(*split)?;
-        let measured = measure(net, watch, &table, how, device)?;
+        let table = Source::new(store.load(*split)?, device)?;
+        let measured = measure(net, watch, &table, how)?;
         let attacks = table.attacks.len();
         let (clean, baseline, mixed) = accuracies(&table, how, |row, variant| {
             let class = match variant {

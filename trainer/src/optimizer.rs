@@ -1,24 +1,14 @@
-//! SGD with momentum and weight decay: gradients and a learning rate come in, parameters are
-//! updated in place. The semantics are those of `torch.optim.SGD` (dampening 0, no Nesterov):
-//!
-//! ```text
-//! d = gradient + weight_decay * parameter
-//! velocity = momentum * velocity + d        (velocity = 0 before the first step)
-//! parameter = parameter - rate * velocity
-//! ```
-//!
-//! State is keyed by parameter name, so what is saved fits whatever order parameters are made in.
+//! SGD with momentum and weight decay: a loss and a learning rate come in, parameters are updated
+//! in place; velocities are 0 before the first step. State is keyed by parameter name, so what is
+//! saved fits whatever order parameters are made in.
 
 use std::collections::BTreeMap;
 
-use candle_core::{
-    CpuStorage, InplaceOp2, InplaceOp3, Layout, Tensor, Var, backprop::GradStore, bail,
+use candle_core::{Tensor, Var};
+use shared::{
+    Error, Result,
+    nn::{Descent, Momentum},
 };
-use rayon::prelude::*;
-use shared::{Error, Result};
-
-/// Elements a thread updates at a time: enough to outweigh handing them out.
-const CHUNK: usize = 1 << 15;
 
 /// The optimizer and its state, on the parameters' device.
 pub struct Sgd {
@@ -50,29 +40,31 @@ impl Sgd {
         })
     }
 
-    /// Takes one step of size `lr` along `grads`. Nothing is updated when it fails on a missing
-    /// gradient.
+    /// Takes one step of size `lr` down the slope of `loss`, a scalar. Nothing is updated where the
+    /// loss is no number, or when a gradient is missing.
     ///
     /// # Errors
     /// [`Error::Data`] naming a parameter that has no gradient; [`Error::Tensor`].
-    pub fn step(&mut self, grads: &GradStore, lr: f64) -> Result<()> {
-        for (name, parameter) in &self.parameters {
-            if grads.get(&parameter.var).is_none() {
+    pub fn step(&mut self, loss: &Tensor, lr: f64) -> Result<()> {
+        let gradients = loss.backward()?;
+        let mut descents = Vec::with_capacity(self.parameters.len());
+        for (name, Parameter { var, velocity }) in &self.parameters {
+            let Some(gradient) = gradients.get(var) else {
                 let what = format!("parameter {name}");
                 return Err(Error::data(what, "no gradient", "one from the loss"));
-            }
+            };
+            descents.push(Descent {
+                parameter: var.clone(),
+                velocity: velocity.clone(),
+                gradient: gradient.detach().contiguous()?,
+            });
         }
-        for parameter in self.parameters.values_mut() {
-            if let Some(gradient) = grads.get(&parameter.var) {
-                let gradient = gradient.detach().contiguous()?;
-                if gradient.device().is_cpu() {
-                    parameter.step_in_place(&gradient, lr, self.momentum, self.weight_decay)?;
-                } else {
-                    parameter.step(&gradient, lr, self.momentum, self.weight_decay)?;
-                }
-            }
-        }
-        Ok(())
+        let momentum = Momentum {
+            rate: lr as f32,
+            momentum: self.momentum as f32,
+            decay: self.weight_decay as f32,
+        };
+        Ok(momentum.step(loss, &descents)?)
     }
 
     /// A copy of every parameter's velocity, by name.
@@ -121,122 +113,6 @@ impl Sgd {
             parameter.velocity = velocity;
         }
         Ok(())
-    }
-}
-
-impl Parameter {
-    /// The step in tensor operations that every device has.
-    fn step(&mut self, gradient: &Tensor, lr: f64, momentum: f64, decay: f64) -> Result<()> {
-        // Detached, or the velocity would hold the graph of every step before it.
-        let value = self.var.as_detached_tensor();
-        let direction = (gradient + (&value * decay)?)?;
-        self.velocity = ((&self.velocity * momentum)? + direction)?;
-        Ok(self.var.set(&(value - (&self.velocity * lr)?)?)?)
-    }
-
-    /// The step in two passes over memory and no allocation, on the CPU.
-    fn step_in_place(
-        &mut self,
-        gradient: &Tensor,
-        lr: f64,
-        momentum: f64,
-        decay: f64,
-    ) -> Result<()> {
-        let accumulate = Accumulate {
-            momentum: momentum as f32,
-            decay: decay as f32,
-        };
-        self.velocity
-            .inplace_op3(gradient, self.var.as_tensor(), &accumulate)?;
-        self.var
-            .inplace_op2(&self.velocity, &Descend { lr: lr as f32 })?;
-        Ok(())
-    }
-}
-
-/// `velocity = momentum * velocity + gradient + decay * parameter`.
-struct Accumulate {
-    momentum: f32,
-    decay: f32,
-}
-
-impl InplaceOp3 for Accumulate {
-    fn name(&self) -> &'static str {
-        "sgd-accumulate"
-    }
-
-    fn cpu_fwd(
-        &self,
-        velocity: &mut CpuStorage,
-        velocity_layout: &Layout,
-        gradient: &CpuStorage,
-        gradient_layout: &Layout,
-        parameter: &CpuStorage,
-        parameter_layout: &Layout,
-    ) -> candle_core::Result<()> {
-        let &Self { momentum, decay } = self;
-        let velocity = floats_mut(velocity, velocity_layout)?;
-        let gradient = floats(gradient, gradient_layout)?;
-        let parameter = floats(parameter, parameter_layout)?;
-        velocity
-            .par_chunks_mut(CHUNK)
-            .zip(gradient.par_chunks(CHUNK))
-            .zip(parameter.par_chunks(CHUNK))
-            .for_each(|((velocity, gradient), parameter)| {
-                for ((v, g), p) in velocity.iter_mut().zip(gradient).zip(parameter) {
-                    *v = momentum * *v + (g + decay * p);
-                }
-            });
-        Ok(())
-    }
-}
-
-/// `parameter = parameter - lr * velocity`.
-struct Descend {
-    lr: f32,
-}
-
-impl InplaceOp2 for Descend {
-    fn name(&self) -> &'static str {
-        "sgd-descend"
-    }
-
-    fn cpu_fwd(
-        &self,
-        parameter: &mut CpuStorage,
-        parameter_layout: &Layout,
-        velocity: &CpuStorage,
-        velocity_layout: &Layout,
-    ) -> candle_core::Result<()> {
-        let &Self { lr } = self;
-        let parameter = floats_mut(parameter, parameter_layout)?;
-        let velocity = floats(velocity, velocity_layout)?;
-        parameter
-            .par_chunks_mut(CHUNK)
-            .zip(velocity.par_chunks(CHUNK))
-            .for_each(|(parameter, velocity)| {
-                for (p, v) in parameter.iter_mut().zip(velocity) {
-                    *p -= lr * v;
-                }
-            });
-        Ok(())
-    }
-}
-
-fn floats<'a>(storage: &'a CpuStorage, layout: &Layout) -> candle_core::Result<&'a [f32]> {
-    match (storage, layout.contiguous_offsets()) {
-        (CpuStorage::F32(all), Some((start, end))) => Ok(&all[start..end]),
-        _ => bail!("SGD wants contiguous f32"),
-    }
-}
-
-fn floats_mut<'a>(
-    storage: &'a mut CpuStorage,
-    layout: &Layout,
-) -> candle_core::Result<&'a mut [f32]> {
-    match (storage, layout.contiguous_offsets()) {
-        (CpuStorage::F32(all), Some((start, end))) => Ok(&mut all[start..end]),
-        _ => bail!("SGD wants contiguous f32"),
     }
 }
 

@@ -9,25 +9,20 @@ mod totals;
 use std::{path::PathBuf, time::Instant};
 
 use candle_core::Device;
-use shared::{
-    Error, Result, progress,
-    random::permutation,
-    signal::Stop,
-    store::{Store, Table},
-};
+use shared::{Error, Result, progress, random::permutation, signal::Stop, store::Store};
 
 pub use self::{
     start::{pretrain, train},
     totals::Totals,
 };
 use crate::{
-    batch::{self, Batch},
+    batch::{Batch, Source},
     checkpoint::{self, Progress},
     config::Config,
     evaluate::{self, Measure, Measured},
     metrics::{self, EpochMetrics, Mixture, Named, ValMetrics},
     sampler::Sampler,
-    step::Step,
+    step::{Seen, Step},
 };
 
 /// Everything a run needs while it lasts.
@@ -35,8 +30,8 @@ struct Run {
     folder: PathBuf,
     config: Config,
     device: Device,
-    train: Table,
-    val: Table,
+    train: Source,
+    val: Source,
     /// None where every draw is clean.
     sampler: Option<Sampler>,
     step: Box<dyn Step>,
@@ -46,6 +41,12 @@ struct Run {
 impl Run {
     /// Trains to the end, from where the folder's checkpoint stands.
     fn go(&mut self) -> Result<()> {
+        let batch_size = self.config.batch_size;
+        self.all_epochs()
+            .map_err(|error| error.of_batch(batch_size))
+    }
+
+    fn all_epochs(&mut self) -> Result<()> {
         let stop = Stop::listen()?;
         let mut at = self.resume()?;
         let epochs = self.config.epochs;
@@ -107,23 +108,27 @@ impl Run {
         let schedule = self.config.optimizer.schedule;
         let mut factor = 0.0;
         let mut pictures = 0;
+        // The step before is read when the next is under way, so that a device never waits for us.
+        let mut unread: Option<(Batch, Seen)> = None;
         for rows in &batches[at.steps as usize..] {
             if let Err(stopped) = stop.check("the same command goes on from here") {
+                self.note(at, unread.take(), bar)?;
                 self.save(at)?;
                 return Err(stopped);
             }
             let step = epoch * steps + at.steps;
-            self.redraw(at, step, epoch)?;
+            if let Some(period) = self.new_period(at, step, epoch) {
+                self.note(at, unread.take(), bar)?;
+                self.redraw(at, period)?;
+            }
             let batch = self.draw(rows, epoch, step)?;
             factor = schedule.rate(1.0, step, steps, u64::from(self.config.epochs));
-            let outcome = self.step.step(&batch, factor)?;
-            at.totals
-                .add(&batch, &outcome, 1 + self.train.attacks.len());
+            let seen = self.step.step(&batch, factor)?;
             at.steps += 1;
             pictures += rows.len();
-            let (epoch, loss) = (epoch + 1, outcome.loss);
-            bar.add(rows.len() as u64, &format!("epoch {epoch}, loss {loss:.3}"));
+            self.note(at, unread.replace((batch, seen)), bar)?;
         }
+        self.note(at, unread, bar)?;
         let seconds = started.elapsed().as_secs_f64();
         let measured = self.measure_val()?;
         let score = measured.mixed.unwrap_or(measured.clean);
@@ -162,29 +167,45 @@ impl Run {
     }
 
     fn measure_val(&self) -> Result<Measured> {
-        let (step, device) = (self.step.as_ref(), &self.device);
-        evaluate::measure(
-            &step.net().frozen()?,
-            step.watch(),
-            &self.val,
-            self.measure,
-            device,
-        )
+        let step = self.step.as_ref();
+        evaluate::measure(&step.net().frozen()?, step.watch(), &self.val, self.measure)
     }
 
-    /// Chooses new probabilities where a period begins.
-    fn redraw(&mut self, at: &mut Progress, step: u64, epoch: u64) -> Result<()> {
-        let Some(sampler) = &mut self.sampler else {
+    /// Adds up what a step saw.
+    fn note(
+        &self,
+        at: &mut Progress,
+        step: Option<(Batch, Seen)>,
+        bar: &mut progress::Progress,
+    ) -> Result<()> {
+        let Some((batch, seen)) = step else {
             return Ok(());
         };
+        let outcome = seen.read()?;
+        at.totals
+            .add(&batch, &outcome, 1 + self.train.attacks.len());
+        let (epoch, loss) = (at.epochs + 1, outcome.loss);
+        let said = format!("epoch {epoch}, loss {loss:.3}");
+        bar.add(batch.labels.len() as u64, &said);
+        Ok(())
+    }
+
+    /// The number of the period that begins before this step, if one does that is drawn anew.
+    fn new_period(&self, at: &Progress, step: u64, epoch: u64) -> Option<u64> {
+        self.sampler.as_ref()?;
         let every = self.config.sampling.as_ref().and_then(|s| s.redraw_every);
         let period = match every {
             None if at.steps == 0 => epoch,
             Some(every) if step.is_multiple_of(every) => step / every,
-            _ => return Ok(()),
+            _ => return None,
         };
         // The sampler is born with the mixture of period 0.
-        if period > 0 {
+        (period > 0).then_some(period)
+    }
+
+    /// Draws a period's mixture.
+    fn redraw(&mut self, at: &mut Progress, period: u64) -> Result<()> {
+        if let Some(sampler) = &mut self.sampler {
             sampler.redraw(period, Some(&at.totals.errors_since_redraw()))?;
         }
         Ok(())
@@ -200,7 +221,7 @@ impl Run {
         let key = (self.config.seed, epoch);
         let augment = &self.config.augment;
         Ok(Batch {
-            images: batch::augmented(&self.train, &drawn, augment, key, &self.device)?,
+            images: self.train.augmented(&drawn, augment, key)?,
             labels: rows.iter().map(|&row| self.train.labels[row]).collect(),
             variants: drawn.into_iter().map(|(_, variant)| variant).collect(),
             step,

@@ -48,6 +48,14 @@ fn a_request_that_makes_no_sense_is_refused_before_anything_is_written() {
         workshop.refuses(&mut workshop.build("a.db", more), 2, words);
     };
     refuses(
+        &["--precision", "bf16"],
+        &["--precision bf16", "take f32 or tf32"],
+    );
+    refuses(
+        &["--precision", "tf32"],
+        &["--precision tf32 is for CUDA", "the CPU computes in f32"],
+    );
+    refuses(
         &["--attacks", "fgsm,pgd"],
         &["--attacks fgsm,pgd", "'pgd' is none of gaussian"],
     );

@@ -1,7 +1,7 @@
 //! The detector (paper, section 3, and its published code): a classifier's feature maps come in,
 //! the detector feature and the logits "clean, adversarial" go out.
 
-use candle_core::{Device, Tensor};
+use candle_core::{DType, Device, Tensor};
 
 use super::{
     layers::Linear,
@@ -142,7 +142,9 @@ impl Detector {
             DetectorInput::Full => positions.transpose(1, 2)?.contiguous()?,
             DetectorInput::Low => positions,
         };
-        let feature = self.transformer.forward(&tokens, dropout)?;
+        let feature = self
+            .transformer
+            .forward(&tokens.to_dtype(DType::F32)?, dropout)?;
         let logits = self.classes.forward(&feature)?;
         Ok(Detection { feature, logits })
     }

@@ -129,9 +129,12 @@ impl Linear {
         Ok(nn::linear(x, &self.weight, &self.bias)?)
     }
 
-    /// `[B,I]` to `[B,O]`, by a convolution: unlike a matrix product's, its kernel does not depend
-    /// on how many pictures there are, so neither do a picture's logits.
+    /// `[B,I]` to `[B,O]`, on the CPU by a convolution: unlike a matrix product's, its kernel does
+    /// not depend on how many pictures there are, so neither do a picture's logits.
     pub fn forward_pixels(&self, x: &Tensor) -> Result<Tensor> {
+        if !x.device().is_cpu() {
+            return self.forward(x);
+        }
         let (outputs, inputs) = self.weight.dims2()?;
         let filter = Filter {
             weight: self.weight.reshape((outputs, inputs, 1, 1))?,

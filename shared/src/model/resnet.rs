@@ -1,7 +1,7 @@
 //! ResNet34 in CIFAR form (He et al., "Deep residual learning", 2016; 3x3 stem, no pooling after
 //! it): pixels come in, five feature maps and logits go out.
 
-use candle_core::{Device, Tensor, Var};
+use candle_core::{DType, Device, Tensor, Var};
 
 use super::{
     Classifier, Features, Graph, Linearised,
@@ -182,6 +182,7 @@ fn nhwc(images: &Tensor) -> Result<Tensor> {
 
 /// What the last feature map `[B,4,4,8w]` means.
 fn logits(map: &Tensor, linear: &Linear) -> Result<Tensor> {
+    let map = map.to_dtype(DType::F32)?;
     linear.forward_pixels(&map.flatten(1, 2)?.mean(1)?)
 }
 

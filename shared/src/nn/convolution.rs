@@ -1,9 +1,11 @@
 //! Convolution and its transpose, differentiable: NHWC tensors come in and go out, weights are
 //! PyTorch's. On the CPU our own kernels compute all three directions, and only those that
-//! somebody asks for; on CUDA it is candle's own operation.
+//! somebody asks for; on CUDA cuDNN does.
 
 use candle_core::{CpuStorage, CustomOp3, Layout, Result, Shape, Tensor, bail};
 
+#[cfg(feature = "cuda")]
+use super::cuda;
 use super::{
     cpu::{
         convolve::{self, Backward, Forward},
@@ -16,21 +18,14 @@ use super::{
 
 /// `x` `[B,H,W,I]` convolved with `filter`, plus `bias` `[O]`: `[B,H',W',O]`.
 pub fn conv2d(x: &Tensor, filter: &Filter, bias: &Tensor) -> Result<Tensor> {
-    if !x.device().is_cpu() {
-        return stock_conv2d(x, filter)?.broadcast_add(bias);
-    }
     let geometry = filter.geometry(pictures(x.shape())?)?;
+    #[cfg(feature = "cuda")]
+    if x.device().is_cuda() {
+        return cuda::convolve(x, &filter.weight, bias, geometry, false);
+    }
     let weight = filter.weight.contiguous()?;
     x.contiguous()?
         .apply_op3(&weight, bias, Convolution(geometry))
-}
-
-/// The same, without bias, from candle's operations, for CUDA and as a reference for tests.
-pub(super) fn stock_conv2d(x: &Tensor, filter: &Filter) -> Result<Tensor> {
-    let x = x.permute((0, 3, 1, 2))?.contiguous()?;
-    x.conv2d(&filter.weight, filter.padding, filter.stride, 1, 1)?
-        .permute((0, 2, 3, 1))?
-        .contiguous()
 }
 
 /// The transpose of [`conv2d`] without padding: `x` `[B,H,W,I]`, `weight` `[I,O,k,k]`, `bias`
@@ -41,9 +36,6 @@ pub fn conv_transpose2d(
     bias: &Tensor,
     stride: usize,
 ) -> Result<Tensor> {
-    if !x.device().is_cpu() {
-        return stock_conv_transpose2d(x, weight, stride)?.broadcast_add(bias);
-    }
     let (images, height, width, channels) = x.dims4()?;
     let (c_in, c_out, kernel, kernel_width) = weight.dims4()?;
     if channels != c_in || kernel != kernel_width || stride == 0 || height * width == 0 {
@@ -66,16 +58,12 @@ pub fn conv_transpose2d(
         stride,
         padding: 0,
     };
+    #[cfg(feature = "cuda")]
+    if x.device().is_cuda() {
+        return cuda::convolve(x, weight, bias, geometry, true);
+    }
     x.contiguous()?
         .apply_op3(&weight.contiguous()?, bias, Transposed(geometry))
-}
-
-/// The same, without bias, from candle's operations, for CUDA and as a reference for tests.
-pub(super) fn stock_conv_transpose2d(x: &Tensor, weight: &Tensor, stride: usize) -> Result<Tensor> {
-    let x = x.permute((0, 3, 1, 2))?.contiguous()?;
-    x.conv_transpose2d(weight, 0, 0, stride, 1)?
-        .permute((0, 2, 3, 1))?
-        .contiguous()
 }
 
 /// `[B,H,W,C]` as sizes.

@@ -11,6 +11,10 @@ pub(super) fn drop(x: &Tensor, mask: Option<Mask>) -> Result<Tensor> {
     let Some(mask) = mask else {
         return Ok(x.clone());
     };
+    #[cfg(feature = "cuda")]
+    if x.device().is_cuda() {
+        return super::cuda::drop(x, mask);
+    }
     let factors = mask.applied(&vec![1.0; x.elem_count()]);
     x * Tensor::from_vec(factors, x.shape(), x.device())?
 }

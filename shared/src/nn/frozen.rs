@@ -8,7 +8,6 @@ use candle_core::{DType, Error, Result, Tensor};
 
 use super::{
     chain::Layer,
-    convolution,
     cpu::{
         convolve::{Backward, Forward},
         epilogue::Epilogue,
@@ -36,10 +35,12 @@ pub struct Normalisation {
 #[derive(Clone, Debug)]
 pub struct FrozenConvNorm {
     /// Each output channel times its factor.
-    filter: Filter,
+    pub(super) filter: Filter,
     /// What is left of the normalisation, `[O]`.
-    shift: Tensor,
+    pub(super) shift: Tensor,
     packed: Arc<(OnceLock<Forward>, OnceLock<Backward>)>,
+    #[cfg(feature = "cuda")]
+    pub(super) on_device: super::cuda::Ready,
 }
 
 impl FrozenConvNorm {
@@ -57,21 +58,9 @@ impl FrozenConvNorm {
             },
             shift: single(shift)?,
             packed: Arc::default(),
+            #[cfg(feature = "cuda")]
+            on_device: Arc::default(),
         })
-    }
-
-    /// The layer from candle's operations, for CUDA.
-    pub(super) fn stock(
-        &self,
-        x: &Tensor,
-        residual: Option<&Tensor>,
-        relu: bool,
-    ) -> Result<Tensor> {
-        let mut y = convolution::stock_conv2d(x, &self.filter)?.broadcast_add(&self.shift)?;
-        if let Some(residual) = residual {
-            y = (y + residual)?;
-        }
-        if relu { y.relu() } else { Ok(y) }
     }
 }
 

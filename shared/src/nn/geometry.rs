@@ -1,7 +1,7 @@
 //! Sizes of convolutions and of the pictures they work on.
 
 /// Sizes of a batch of pictures `[images, height, width, channels]`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Pictures {
     /// Pictures.
     pub images: usize,
@@ -36,7 +36,7 @@ impl Pictures {
 }
 
 /// A two-dimensional convolution with a square kernel and zeros around its input.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Geometry {
     /// What comes in.
     pub input: Pictures,

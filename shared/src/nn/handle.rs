@@ -1,18 +1,17 @@
 //! What stands for a chain's parameters among the arguments of candle's operations: layers that will
-//! keep their gradients come in, an empty tensor goes out, through which candle's walk back passes.
+//! keep their gradients come in, a tensor of one number goes out, through which candle's walk back passes.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
 use candle_core::{CpuStorage, CustomOp2, CustomOp3, Layout, Result, Shape, Tensor, bail};
+#[cfg(feature = "cuda")]
+use candle_core::{CudaStorage, DType, backend::BackendDevice, cuda_backend::CudaDevice};
 
-use super::{
-    convolution::like,
-    learning::{ConvNormParameters, Gradients, Learner},
-};
+use super::learning::{ConvNormParameters, Gradients, Learner};
 
 /// Stands for all parameters among the arguments of a chain, since candle's operations have three
-/// at most: an empty tensor. Its gradient, as empty, is what makes the walk back pass by; the
-/// parameters' are those that the layers kept.
+/// at most: a tensor of one number, whose own gradient means nothing but makes the walk back pass by; the
+/// parameters' gradients are those that the layers kept.
 pub(super) fn handle(learners: &[Learner]) -> Result<Tensor> {
     let mut all: Option<Tensor> = None;
     for learner in learners {
@@ -37,8 +36,14 @@ pub(super) fn handle(learners: &[Learner]) -> Result<Tensor> {
     }
 }
 
-fn empty() -> (CpuStorage, Shape) {
-    (CpuStorage::F32(Vec::new()), 0.into())
+/// A number that means nothing.
+fn nothing() -> (CpuStorage, Shape) {
+    (CpuStorage::F32(vec![0.0]), 1.into())
+}
+
+#[cfg(feature = "cuda")]
+fn nothing_on(device: &CudaDevice) -> Result<(CudaStorage, Shape)> {
+    Ok((device.zeros_impl(&1.into(), DType::F32)?, 1.into()))
 }
 
 /// Stands for weight, gamma and beta of one layer.
@@ -58,14 +63,27 @@ impl CustomOp3 for Handle {
         _: &CpuStorage,
         _: &Layout,
     ) -> Result<(CpuStorage, Shape)> {
-        Ok(empty())
+        Ok(nothing())
+    }
+
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(
+        &self,
+        weight: &CudaStorage,
+        _: &Layout,
+        _: &CudaStorage,
+        _: &Layout,
+        _: &CudaStorage,
+        _: &Layout,
+    ) -> Result<(CudaStorage, Shape)> {
+        nothing_on(&weight.device)
     }
 
     fn bwd(
         &self,
-        weight: &Tensor,
-        gamma: &Tensor,
-        beta: &Tensor,
+        _weight: &Tensor,
+        _gamma: &Tensor,
+        _beta: &Tensor,
         _handle: &Tensor,
         _gradient: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
@@ -73,11 +91,7 @@ impl CustomOp3 for Handle {
         let Some([of_weight, of_gamma, of_beta]) = gradients.take() else {
             bail!("parameters were differentiated before their layer")
         };
-        Ok((
-            Some(like(weight, of_weight)?),
-            Some(like(gamma, of_gamma)?),
-            Some(like(beta, of_beta)?),
-        ))
+        Ok((Some(of_weight), Some(of_gamma), Some(of_beta)))
     }
 }
 
@@ -96,7 +110,18 @@ impl CustomOp2 for Both {
         _: &CpuStorage,
         _: &Layout,
     ) -> Result<(CpuStorage, Shape)> {
-        Ok(empty())
+        Ok(nothing())
+    }
+
+    #[cfg(feature = "cuda")]
+    fn cuda_fwd(
+        &self,
+        first: &CudaStorage,
+        _: &Layout,
+        _: &CudaStorage,
+        _: &Layout,
+    ) -> Result<(CudaStorage, Shape)> {
+        nothing_on(&first.device)
     }
 
     fn bwd(

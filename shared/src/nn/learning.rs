@@ -8,7 +8,7 @@ use candle_core::{Result, Tensor, bail};
 
 use super::{
     chain::Layer,
-    convolution::{self, like},
+    convolution::like,
     cpu::{
         convolve::{self, Backward, Forward},
         epilogue::Epilogue,
@@ -75,35 +75,6 @@ pub struct ConvNormParameters {
     pub beta: Tensor,
 }
 
-impl ConvNormParameters {
-    /// The layer from candle's operations, for CUDA and as a reference for tests.
-    pub(super) fn stock(
-        &self,
-        x: &Tensor,
-        residual: Option<&Tensor>,
-        relu: bool,
-    ) -> Result<(Tensor, Moments)> {
-        let x = convolution::stock_conv2d(x, &self.filter)?;
-        let over = |t: &Tensor| t.mean_keepdim(0)?.mean_keepdim(1)?.mean_keepdim(2);
-        let mean = over(&x)?;
-        let centred = x.broadcast_sub(&mean)?;
-        let variance = over(&centred.sqr()?)?;
-        let mut y = centred
-            .broadcast_div(&(&variance + EPS)?.sqrt()?)?
-            .broadcast_mul(&self.gamma)?
-            .broadcast_add(&self.beta)?;
-        if let Some(residual) = residual {
-            y = (y + residual)?;
-        }
-        let moments = Moments {
-            mean: mean.flatten_all()?.detach(),
-            variance: variance.flatten_all()?.detach(),
-            count: x.elem_count() / x.dim(3)?,
-        };
-        Ok((if relu { y.relu()? } else { y }, moments))
-    }
-}
-
 /// What a batch was like before its normalisation, as constants.
 #[derive(Clone, Debug)]
 pub struct Moments {
@@ -116,13 +87,13 @@ pub struct Moments {
 }
 
 /// Gradients of weight, gamma and beta.
-pub(super) type Gradients = [Vec<f32>; 3];
+pub(super) type Gradients = [Tensor; 3];
 
 /// A layer at work in a chain; applied once.
 #[derive(Clone)]
 pub(super) struct Learner {
     pub(super) parameters: ConvNormParameters,
-    moments: Arc<Mutex<Option<Moments>>>,
+    pub(super) moments: Arc<Mutex<Option<Moments>>>,
     pub(super) gradients: Arc<Mutex<Option<Gradients>>>,
 }
 
@@ -226,8 +197,17 @@ impl Layer for Learner {
         // Nobody asks for it again.
         *convolved = Vec::new();
         if learns {
+            let ConvNormParameters {
+                filter,
+                gamma,
+                beta,
+            } = &self.parameters;
             let of_weight = convolve::weight_gradient(geometry, x, &slopes);
-            let gradients = [of_weight, sums.gamma, sums.beta];
+            let gradients = [
+                like(&filter.weight, of_weight)?,
+                like(gamma, sums.gamma)?,
+                like(beta, sums.beta)?,
+            ];
             *self
                 .gradients
                 .lock()

@@ -1,9 +1,12 @@
 //! How each operation is computed on a device: tensors come in, tensors with gradients go out.
 //! Models and attacks call these and never ask where they run.
 
+mod arithmetic;
 mod chain;
 mod convolution;
 mod cpu;
+#[cfg(feature = "cuda")]
+mod cuda;
 mod dropout;
 mod encoder;
 mod frozen;
@@ -12,8 +15,11 @@ mod handle;
 mod host;
 mod learning;
 mod loss;
+mod momentum;
+mod show;
 mod token;
 
+pub use arithmetic::{Arithmetic, Precision, prepare};
 pub use chain::{Around, Link, frozen_chain, learning_chain};
 pub use convolution::{conv_transpose2d, conv2d};
 pub use dropout::Mask;
@@ -21,6 +27,8 @@ pub use encoder::{HalfLayer, attention_half, class_attention_half, embed, feed_f
 pub use frozen::{FrozenConvNorm, Normalisation};
 pub use learning::{ConvNormParameters, Filter, Moments};
 pub use loss::{cross_entropy, smooth_l1};
+pub use momentum::{Descent, Momentum};
+pub use show::{Resident, Window};
 pub use token::{layer_norm, linear};
 
 #[cfg(test)]

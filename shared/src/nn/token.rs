@@ -1,7 +1,9 @@
 //! Operations on tokens, `[…,D]`, of candle's own: linear maps, layer normalisation, attention.
 //! The detector's few last tokens pass through them, and, where there are no kernels of ours, all.
 
-use candle_core::{D, Result, Tensor};
+use candle_core::{D, DType, Result, Tensor};
+
+use super::arithmetic::{Arithmetic, Precision};
 
 /// `x` `[…,I]` times the transpose of `weight` `[O,I]`, plus `bias` `[O]`.
 pub fn linear(x: &Tensor, weight: &Tensor, bias: &Tensor) -> Result<Tensor> {
@@ -9,10 +11,18 @@ pub fn linear(x: &Tensor, weight: &Tensor, bias: &Tensor) -> Result<Tensor> {
     let mut shape = x.dims().to_vec();
     shape.pop();
     shape.push(outputs);
-    x.reshape(((), inputs))?
-        .matmul(&weight.t()?)?
+    product(&x.reshape(((), inputs))?, &weight.t()?)?
         .broadcast_add(bias)?
         .reshape(shape)
+}
+
+/// A matrix product of f32, its factors cut to bf16 where that is the precision.
+fn product(a: &Tensor, b: &Tensor) -> Result<Tensor> {
+    if a.device().is_cpu() || Arithmetic::chosen().precision != Precision::Bf16 {
+        return a.matmul(b);
+    }
+    let cut = |factor: &Tensor| factor.to_dtype(DType::BF16);
+    cut(a)?.matmul(&cut(b)?)?.to_dtype(DType::F32)
 }
 
 /// Normalises the last dimension (Ba et al., 2016).
@@ -41,9 +51,11 @@ pub(super) fn attention(
             .contiguous()
     };
     let query = (parts(query)? * (size as f64).powf(-0.5))?;
-    let scores = query.matmul(&parts(key)?.transpose(2, 3)?)?;
-    candle_nn::ops::softmax(&scores, D::Minus1)?
-        .matmul(&parts(value)?)?
-        .transpose(1, 2)?
-        .reshape((batch, asking, width))
+    let scores = product(&query, &parts(key)?.transpose(2, 3)?)?;
+    product(
+        &candle_nn::ops::softmax(&scores, D::Minus1)?,
+        &parts(value)?,
+    )?
+    .transpose(1, 2)?
+    .reshape((batch, asking, width))
 }

@@ -1,6 +1,6 @@
 //! FORMULA of `scripts/golden.py`: a tensor's name and shape come in, its values go out.
 
-use candle_core::{Device, Tensor};
+use candle_core::Tensor;
 use shared::random::{key, uniform_at};
 
 /// The tensor of this name.
@@ -18,5 +18,5 @@ pub fn formula(name: &str, shape: &[usize]) -> Tensor {
     let values = (0..shape.iter().product::<usize>())
         .map(|i| value(f64::from(uniform_at(key, i as u64))) as f32)
         .collect();
-    Tensor::from_vec(values, shape, &Device::Cpu).unwrap()
+    Tensor::from_vec(values, shape, &super::common::device()).unwrap()
 }

@@ -1,7 +1,7 @@
 //! What the golden tests share: a file of `tests/golden` comes in, distances between our tensors
 //! and PyTorch's go out. The head of `scripts/golden.py` says what the files hold.
 
-use std::{collections::BTreeMap, path::PathBuf};
+use std::{collections::BTreeMap, path::PathBuf, sync::LazyLock};
 
 use candle_core::{DType, Device, Tensor};
 
@@ -10,10 +10,22 @@ pub const VALUE: f64 = 1e-4;
 /// Gradients: the same.
 pub const GRADIENT: f64 = 1e-3;
 
-/// Where the golden file of this name is.
+/// Where the golden file of this name is: in the sources, or in `MITHRIDATE_GOLDEN` on a machine
+/// that has none.
 pub fn path(name: &str) -> PathBuf {
-    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden");
+    let folder = std::env::var("MITHRIDATE_GOLDEN")
+        .unwrap_or_else(|_| concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden").into());
     PathBuf::from(folder).join(format!("{name}.safetensors"))
+}
+
+/// Where is computed: on the CPU, or on what `MITHRIDATE_DEVICE` names.
+pub fn device() -> Device {
+    static DEVICE: LazyLock<Device> = LazyLock::new(|| {
+        let name = std::env::var("MITHRIDATE_DEVICE").unwrap_or_else(|_| "cpu".into());
+        let choice: shared::device::DeviceChoice = name.parse().unwrap();
+        choice.open().unwrap()
+    });
+    DEVICE.clone()
 }
 
 /// The tensors of one golden file.
@@ -25,7 +37,7 @@ pub struct Golden {
 impl Golden {
     /// Reads `tests/golden/NAME.safetensors`.
     pub fn read(name: &str) -> Self {
-        let tensors = candle_core::safetensors::load(path(name), &Device::Cpu).unwrap();
+        let tensors = candle_core::safetensors::load(path(name), &device()).unwrap();
         Self {
             tensors: tensors.into_iter().collect(),
         }

@@ -1,6 +1,7 @@
 //! What augmentation promises: PyTorch's values, exact identities, the same picture for the same stream.
 
 use proptest::prelude::*;
+use shared::cifar10::PIXELS;
 
 use super::*;
 
@@ -11,7 +12,7 @@ fn picture(seed: u64) -> Vec<u8> {
 
 fn apply(augment: Augment, pixels: &[u8], stream: &mut Stream) -> Vec<f32> {
     let mut out = vec![f32::NAN; PIXELS];
-    augment.apply(pixels, &mut out, stream);
+    augment.draw(stream).show(pixels, &mut out);
     out
 }
 
@@ -58,13 +59,7 @@ fn resizing_equals_pytorch() {
         pixels[at(1, 0)..=at(1, 2)].copy_from_slice(&[50, 200, 10]);
     }
     let mut out = vec![f32::NAN; PIXELS];
-    let part = Rectangle {
-        top,
-        left,
-        height,
-        width,
-    };
-    part.resize(&pixels, &mut out);
+    window(top, left, (height, width)).show(&pixels, &mut out);
     for plane in out.chunks_exact(SIDE * SIDE) {
         for (row, column, value) in expected {
             let found: f32 = plane[row * SIDE + column];
@@ -127,7 +122,7 @@ fn resized_crops_have_the_asked_area_and_ratio_and_fall_back_to_the_centre() {
     let mut stream = Stream::new(8, "augment", &[]);
     let mut area = 0.0;
     for _ in 0..5000 {
-        let part = Rectangle::draw((0.45, 1.0), (0.75, 4.0 / 3.0), &mut stream);
+        let part = rectangle((0.45, 1.0), (0.75, 4.0 / 3.0), &mut stream);
         let (h, w) = (part.height as f64, part.width as f64);
         assert!(part.top + part.height <= 32 && part.left + part.width <= 32);
         // Half a pixel of rounding on each side.
@@ -138,15 +133,8 @@ fn resized_crops_have_the_asked_area_and_ratio_and_fall_back_to_the_centre() {
     // Uniform in 0.45..1 would be 0.725; the largest are refused where they do not fit.
     assert!((0.66..0.725).contains(&area), "{area}");
 
-    let wide = Rectangle::draw((1.0, 1.0), (2.0, 3.0), &mut stream);
-    let (top, left, height, width) = (8, 0, 16, 32);
-    let expected = Rectangle {
-        top,
-        left,
-        height,
-        width,
-    };
-    assert_eq!(wide, expected);
+    let wide = rectangle((1.0, 1.0), (2.0, 3.0), &mut stream);
+    assert_eq!(wide, window(8, 0, (16, 32)));
 }
 
 #[test]

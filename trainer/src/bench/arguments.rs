@@ -2,11 +2,10 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, ValueEnum, builder::PossibleValuesParser};
-use serde::Serialize;
+use clap::{Args, builder::PossibleValuesParser};
 use shared::{
     arguments::{not_negative, positive},
-    device::DeviceChoice,
+    device::DeviceArguments,
     model::PAPER_WIDTH,
 };
 
@@ -26,12 +25,8 @@ pub struct Bench {
     /// Pictures per run
     #[arg(long, default_value_t = 64, value_name = "N", value_parser = positive)]
     pub batch_size: usize,
-    /// auto, cpu, cuda or cuda:N
-    #[arg(long, default_value = "auto", value_name = "D")]
-    pub device: DeviceChoice,
-    /// How numbers are held
-    #[arg(long, value_enum, default_value_t = Precision::F32, value_name = "P")]
-    pub precision: Precision,
+    #[command(flatten)]
+    pub device: DeviceArguments,
     /// Measure only these, separated by commas
     #[arg(long, value_name = "NAMES", value_delimiter = ',', value_parser = names())]
     pub only: Vec<String>,
@@ -50,14 +45,6 @@ pub struct Bench {
     /// Replace that file
     #[arg(long)]
     pub force: bool,
-}
-
-/// How numbers are held.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ValueEnum)]
-#[serde(rename_all = "lowercase")]
-pub enum Precision {
-    /// 32-bit floats
-    F32,
 }
 
 fn names() -> PossibleValuesParser {

@@ -36,7 +36,8 @@ pub fn command(args: &Bench) -> Result<()> {
     let rows = Work::all()
         .filter(wanted)
         .map(|work| measure(work, &inputs, args))
-        .collect::<Result<Vec<_>>>()?;
+        .collect::<Result<Vec<_>>>()
+        .map_err(|error| error.of_batch(args.batch_size))?;
     if args.json {
         println!("{}", print::json(&rows));
     } else {
@@ -63,7 +64,7 @@ fn measure(work: Work, inputs: &Inputs, args: &Bench) -> Result<Row> {
         width: inputs.width,
         batch,
         device: device::name(&inputs.device),
-        precision: args.precision,
+        precision: args.device.precision,
         images_per_s: batch as f64 / timing.median(),
         spread: timing.spread(),
         runs: timing.runs(),

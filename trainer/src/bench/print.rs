@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use serde::Serialize;
 
-use super::arguments::Precision;
+use shared::nn::Precision;
 
 /// One measurement.
 #[derive(Clone, Debug, Serialize)]

@@ -12,7 +12,7 @@ use shared::{
 
 use super::{Run, folder};
 use crate::{
-    batch::clean_table,
+    batch::{Source, clean_table},
     cli::{Common, Pretrain, Train},
     config::{Config, Joint, Method, Sampling},
     evaluate::{self, Measure},
@@ -40,8 +40,8 @@ pub fn pretrain(args: &Pretrain) -> Result<()> {
     folder::enter(&args.common.out, &config, args.common.force)?;
     let mut run = Run {
         folder: args.common.out.clone(),
-        train: clean_table(&data.train, 0),
-        val: clean_table(&data.val, data.train.len() as u64),
+        train: Source::new(clean_table(&data.train, 0), &device)?,
+        val: Source::new(clean_table(&data.val, data.train.len() as u64), &device)?,
         sampler: None,
         step: Box::new(step),
         measure: Measure {
@@ -78,8 +78,8 @@ pub fn train(args: &Train) -> Result<()> {
     folder::enter(&args.common.out, &config, args.common.force)?;
     let mut run = Run {
         folder: args.common.out.clone(),
-        train: store.load(Split::Train)?,
-        val: store.load(Split::Val)?,
+        train: Source::new(store.load(Split::Train)?, &device)?,
+        val: Source::new(store.load(Split::Val)?, &device)?,
         sampler: Some(sampler),
         step,
         measure: Measure {
@@ -112,6 +112,7 @@ fn settings(method: Method, common: &Common) -> Config {
         epochs: common.epochs,
         batch_size: common.batch_size,
         augment: common.augment,
+        precision: common.device.precision,
         optimizer: common.optimizer(),
         sampling: None,
         joint: None,

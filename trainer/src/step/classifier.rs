@@ -6,11 +6,11 @@ use std::collections::BTreeMap;
 use candle_core::Tensor;
 use shared::{
     Result,
-    model::{Features, ResNet34, Weights, likeliest},
+    model::{Features, ResNet34, Weights},
     nn,
 };
 
-use super::{Outcome, Step, Watch, finite, part};
+use super::{Seen, Step, Watch, part};
 use crate::{batch::Batch, config::Optimizer, optimizer::Sgd};
 
 /// A net and its optimizer.
@@ -45,22 +45,23 @@ impl Classification {
 
     /// Moves the net down the slope of `loss`.
     pub fn descend(&mut self, loss: &Tensor, factor: f64) -> Result<()> {
-        self.sgd.step(&loss.backward()?, self.lr * factor)
+        self.sgd.step(loss, self.lr * factor)
     }
 }
 
 impl Step for Classification {
-    fn step(&mut self, batch: &Batch, factor: f64) -> Result<Outcome> {
+    fn step(&mut self, batch: &Batch, factor: f64) -> Result<Seen> {
         let (features, loss) = self.look(batch)?;
-        let value = finite("the loss", &loss, batch.step)?;
         self.descend(&loss, factor)?;
-        Ok(Outcome {
-            loss: value,
-            cross_entropy: value,
+        let loss = loss.detach();
+        Ok(Seen {
+            step: batch.step,
+            cross_entropy: loss.clone(),
+            loss,
             smooth_l1: None,
             detector_loss: None,
-            predictions: likeliest(&features.logits)?,
-            detected: None,
+            logits: features.logits.detach(),
+            detector_logits: None,
         })
     }
 

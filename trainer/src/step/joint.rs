@@ -6,11 +6,11 @@ use std::collections::BTreeMap;
 
 use shared::{
     Result,
-    model::{Classifier, Detector, Dropout, FrozenResNet34, ResNet34, Weights, likeliest},
+    model::{Classifier, Detector, Dropout, FrozenResNet34, ResNet34, Weights},
     nn, random,
 };
 
-use super::{Classification, Outcome, Step, Watch, finite, part};
+use super::{Classification, Seen, Step, Watch, part};
 use crate::{
     batch::Batch,
     config::{Joint, Optimizer},
@@ -67,14 +67,13 @@ impl JointStep {
 }
 
 impl Step for JointStep {
-    fn step(&mut self, batch: &Batch, factor: f64) -> Result<Outcome> {
+    fn step(&mut self, batch: &Batch, factor: f64) -> Result<Seen> {
         let joint = self.losses.joint;
         let maps = self.pretrained.features(&batch.images)?.maps;
         let seen = self.detector.forward(&maps, self.dropout(batch.step, 0))?;
         let detector_loss = nn::cross_entropy(&seen.logits, &batch.attacked()?)?;
-        let detector_value = finite("the detector's loss", &detector_loss, batch.step)?;
         let rate = joint.detector_lr * factor;
-        self.sgd.step(&detector_loss.backward()?, rate)?;
+        self.sgd.step(&detector_loss, rate)?;
 
         let (features, cross_entropy) = self.target.look(batch)?;
         let shown = self
@@ -82,15 +81,15 @@ impl Step for JointStep {
             .forward(&features.maps, self.dropout(batch.step, 1))?;
         let distance = nn::smooth_l1(&shown.feature, &seen.feature.detach())?;
         let loss = ((&cross_entropy * joint.alpha)? + (&distance * joint.beta)?)?;
-        let value = finite("the loss", &loss, batch.step)?;
         self.target.descend(&loss, factor)?;
-        Ok(Outcome {
-            loss: value,
-            cross_entropy: f64::from(cross_entropy.to_scalar::<f32>()?),
-            smooth_l1: Some(f64::from(distance.to_scalar::<f32>()?)),
-            detector_loss: Some(detector_value),
-            predictions: likeliest(&features.logits)?,
-            detected: Some(likeliest(&seen.logits)?),
+        Ok(Seen {
+            step: batch.step,
+            loss: loss.detach(),
+            cross_entropy: cross_entropy.detach(),
+            smooth_l1: Some(distance.detach()),
+            detector_loss: Some(detector_loss.detach()),
+            logits: features.logits.detach(),
+            detector_logits: Some(seen.logits.detach()),
         })
     }
 

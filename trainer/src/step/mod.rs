@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use candle_core::Tensor;
 use shared::{
     Error, Result,
-    model::{Detector, FrozenResNet34, ResNet34, Weights},
+    model::{Detector, FrozenResNet34, ResNet34, Weights, likeliest},
 };
 
 pub use self::{
@@ -20,11 +20,9 @@ use crate::batch::Batch;
 
 /// A way to train.
 pub trait Step {
-    /// Learns from a batch; learning rates are multiplied by `factor`.
-    ///
-    /// # Errors
-    /// [`Error::NonFinite`] for a loss that is no number, before it reaches any weight.
-    fn step(&mut self, batch: &Batch, factor: f64) -> Result<Outcome>;
+    /// Learns from a batch; learning rates are multiplied by `factor`. A loss that is no number
+    /// moves no weight; whoever reads what was seen finds out.
+    fn step(&mut self, batch: &Batch, factor: f64) -> Result<Seen>;
 
     /// The net that is trained.
     fn net(&self) -> &ResNet34;
@@ -46,6 +44,47 @@ pub struct Watch<'a> {
     pub detector: &'a Detector,
     /// The net whose feature maps it sees.
     pub pretrained: &'a FrozenResNet34,
+}
+
+/// What a step saw, still on its device: to read it is to wait for the step, which the next one
+/// need not.
+pub struct Seen {
+    /// Steps before this one in the whole run.
+    pub step: u64,
+    /// The classifier's whole loss.
+    pub loss: Tensor,
+    /// Its cross entropy.
+    pub cross_entropy: Tensor,
+    /// The distance between detector features (joint).
+    pub smooth_l1: Option<Tensor>,
+    /// The detector's cross entropy (joint).
+    pub detector_loss: Option<Tensor>,
+    /// The classifier's, `[B,10]`.
+    pub logits: Tensor,
+    /// The detector's, `[B,2]` (joint).
+    pub detector_logits: Option<Tensor>,
+}
+
+impl Seen {
+    /// What was seen, as numbers.
+    ///
+    /// # Errors
+    /// [`Error::NonFinite`] for a loss that is no number.
+    pub fn read(&self) -> Result<Outcome> {
+        let value = |loss: &Tensor| Ok::<_, Error>(f64::from(loss.to_scalar::<f32>()?));
+        let detector_loss = self.detector_loss.as_ref();
+        let detector_loss = detector_loss
+            .map(|loss| finite("the detector's loss", loss, self.step))
+            .transpose()?;
+        Ok(Outcome {
+            loss: finite("the loss", &self.loss, self.step)?,
+            cross_entropy: value(&self.cross_entropy)?,
+            smooth_l1: self.smooth_l1.as_ref().map(value).transpose()?,
+            detector_loss,
+            predictions: likeliest(&self.logits)?,
+            detected: self.detector_logits.as_ref().map(likeliest).transpose()?,
+        })
+    }
 }
 
 /// What a step found. Losses are means over the batch.

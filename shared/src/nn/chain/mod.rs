@@ -1,16 +1,14 @@
 //! Layers one after the other, some of them in residual blocks, as one operation: NHWC features
 //! come in, activated features go out, differentiable in features and, if they learn, parameters.
 //! Between the layers candle's gradients would be cleared and added, pass after pass, which takes
-//! longer than narrow convolutions. On CUDA a chain is composed of candle's operations.
+//! longer than narrow convolutions.
 
 mod around;
 mod op;
-mod walk;
+pub(super) mod walk;
 
 pub use around::Around;
 pub use op::{frozen_chain, learning_chain};
-#[cfg(test)]
-pub(super) use op::{stock, stock_learning_chain};
 pub(super) use walk::Layer;
 
 /// A part of a chain; each ends with a ReLU.

@@ -8,6 +8,8 @@ use super::{
     Link,
     walk::{self, Layer, Trace, Wanted},
 };
+#[cfg(feature = "cuda")]
+use crate::nn::cuda;
 use crate::nn::{
     convolution::{like, pictures, shape},
     frozen::FrozenConvNorm,
@@ -19,10 +21,9 @@ use crate::nn::{
 /// The last activations `[B,H',W',O]` of a chain that does not learn and that `x` `[B,H,W,I]`
 /// enters.
 pub fn frozen_chain(x: &Tensor, links: &[Link<FrozenConvNorm>]) -> Result<Tensor> {
-    if !x.device().is_cpu() {
-        return stock(x, links, &mut |layer, x, residual, relu| {
-            layer.stock(x, residual, relu)
-        });
+    #[cfg(feature = "cuda")]
+    if x.device().is_cuda() {
+        return cuda::frozen_chain(x, links);
     }
     x.contiguous()?.apply_op1(Chain::new(links.to_vec()))
 }
@@ -33,8 +34,9 @@ pub fn learning_chain(
     x: &Tensor,
     links: &[Link<ConvNormParameters>],
 ) -> Result<(Tensor, Vec<Moments>)> {
-    if !x.device().is_cpu() {
-        return stock_learning_chain(x, links);
+    #[cfg(feature = "cuda")]
+    if x.device().is_cuda() {
+        return cuda::learning_chain(x, links);
     }
     let mut learners = Vec::new();
     let links: Vec<Link<Learner>> = links
@@ -53,46 +55,6 @@ pub fn learning_chain(
     let layers = links.iter().flat_map(Link::layers);
     let moments = layers.map(Learner::moments).collect::<Result<_>>()?;
     Ok((y, moments))
-}
-
-/// [`learning_chain`] from candle's operations, for CUDA and as a reference for tests.
-pub fn stock_learning_chain(
-    x: &Tensor,
-    links: &[Link<ConvNormParameters>],
-) -> Result<(Tensor, Vec<Moments>)> {
-    let mut moments = Vec::new();
-    let y = stock(x, links, &mut |layer, x, residual, relu| {
-        let (y, of_batch) = layer.stock(x, residual, relu)?;
-        moments.push(of_batch);
-        Ok(y)
-    })?;
-    Ok((y, moments))
-}
-
-/// Applies a layer: (layer, x, residual, relu).
-type Apply<'a, L> = &'a mut dyn FnMut(&L, &Tensor, Option<&Tensor>, bool) -> Result<Tensor>;
-
-/// A chain from candle's operations, layer by layer in the order of [`Link::layers`].
-pub fn stock<L>(x: &Tensor, links: &[Link<L>], apply: Apply<L>) -> Result<Tensor> {
-    let mut x = x.clone();
-    for link in links {
-        x = match link {
-            Link::Plain(layer) => apply(layer, &x, None, true)?,
-            Link::Block {
-                first,
-                second,
-                shortcut,
-            } => {
-                let inner = apply(first, &x, None, true)?;
-                let beside = match shortcut {
-                    None => x,
-                    Some(shortcut) => apply(shortcut, &x, None, false)?,
-                };
-                apply(second, &inner, Some(&beside), true)?
-            }
-        };
-    }
-    Ok(x)
 }
 
 /// A chain at work; applied once.

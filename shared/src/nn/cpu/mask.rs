@@ -32,6 +32,24 @@ impl Mask {
         }
     }
 
+    /// What else decides, besides the position.
+    #[cfg(feature = "cuda")]
+    pub fn key(&self) -> u64 {
+        self.key
+    }
+
+    /// Decisions of 16 bits below this drop.
+    #[cfg(feature = "cuda")]
+    pub fn threshold(&self) -> u32 {
+        self.threshold
+    }
+
+    /// Factor of what is kept.
+    #[cfg(feature = "cuda")]
+    pub fn kept(&self) -> f32 {
+        self.kept
+    }
+
     /// The factors of the positions from `first` on.
     pub fn write(&self, first: usize, mut factors: &mut [f32]) {
         let mut block = [0.0; BLOCK];
@@ -127,6 +145,15 @@ mod tests {
                 assert!(off(both, COUNT, chance * chance) < 4.5, "key {key}");
             }
         }
+    }
+
+    #[test]
+    fn a_mask_is_the_same_on_every_device_and_in_every_version() {
+        // scripts/kernels_on_cpu.cpp asks the CUDA kernel for the same.
+        let kept = "0111011011111011100011111101111011011100111110111111011101111011\
+                    1111111001111110010111101111111101111101000011100011101110001110";
+        let expected: Vec<bool> = kept.bytes().map(|bit| bit == b'0').collect();
+        assert_eq!(dropped(&Mask::new(0.3, 8), 128), expected);
     }
 
     #[test]

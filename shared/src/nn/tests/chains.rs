@@ -70,8 +70,7 @@ proptest! {
             }
             Ok(y)
         };
-        let stock = chain::stock_learning_chain;
-        assert_near(10.0, of(learning_chain), of(stock), &arguments);
+                assert_near(10.0, of(learning_chain), of(stock::learning_chain), &arguments);
     }
 
     #[test]
@@ -119,9 +118,9 @@ proptest! {
         let frozen: Vec<_> = links.iter().map(|link| link.try_map(freeze).unwrap()).collect();
         assert_same(
             |a| frozen_chain(&a[0], &frozen),
-            |a| chain::stock(&a[0], &links, &mut |(filter, norm), x, residual, relu| {
+            |a| stock::chain(&a[0], &links, &mut |(filter, norm), x, residual, relu| {
                 let deviation = (&norm.variance + learning::EPS)?.sqrt()?;
-                let mut y = convolution::stock_conv2d(x, filter)?
+                let mut y = stock::conv2d(x, filter)?
                     .broadcast_sub(&norm.mean)?
                     .broadcast_div(&deviation)?
                     .broadcast_mul(&norm.gamma)?

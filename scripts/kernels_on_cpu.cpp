@@ -1,0 +1,351 @@
+// Our CUDA kernels, run on the CPU: compiled as C++ with a stand-in for the few things that CUDA adds,
+// each checked against a plain computation in double. It shows that the arithmetic and the indices
+// are right; that the code runs on a GPU only a GPU can show. `make check-cuda` builds and runs it.
+
+#include <barrier>
+#include <cmath>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <functional>
+#include <memory>
+#include <random>
+#include <string>
+#include <thread>
+#include <vector>
+
+// ---- The stand-in: blocks run one after the other, so that what they share may be static. ----
+
+#define __device__
+#define __global__
+#define __forceinline__ inline
+#define __shared__ static
+
+struct Dim {
+    unsigned x = 0, y = 0, z = 0;
+};
+static thread_local Dim threadIdx, blockIdx;
+static Dim blockDim = {256, 1, 1};
+static std::unique_ptr<std::barrier<>> all_here;
+static void __syncthreads() { all_here->arrive_and_wait(); }
+
+struct float4 {
+    float x, y, z, w;
+};
+struct uint4 {
+    unsigned x, y, z, w;
+};
+static float4 make_float4(float x, float y, float z, float w) { return {x, y, z, w}; }
+static uint4 make_uint4(unsigned x, unsigned y, unsigned z, unsigned w) { return {x, y, z, w}; }
+template <typename To, typename From> static To bits(From from) {
+    static_assert(sizeof(To) == sizeof(From));
+    To to;
+    std::memcpy(&to, &from, sizeof to);
+    return to;
+}
+static float __uint_as_float(unsigned x) { return bits<float>(x); }
+static unsigned __float_as_uint(float x) { return bits<unsigned>(x); }
+static float __fadd_rn(float a, float b) { return a + b; }
+static float __fsub_rn(float a, float b) { return a - b; }
+static float __fmul_rn(float a, float b) { return a * b; }
+static float __fdiv_rn(float a, float b) { return a / b; }
+using std::isfinite;
+
+#include "../shared/src/nn/cuda/kernels/common.cuh"
+#include "../shared/src/nn/cuda/kernels/convert.cu"
+#include "../shared/src/nn/cuda/kernels/epilogue.cu"
+#include "../shared/src/nn/cuda/kernels/normalise.cu"
+#include "../shared/src/nn/cuda/kernels/dropout.cu"
+#include "../shared/src/nn/cuda/kernels/momentum.cu"
+#include "../shared/src/nn/cuda/kernels/pictures.cu"
+
+// A kernel whose threads wait for each other.
+static void together(unsigned across, unsigned down, const std::function<void()> &kernel) {
+    for (unsigned y = 0; y < down; y++)
+        for (unsigned x = 0; x < across; x++) {
+            all_here = std::make_unique<std::barrier<>>(THREADS);
+            std::vector<std::thread> threads;
+            for (unsigned t = 0; t < THREADS; t++)
+                threads.emplace_back([=, &kernel] {
+                    blockIdx = {x, y, 0};
+                    threadIdx = {t, 0, 0};
+                    kernel();
+                });
+            for (auto &thread : threads) thread.join();
+        }
+}
+
+// A kernel whose threads do not, in so many blocks.
+static void apart(unsigned blocks, const std::function<void()> &kernel) {
+    for (unsigned x = 0; x < blocks; x++)
+        for (unsigned t = 0; t < THREADS; t++) {
+            blockIdx = {x, 0, 0};
+            threadIdx = {t, 0, 0};
+            kernel();
+        }
+}
+
+// One thread for each of `len` elements.
+static void each(long long len, const std::function<void()> &kernel) {
+    apart((len + THREADS - 1) / THREADS, kernel);
+}
+
+// ---- What is checked. ----
+
+static std::mt19937 random_bits(1);
+static int failures = 0;
+
+static void check(bool right, const std::string &what) {
+    if (!right) {
+        std::printf("wrong: %s\n", what.c_str());
+        failures++;
+    }
+}
+
+static void near(double found, double expected, double bound, const std::string &what) {
+    bool is_near = std::abs(found - expected) <= bound * std::max(1.0, std::abs(expected));
+    if (!is_near) std::printf("  found %.9g, expected %.9g\n", found, expected);
+    check(is_near, what);
+}
+
+template <typename T> static T as(double x) {
+    T y;
+    put(&y, (float)x);
+    return y;
+}
+
+// Numbers of a kind around `centre`, and their exact values. Memory is aligned as on the device.
+template <typename T> struct Numbers {
+    T *at;
+    std::vector<double> exact;
+
+    explicit Numbers(size_t len, double centre = 0.0) : exact(len) {
+        at = (T *)std::aligned_alloc(64, (len * sizeof(T) / 64 + 1) * 64);
+        std::normal_distribution<double> draw(centre, 1.0);
+        for (size_t i = 0; i < len; i++) {
+            at[i] = as<T>(draw(random_bits));
+            exact[i] = to_float(at[i]);
+        }
+    }
+    ~Numbers() { std::free(at); }
+    Numbers(const Numbers &) = delete;
+    double operator[](size_t i) const { return to_float(at[i]); }
+};
+
+template <typename T> struct Kind;
+
+#define KIND(T, NAME, BOUND)                                                                              \
+    template <> struct Kind<T> {                                                                          \
+        static constexpr double bound = BOUND;                                                            \
+        static constexpr auto finish = finish_##NAME;                                                     \
+        static constexpr auto cut = cut_##NAME;                                                           \
+        static constexpr auto pack = pack_filter_##NAME;                                                  \
+        static constexpr auto unpack = unpack_filter_##NAME;                                              \
+        static constexpr auto sum_moments = sum_moments_##NAME;                                           \
+        static constexpr auto finish_moments = finish_moments_##NAME;                                     \
+        static constexpr auto normalise = normalise_##NAME;                                               \
+        static constexpr auto sum_slopes = sum_slopes_##NAME;                                             \
+        static constexpr auto sum_gradient = sum_gradient_##NAME;                                         \
+        static constexpr auto slopes = slopes_##NAME;                                                     \
+    };
+KIND(float, f32, 2e-5)
+KIND(bf16, bf16, 1e-2)
+
+static void converts() {
+    check(as<bf16>(1.0) == 0x3f80 && as<bf16>(-2.5) == 0xc020, "bf16 of whole numbers");
+    check(as<bf16>(1.0 + 1.0 / 256) == 0x3f80 && as<bf16>(1.0 + 3.0 / 256) == 0x3f82, "ties go to even");
+    check(std::isnan(to_float(as<bf16>(NAN))) && std::isinf(to_float(as<bf16>(INFINITY))), "bf16 of no numbers");
+    check(std::isinf(to_float(as<bf16>(3.4e38))), "what rounds beyond the largest is infinite");
+
+    const int positions = 37;
+    Numbers<float> x(positions * 3), back(positions * 3);
+    Numbers<bf16> wide(positions * 8);
+    each(positions * 8, [&] { channels_f32_bf16(x.at, 3, wide.at, 8, positions * 8); });
+    each(positions * 3, [&] { channels_bf16_f32(wide.at, 8, back.at, 3, positions * 3); });
+    for (int p = 0; p < positions; p++)
+        for (int c = 0; c < 8; c++) {
+            near(wide[p * 8 + c], c < 3 ? x[p * 3 + c] : 0.0, 4e-3, "channels filled up");
+            if (c < 3) check(back[p * 3 + c] == wide[p * 8 + c], "channels taken away");
+        }
+}
+
+template <typename T> static void filters() {
+    const int out = 5, in = 3, area = 9, padded_out = 8, padded_in = 8;
+    Numbers<float> w(out * in * area), back(out * in * area);
+    Numbers<T> packed(padded_out * area * padded_in);
+    const long long len = padded_out * area * padded_in;
+    each(len, [&] { Kind<T>::pack(w.at, out, in, area, packed.at, padded_in, len); });
+    for (int o = 0; o < padded_out; o++)
+        for (int tap = 0; tap < area; tap++)
+            for (int c = 0; c < padded_in; c++) {
+                double expected = o < out && c < in ? w[(o * in + c) * area + tap] : 0.0;
+                near(packed[(o * area + tap) * padded_in + c], expected, Kind<T>::bound, "a packed filter");
+            }
+    each(out * in * area, [&] { Kind<T>::unpack(packed.at, in, area, padded_in, back.at, out * in * area); });
+    for (int i = 0; i < out * in * area; i++) near(back[i], w[i], Kind<T>::bound, "an unpacked filter");
+}
+
+template <typename T> static void epilogues() {
+    const int positions = 91, channels = 24, len = positions * channels;
+    for (int with = 0; with < 8; with++) {
+        Numbers<T> y(len), residual(len), gate(len), to(len);
+        Numbers<float> shift(channels);
+        bool shifted = with & 1, added = with & 2, cut = with & 4;
+        T *beside = added ? residual.at : nullptr;
+        std::vector<double> x = y.exact;
+        each(len / 8, [&] {
+            Kind<T>::cut(y.at, beside, cut ? gate.at : nullptr, to.at, len / 8);
+        });
+        each(len / 8, [&] {
+            Kind<T>::finish(y.at, shifted ? shift.at : nullptr, beside, cut, channels / 8, len / 8);
+        });
+        for (int i = 0; i < len; i++) {
+            double sum = x[i] + (added ? residual[i] : 0.0);
+            double shown = sum + (shifted ? shift[i % channels] : 0.0);
+            near(y[i], cut && shown < 0.0 ? 0.0 : shown, Kind<T>::bound, "a finished map");
+            near(to[i], cut && !(gate[i] > 0.0) ? 0.0 : sum, Kind<T>::bound, "a cut gradient");
+        }
+    }
+    Numbers<T> nan(8);
+    nan.at[0] = as<T>(NAN);
+    each(1, [&] { Kind<T>::finish(nan.at, nullptr, nullptr, 1, 1, 1); });
+    check(std::isnan(nan[0]), "a NaN goes through a ReLU");
+}
+
+template <typename T> static void normalisation(int positions, int channels, int rows) {
+    const int eights = channels / 8, len = positions * channels;
+    const int wide = eights < THREADS ? eights : THREADS, blocks = (positions + rows - 1) / rows;
+    const unsigned down = (eights + wide - 1) / wide, adding = (channels + 7) / 8;
+    const std::string size = " of " + std::to_string(positions) + " x " + std::to_string(channels);
+    const double eps = 1e-5, bound = Kind<T>::bound;
+    Numbers<T> x(len, 5.0), residual(len), gradient(len, 0.5), y(len), of_x(len);
+    Numbers<float> partial((size_t)blocks * 2 * channels), gamma(channels), beta(channels);
+    Numbers<float> mean(channels), variance(channels), inverse(channels);
+    Numbers<float> of_gamma(channels), of_beta(channels), sums(channels);
+
+    together(blocks, down, [&] { Kind<T>::sum_moments(x.at, positions, rows, eights, wide, partial.at); });
+    together(adding, 1, [&] {
+        Kind<T>::finish_moments(partial.at, blocks, x.at, positions, channels, eps, mean.at, variance.at,
+                                inverse.at);
+    });
+    each(len / 8, [&] {
+        Kind<T>::normalise(x.at, residual.at, mean.at, inverse.at, gamma.at, beta.at, 1, y.at, eights, len / 8);
+    });
+    together(blocks, down, [&] {
+        Kind<T>::sum_slopes(x.at, gradient.at, mean.at, positions, rows, eights, wide, partial.at);
+    });
+    together(adding, 1, [&] {
+        finish_slopes(partial.at, blocks, channels, inverse.at, of_gamma.at, of_beta.at);
+    });
+    each(len / 8, [&] {
+        Kind<T>::slopes(x.at, gradient.at, mean.at, inverse.at, gamma.at, of_gamma.at, of_beta.at,
+                        (float)(1.0 / positions), of_x.at, eights, len / 8);
+    });
+    together(blocks, down, [&] { Kind<T>::sum_gradient(gradient.at, positions, rows, eights, wide, partial.at); });
+    together(adding, 1, [&] { finish_sums(partial.at, blocks, channels, sums.at); });
+
+    for (int c = 0; c < channels; c++) {
+        double m = 0.0, v = 0.0, sg = 0.0, sb = 0.0, size_of_sum = 0.0;
+        for (int p = 0; p < positions; p++) m += x[p * channels + c] / positions;
+        for (int p = 0; p < positions; p++) v += std::pow(x[p * channels + c] - m, 2) / positions;
+        const double n = 1.0 / std::sqrt(v + eps);
+        for (int p = 0; p < positions; p++) {
+            const double g = gradient[p * channels + c];
+            sg += g * (x[p * channels + c] - m) * n;
+            sb += g;
+            size_of_sum += std::abs(g);
+        }
+        near(mean[c], m, 1e-5, "a mean" + size);
+        near(variance[c], v, 1e-5, "a variance" + size);
+        near(of_gamma[c] / size_of_sum, sg / size_of_sum, 1e-5, "gamma's gradient" + size);
+        near(of_beta[c] / size_of_sum, sb / size_of_sum, 1e-5, "beta's gradient" + size);
+        near(sums[c] / size_of_sum, sb / size_of_sum, 1e-5, "a bias's gradient" + size);
+        for (int p = 0; p < positions; p++) {
+            const int i = p * channels + c;
+            const double normal = (x[i] - m) * n;
+            const double shown = normal * gamma[c] + beta[c] + residual[i];
+            near(y[i], shown > 0.0 ? shown : 0.0, bound, "a normalised map" + size);
+            const double slope = n * gamma[c] * (gradient[i] - sb / positions - normal * sg / positions);
+            near(of_x[i], slope, positions > 1 ? bound : 1e-2, "a map's gradient" + size);
+        }
+    }
+}
+
+static void dropout() {
+    // The first decisions of rate 0.3 and key 8, as the CPU's test has them, too.
+    const char *kept =
+        "0111011011111011100011111101111011011100111110111111011101111011"
+        "1111111001111110010111101111111101111101000011100011101110001110";
+    const int len = 128;
+    Numbers<float> x(len, 3.0), y(len);
+    const unsigned threshold = 19661;
+    const float factor = 65536.0f / (65536.0f - threshold);
+    each(len, [&] { dropout_f32(x.at, 8, threshold, factor, y.at, len); });
+    for (int i = 0; i < len; i++)
+        check((float)y[i] == (kept[i] == '1' ? factor * (float)x[i] : 0.0f), "dropout at " + std::to_string(i));
+}
+
+static void steps() {
+    const int lens[2] = {1000, 3}, piece = 300;
+    for (float loss : {1.0f, NAN, INFINITY}) {
+        Numbers<float> p0(lens[0]), v0(lens[0]), g0(lens[0]), p1(lens[1]), v1(lens[1]), g1(lens[1]);
+        const Array arrays[2] = {{p0.at, v0.at, g0.at, lens[0]}, {p1.at, v1.at, g1.at, lens[1]}};
+        const Piece pieces[5] = {{0, 0}, {0, 1}, {0, 2}, {0, 3}, {1, 0}};
+        apart(5, [&] { momentum(arrays, pieces, piece, &loss, 0.1f, 0.9f, 5e-4f); });
+        const bool moves = std::isfinite(loss);
+        for (int i = 0; i < lens[0] + lens[1]; i++) {
+            const bool first = i < lens[0];
+            const int at = first ? i : i - lens[0];
+            const auto &[p, v, g] = first ? std::tie(p0, v0, g0) : std::tie(p1, v1, g1);
+            const double velocity = 0.9 * v.exact[at] + g[at] + 5e-4 * p.exact[at];
+            near(v[at], moves ? velocity : v.exact[at], 1e-6, "a velocity");
+            near(p[at], moves ? p.exact[at] - 0.1 * velocity : p.exact[at], 1e-6, "a parameter");
+        }
+    }
+}
+
+static void windows() {
+    std::vector<unsigned char> store(3 * 3 * SIDE * SIDE);
+    for (auto &byte : store) byte = random_bits() % 256;
+    const std::vector<Window> shown = {{0, 0, 32, 32, 0}, {0, 0, 32, 32, 1}, {-3, 4, 32, 32, 0},
+                                       {4, -4, 32, 32, 1}, {7, 20, 2, 3, 0},  {5, 1, 20, 31, 1},
+                                       {31, 0, 1, 32, 0}};
+    const std::vector<uint32> rows = {0, 2, 1, 2, 0, 1, 2};
+    const long long len = (long long)shown.size() * 3 * SIDE * SIDE;
+    std::vector<float> to(len);
+    each(len, [&] { show(store.data(), rows.data(), shown.data(), to.data(), len); });
+    for (long long i = 0; i < len; i++) {
+        const int column = i % SIDE, row = i / SIDE % SIDE, plane = i / (SIDE * SIDE) % 3;
+        const Window w = shown[i / (3 * SIDE * SIDE)];
+        auto byte = [&](int r, int c) {
+            r += w.top, c += w.left;
+            const bool inside = r >= 0 && r < SIDE && c >= 0 && c < SIDE;
+            return inside ? (double)store[((rows[i / (3 * SIDE * SIDE)] * 3 + plane) * SIDE + r) * SIDE + c] : 0.0;
+        };
+        const double x = std::max(0.0, ((w.mirrored ? SIDE - 1 - column : column) + 0.5) * w.width / SIDE - 0.5);
+        const double y = std::max(0.0, (row + 0.5) * w.height / SIDE - 0.5);
+        const int c0 = (int)x, r0 = (int)y, c1 = std::min(c0 + 1, w.width - 1), r1 = std::min(r0 + 1, w.height - 1);
+        const double across = x - c0, down = y - r0;
+        const double above = byte(r0, c0) * (1 - across) + byte(r0, c1) * across;
+        const double below = byte(r1, c0) * (1 - across) + byte(r1, c1) * across;
+        near(to[i], (above * (1 - down) + below * down) / 255, 1e-6, "what a window shows");
+    }
+}
+
+int main() {
+    converts();
+    filters<float>();
+    filters<bf16>();
+    epilogues<float>();
+    epilogues<bf16>();
+    // Few and many positions, one and several blocks, more eights than a block has threads.
+    for (auto [positions, channels, rows] : {std::tuple{1, 8, 16}, {7, 24, 16}, {1000, 64, 256}, {40, 2064, 16}}) {
+        normalisation<float>(positions, channels, rows);
+        normalisation<bf16>(positions, channels, rows);
+    }
+    dropout();
+    steps();
+    windows();
+    std::printf(failures ? "%d checks of the kernels failed\n" : "the kernels' arithmetic is right\n", failures);
+    return failures ? 1 : 0;
+}

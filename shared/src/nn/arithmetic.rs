@@ -1,0 +1,79 @@
+//! How exactly nets are computed: chosen once, when a program starts; every operation obeys.
+
+use std::sync::{PoisonError, RwLock};
+
+use candle_core::{Device, Result};
+
+/// What numbers nets are computed with. Weights, losses and sums are always f32.
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    Default,
+    PartialEq,
+    Eq,
+    Hash,
+    serde::Serialize,
+    serde::Deserialize,
+    clap::ValueEnum,
+)]
+#[serde(rename_all = "lowercase")]
+pub enum Precision {
+    /// Everything in f32
+    #[default]
+    F32,
+    /// Factors of products cut to TF32, on CUDA
+    Tf32,
+    /// Feature maps in bf16, sums in f32, on CUDA
+    Bf16,
+}
+
+impl Precision {
+    /// As the command line spells it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::F32 => "f32",
+            Self::Tf32 => "tf32",
+            Self::Bf16 => "bf16",
+        }
+    }
+}
+
+/// How nets are computed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Arithmetic {
+    /// What with.
+    pub precision: Precision,
+    /// On CUDA only by algorithms that repeat to the bit. The CPU always does.
+    pub deterministic: bool,
+}
+
+static CHOSEN: RwLock<Arithmetic> = RwLock::new(Arithmetic {
+    precision: Precision::F32,
+    deterministic: false,
+});
+
+/// Makes a device ready, and this the arithmetic of the whole program.
+pub fn prepare(device: &Device, arithmetic: Arithmetic) -> Result<()> {
+    #[cfg(feature = "cuda")]
+    if let Device::Cuda(device) = device {
+        super::cuda::prepare(device)?;
+    }
+    let _ = device;
+    arithmetic.choose();
+    Ok(())
+}
+
+impl Arithmetic {
+    /// Makes this the arithmetic of the whole program, for nets that are made after this.
+    fn choose(self) {
+        *CHOSEN.write().unwrap_or_else(PoisonError::into_inner) = self;
+        // Of candle's own products.
+        candle_core::cuda::set_gemm_reduced_precision_f32(self.precision != Precision::F32);
+    }
+
+    /// The arithmetic of the program: exact, if nobody chose.
+    pub fn chosen() -> Self {
+        *CHOSEN.read().unwrap_or_else(PoisonError::into_inner)
+    }
+}

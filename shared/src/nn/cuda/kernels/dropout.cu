@@ -1,0 +1,24 @@
+// Dropout whose mask is a function of a key and the position alone; the same as the CPU's
+// (cpu/mask.rs): from each block of 64 positions on, 16 words of 64 bits give four decisions each.
+
+typedef unsigned long long uint64;
+
+__device__ __forceinline__ uint64 mix(uint64 z) {
+    z = (z ^ (z >> 30)) * 0xBF58476D1CE4E5B9ull;
+    z = (z ^ (z >> 27)) * 0x94D049BB133111EBull;
+    return z ^ (z >> 31);
+}
+
+__device__ __forceinline__ uint64 bits_at(uint64 key, uint64 index) {
+    return mix(key + 0x9E3779B97F4A7C15ull * (index + 1));
+}
+
+extern "C" __global__ void dropout_f32(const float *x, uint64 key, uint32 threshold, float kept, float *y,
+                                       long long len) {
+    long long i = place();
+    if (i >= len) return;
+    int within = i % 64;
+    uint64 word = bits_at(key, (uint64)(i / 64) * 16 + within % 16);
+    uint32 decision = (uint32)(word >> (16 * (within / 16))) & 0xffffu;
+    y[i] = decision < threshold ? 0.0f * x[i] : kept * x[i];
+}

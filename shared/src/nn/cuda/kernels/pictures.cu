@@ -1,0 +1,56 @@
+// Pictures of bytes as nets see them: floats in [0, 1], a window of each stretched to the whole by
+// bilinear interpolation and perhaps mirrored. The same operations in the same order as on the CPU
+// (trainer's augment), none of them fused: the same bits.
+
+#define SIDE 32
+
+// top, left, height, width: what is shown; beyond the picture are zeros.
+struct Window {
+    int top, left, height, width, mirrored;
+};
+
+struct Tap {
+    int first, second;
+    float weight;
+};
+
+__device__ Tap tap(int i, int length) {
+    float ratio = __fdiv_rn((float)length, (float)SIDE);
+    float place = __fsub_rn(__fmul_rn((float)i + 0.5f, ratio), 0.5f);
+    place = place < 0.0f ? 0.0f : place;
+    Tap t;
+    t.first = (int)place;
+    t.second = t.first + 1 < length ? t.first + 1 : length - 1;
+    t.weight = __fsub_rn(place, (float)t.first);
+    return t;
+}
+
+__device__ float blend(Tap t, float first, float second) {
+    return __fadd_rn(first, __fmul_rn(t.weight, __fsub_rn(second, first)));
+}
+
+__device__ float byte_at(const unsigned char *plane, int row, int column) {
+    bool inside = row >= 0 && row < SIDE && column >= 0 && column < SIDE;
+    return inside ? (float)plane[row * SIDE + column] : 0.0f;
+}
+
+// store [N, 3, 32, 32] bytes; of each of the `count` windows the picture `rows` names.
+extern "C" __global__ void show(const unsigned char *store, const uint32 *rows, const Window *windows, float *to,
+                                long long len) {
+    long long i = place();
+    if (i >= len) return;
+    int column = i % SIDE, row = i / SIDE % SIDE;
+    int channel = i / (SIDE * SIDE) % 3;
+    long long picture = i / (3 * SIDE * SIDE);
+    Window window = windows[picture];
+    const unsigned char *plane = store + ((long long)rows[picture] * 3 + channel) * SIDE * SIDE;
+    Tap across = tap(window.mirrored ? SIDE - 1 - column : column, window.width);
+    Tap down = tap(row, window.height);
+    float ends[2];
+    for (int k = 0; k < 2; k++) {
+        int from = window.top + (k ? down.second : down.first);
+        ends[k] = blend(across, byte_at(plane, from, window.left + across.first),
+                        byte_at(plane, from, window.left + across.second));
+    }
+    to[i] = __fdiv_rn(blend(down, ends[0], ends[1]), 255.0f);
+}
