@@ -158,3 +158,34 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn mixtures_and_draws_are_those_of_the_python_sampler() {
+    // python/test_mithridate.py wrote the file and asks Python's sampler for the same.
+    let golden = include_str!("../../../python/golden.json");
+    let golden: Vec<serde_json::Value> = serde_json::from_str(golden).unwrap();
+    let attacks = ["gaussian", "fgsm", "bim", "deepfool", "cw", "nst"].map(String::from);
+    let numbers = |value: &serde_json::Value| -> Vec<f64> {
+        let all = value.as_array().unwrap().iter();
+        all.map(|number| number.as_f64().unwrap()).collect()
+    };
+    for case in &golden {
+        let text = |name: &str| case[name].as_str().unwrap();
+        let mut sampler = Sampler::new(
+            case["seed"].as_u64().unwrap(),
+            text("adv_ratio").parse().unwrap(),
+            Bounds::parse(text("bounds"), &attacks).unwrap(),
+            policy(text("policy"), Options { eta: 0.1 }).unwrap(),
+        );
+        for epoch in case["epochs"].as_array().unwrap() {
+            let number = epoch["epoch"].as_u64().unwrap();
+            sampler.redraw(number, None).unwrap();
+            let mixture = sampler.mixture();
+            assert_eq!(mixture.share, epoch["share"].as_f64().unwrap());
+            assert_eq!(mixture.probabilities, numbers(&epoch["probabilities"]));
+            for (image, &variant) in (0..).step_by(1001).zip(&numbers(&epoch["draws"])) {
+                assert_eq!(sampler.draw(number, image) as f64, variant, "image {image}");
+            }
+        }
+    }
+}
