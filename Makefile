@@ -82,7 +82,7 @@ SHELL = bash
 .DEFAULT_GOAL = build
 .NOTPARALLEL:
 .PHONY: help build data baseline dataset train demo clean-demo test bench lint check-cuda \
-        cuda-toolkit gpu-bundle
+        cuda-toolkit gpu-bundle test-slurm
 
 BIN = $(or $(CARGO_TARGET_DIR),target)/release
 GENERATOR = '$(BIN)/generator'
@@ -178,6 +178,10 @@ clean-demo:
 ## every test, documentation included
 test:
 	cargo test --release --workspace $(FEATURES) $(CARGO_FLAGS)
+
+## the Slurm jobs on a real Slurm of this machine; needs slurm-wlm and root
+test-slurm: build
+	scripts/test-slurm
 
 ## images per second beside PyTorch's, on the CPU; PYTHON needs torch, safetensors and torchattacks
 bench: build

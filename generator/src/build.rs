@@ -14,7 +14,7 @@ use shared::{
     nn::Precision,
     progress::Progress,
     signal::Stop,
-    store::{AttackRow, Identity, ImageRow, ModelRow, SampleRow, Writer},
+    store::{AttackRow, Identity, ImageRow, ModelRow, SampleRow, Shard, Writer},
 };
 
 use crate::cli::Build;
@@ -30,7 +30,8 @@ pub fn command(args: &Build) -> Result<()> {
     let kinds = args.kinds()?;
     let (net, model) = surrogate(&args.model, &device)?;
     let data = cifar10::load(&args.data, args.seed, args.limit)?;
-    let identity = identity(args, &config, &kinds, &data, model);
+    let shard = args.shard()?;
+    let identity = identity(args, &config, &kinds, &data, model, shard);
     let stop = Stop::listen()?;
     if args.force {
         Writer::remove(&args.out)?;
@@ -40,11 +41,15 @@ pub fn command(args: &Build) -> Result<()> {
         eprintln!("{}: already complete", args.out.display());
         return Ok(());
     }
+    let part = match shard {
+        Shard::WHOLE => String::new(),
+        part => format!(", shard {part}"),
+    };
     eprintln!(
-        "building {} on {}: {} pictures, attacks {} ({}), against ResNet34 of width {}, seed {}",
+        "building {} on {}{part}: {} pictures, attacks {} ({}), against ResNet34 of width {}, seed {}",
         args.out.display(),
         device::describe(&device),
-        data.len(),
+        identity.images.iter().sum::<u64>(),
         kinds
             .iter()
             .map(|kind| kind.name())
@@ -58,6 +63,7 @@ pub fn command(args: &Build) -> Result<()> {
         args,
         net: &net.frozen()?,
         data: &data,
+        shard,
         device: &device,
         stop: &stop,
     };
@@ -106,7 +112,9 @@ fn identity(
     kinds: &[Kind],
     data: &Dataset,
     model: ModelRow,
+    shard: Shard,
 ) -> Identity {
+    let part = |split| shard.range(data.split(split).len() as u64);
     let attack = |kind: &Kind| AttackRow {
         id: i64::from(kind.id()),
         name: kind.name().to_string(),
@@ -119,8 +127,8 @@ fn identity(
         seed: args.seed,
         preset: args.parameters.preset.to_string(),
         limit: args.limit.map(|limit| limit as u64),
-        shard: "1/1".to_string(),
-        images: Split::ALL.map(|split| data.split(split).len() as u64),
+        shard: shard.to_string(),
+        images: Split::ALL.map(|split| part(split).end - part(split).start),
         generator_version: env!("CARGO_PKG_VERSION").to_string(),
         attacks: kinds.iter().map(attack).collect(),
         model,
@@ -133,21 +141,34 @@ struct Builder<'a> {
     args: &'a Build,
     net: &'a FrozenResNet34,
     data: &'a Dataset,
+    shard: Shard,
     device: &'a Device,
     stop: &'a Stop,
 }
 
 impl Builder<'_> {
-    /// Ids of each split's pictures, in batches.
+    /// Ids of the shard's pictures in a split.
+    fn ids(&self, split: Split) -> Range<u64> {
+        let first = self.first_id(split);
+        let part = self.shard.range(self.data.split(split).len() as u64);
+        first + part.start..first + part.end
+    }
+
+    /// The same of all splits, in batches.
     fn batches(&self) -> impl Iterator<Item = (Split, Range<u64>)> {
         let size = self.args.batch_size as u64;
         Split::ALL.into_iter().flat_map(move |split| {
-            let first = self.first_id(split);
-            let end = first + self.data.split(split).len() as u64;
-            (first..end)
+            let Range { start, end } = self.ids(split);
+            (start..end)
                 .step_by(size as usize)
                 .map(move |start| (split, start..end.min(start + size)))
         })
+    }
+
+    /// How many there are.
+    fn len(&self) -> u64 {
+        let ids = Split::ALL.map(|split| self.ids(split));
+        ids.iter().map(|ids| ids.end - ids.start).sum()
     }
 
     fn first_id(&self, split: Split) -> u64 {
@@ -168,7 +189,7 @@ impl Builder<'_> {
     /// Judges and stores the clean pictures.
     fn images(&self, writer: &mut Writer) -> Result<()> {
         let present = writer.images_present()?;
-        let mut bar = Progress::new("clean pictures", self.data.len() as u64 - present);
+        let mut bar = Progress::new("clean pictures", self.len() - present);
         for (split, range) in self.batches() {
             let ids = writer.missing_images(range)?;
             if ids.is_empty() {
@@ -200,10 +221,11 @@ impl Builder<'_> {
         writer: &mut Writer,
         attacks: &[(Kind, Box<dyn attack::Attack>)],
     ) -> Result<()> {
-        let all = 0..self.data.len() as u64;
         let mut missing = 0;
         for (kind, _) in attacks {
-            missing += writer.missing(i64::from(kind.id()), all.clone())?.len() as u64;
+            for split in Split::ALL {
+                missing += writer.missing(i64::from(kind.id()), self.ids(split))?.len() as u64;
+            }
         }
         let mut bar = Progress::new("attacks", missing);
         for (split, range) in self.batches() {

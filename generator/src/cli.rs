@@ -9,10 +9,14 @@ use shared::{
     attack::{AttackConfig, Kind, Preset},
     cifar10::synthetic,
     device::DeviceArguments,
-    store,
+    store::{self, Shard},
 };
 
-use crate::{build, preview};
+use crate::{
+    build,
+    merge::{self, Merge},
+    preview,
+};
 
 /// Precomputes adversarial variants of pictures into one self-contained SQLite file.
 #[derive(Debug, Parser)]
@@ -26,6 +30,8 @@ pub struct Cli {
 enum Command {
     /// Attack every picture and store what comes out; resumes an unfinished store
     Build(Build),
+    /// Make one store of the shards of a build; resumes an unfinished merge
+    Merge(Merge),
     /// Check every claim of a store again, from its bytes
     Verify {
         /// The store
@@ -55,6 +61,7 @@ impl Cli {
     pub fn run(self) -> Result<()> {
         match self.command {
             Command::Build(args) => build::command(&args),
+            Command::Merge(args) => merge::command(&args),
             Command::Verify { db } => {
                 println!("{}", store::verify(&db)?);
                 Ok(())
@@ -106,6 +113,9 @@ pub struct Build {
     /// Use only N training pictures, balanced over the classes, and N/5 of val and test each
     #[arg(long, value_name = "N")]
     pub limit: Option<usize>,
+    /// Do only the I-th of N parts, for generator merge [default: the task of a Slurm array, or all]
+    #[arg(long, value_name = "I/N")]
+    shard: Option<Shard>,
     /// Pictures per batch: speed and memory, never the result
     #[arg(long, default_value_t = 128, value_name = "N", value_parser = positive)]
     pub batch_size: usize,
@@ -120,6 +130,29 @@ pub struct Build {
 }
 
 impl Build {
+    /// The part to do: the one asked for, or this task's of a Slurm array, or all.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] when Slurm's variables make no sense.
+    pub fn shard(&self) -> Result<Shard> {
+        if let Some(shard) = self.shard {
+            return Ok(shard);
+        }
+        let number = |name: &str| match std::env::var(format!("SLURM_ARRAY_TASK_{name}")) {
+            Err(_) => Ok(None),
+            Ok(text) => text.parse::<u64>().map(Some).map_err(|_| {
+                Error::Usage(format!("SLURM_ARRAY_TASK_{name} is '{text}', not a number"))
+            }),
+        };
+        let (Some(id), Some(count)) = (number("ID")?, number("COUNT")?) else {
+            return Ok(Shard::WHOLE);
+        };
+        let (first, step) = (number("MIN")?.unwrap_or(1), number("STEP")?.unwrap_or(1));
+        let index = id.saturating_sub(first) / step.max(1) + 1;
+        let shard = format!("{index}/{count}").parse();
+        shard.map_err(|reason| Error::Usage(format!("the Slurm array's task: {reason}")))
+    }
+
     /// The attacks to run, in the order of their numbers.
     pub fn kinds(&self) -> Result<Vec<Kind>> {
         if self.attacks == "all" {

@@ -2,6 +2,7 @@
 
 mod build;
 mod cli;
+mod merge;
 mod preview;
 
 use clap::Parser;

@@ -1,6 +1,8 @@
 //! `metrics.jsonl`, one line of JSON per epoch: what an epoch measured comes in, the lines go
 //! out again in order, or the first one that is wrong is named.
 
+pub mod events;
+
 use std::{fmt, fs, io::Write, marker::PhantomData, path::Path};
 
 use serde::{

@@ -70,6 +70,7 @@ impl Run {
         let Some((at, parts)) = checkpoint::load(&self.folder, &self.device)? else {
             // A kill between the first epoch's line and its checkpoint leaves the line.
             metrics::truncate_after(&self.metrics_path(), 0)?;
+            metrics::events::rewrite(&self.folder, &[])?;
             return Ok(Progress::default());
         };
         if at.epochs > self.config.epochs {
@@ -82,6 +83,11 @@ impl Run {
             sampler.restore(state)?;
         }
         metrics::truncate_after(&self.metrics_path(), at.epochs)?;
+        let past = match at.epochs {
+            0 => Vec::new(),
+            _ => metrics::read(&self.metrics_path())?,
+        };
+        metrics::events::rewrite(&self.folder, &past)?;
         if at.epochs < self.config.epochs {
             let (epoch, steps) = (at.epochs, at.steps);
             eprintln!("resuming after epoch {epoch} and {steps} steps of the next");
@@ -161,6 +167,7 @@ impl Run {
         };
         say(&line, self.config.epochs);
         metrics::append(&self.metrics_path(), &line)?;
+        metrics::events::append(&self.folder, &metrics::read(&self.metrics_path())?)?;
         at.steps = 0;
         at.totals.next_epoch();
         self.save(at)

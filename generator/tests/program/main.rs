@@ -8,5 +8,6 @@ mod outputs;
 mod programs;
 mod real_pictures;
 mod resuming;
+mod shards;
 mod stores;
 mod weights;

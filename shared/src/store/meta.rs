@@ -214,17 +214,20 @@ impl Identity {
     /// # Errors
     /// [`Error::Usage`] with the first difference, both values named.
     pub(super) fn check_same(&self, file: &Self, path: &Path) -> Result<()> {
-        let (have, want) = (file.facts(), self.facts());
-        for ((what, have), (_, want)) in have.iter().zip(&want) {
-            if have != want {
-                return Err(Error::Usage(format!(
-                    "{}: {what}: the file has {have}, asked for {want}; choose another --out or \
-                     --force",
-                    path.display()
-                )));
-            }
+        match file.difference(self) {
+            None => Ok(()),
+            Some((what, have, want)) => Err(Error::Usage(format!(
+                "{}: {what}: the file has {have}, asked for {want}; choose another --out or \
+                 --force",
+                path.display()
+            ))),
         }
-        Ok(())
+    }
+
+    /// The first thing in which two identities differ: what it is, and both values.
+    pub(super) fn difference(&self, other: &Self) -> Option<(String, String, String)> {
+        let mut pairs = self.facts().into_iter().zip(other.facts());
+        pairs.find_map(|((what, one), (_, other))| (one != other).then_some((what, one, other)))
     }
 
     /// Everything that is compared, in the order in which a difference is told. Names of attacks

@@ -6,7 +6,7 @@
 
 use std::{ops::Range, path::Path};
 
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, Transaction, params};
 
 use super::{
     SCHEMA,
@@ -111,22 +111,7 @@ impl Writer {
     /// [`Error::Data`] when a row is there already or breaks a constraint; nothing is added then.
     /// A full disk is an [`Error::Sqlite`] that says how to go on.
     pub fn insert_images(&mut self, images: &[ImageRow]) -> Result<()> {
-        self.insert(
-            "INSERT INTO image (id, split, source_index, label, pixels, crc32, clean_pred) \
-             VALUES (?, ?, ?, ?, ?, ?, ?)",
-            images,
-            |insert, row| {
-                insert.execute(params![
-                    row.id,
-                    split_name(row.split),
-                    row.source_index,
-                    row.label,
-                    row.pixels,
-                    crc32fast::hash(&row.pixels),
-                    row.clean_pred,
-                ])
-            },
-        )
+        self.insert(images, &[])
     }
 
     /// Adds samples in one transaction, after their images; the CRCs are computed here.
@@ -134,24 +119,28 @@ impl Writer {
     /// # Errors
     /// As [`Self::insert_images`].
     pub fn insert_samples(&mut self, samples: &[SampleRow]) -> Result<()> {
-        self.insert(
-            "INSERT INTO sample (image_id, attack_id, pixels, crc32, pred, pred_float, l2, linf, \
-             steps) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            samples,
-            |insert, row| {
-                insert.execute(params![
-                    row.image_id,
-                    row.attack_id,
-                    row.pixels,
-                    crc32fast::hash(&row.pixels),
-                    row.pred,
-                    row.pred_float,
-                    row.l2,
-                    row.linf,
-                    row.steps,
-                ])
-            },
-        )
+        self.insert(&[], samples)
+    }
+
+    /// Adds images, ascending by id, together with their samples in one transaction; images that are
+    /// there already are left with theirs as they are.
+    ///
+    /// # Errors
+    /// As [`Self::insert_images`].
+    pub fn insert_missing(&mut self, images: &[ImageRow], samples: &[SampleRow]) -> Result<()> {
+        let (Some(first), Some(last)) = (images.first(), images.last()) else {
+            return Ok(());
+        };
+        let missing = self.missing_images(first.id..last.id.saturating_add(1))?;
+        let is_missing = |id: &u64| missing.binary_search(id).is_ok();
+        if images.iter().all(|image| is_missing(&image.id)) {
+            return self.insert(images, samples);
+        }
+        let images = images.iter().filter(|image| is_missing(&image.id));
+        let samples = samples.iter().filter(|sample| is_missing(&sample.image_id));
+        let (images, samples): (Vec<_>, Vec<_>) =
+            (images.cloned().collect(), samples.cloned().collect());
+        self.insert(&images, &samples)
     }
 
     /// Checks that every image has a sample of every attack, marks the store as complete and
@@ -204,41 +193,33 @@ impl Writer {
     }
 
     fn set_meta(&mut self, values: &[(String, String)]) -> Result<()> {
-        let sql = "UPDATE meta SET value = ?2 WHERE key = ?1";
-        self.transact(sql, values, |update, (key, value)| {
-            update.execute([key, value])
+        self.transact(|transaction| {
+            let mut update =
+                transaction.prepare_cached("UPDATE meta SET value = ?2 WHERE key = ?1")?;
+            values
+                .iter()
+                .try_for_each(|(key, value)| update.execute([key, value]).map(drop))
         })?;
         self.store.refresh()
     }
 
-    fn insert<T>(
-        &mut self,
-        sql: &str,
-        rows: &[T],
-        each: impl FnMut(&mut rusqlite::Statement, &T) -> rusqlite::Result<usize>,
-    ) -> Result<()> {
+    fn insert(&mut self, images: &[ImageRow], samples: &[SampleRow]) -> Result<()> {
         if self.is_complete() {
             let path = self.store.path.display();
             return Err(Error::Usage(format!("{path}: it is complete already")));
         }
-        self.transact(sql, rows, each)
+        self.transact(|transaction| {
+            insert_images(transaction, images)?;
+            insert_samples(transaction, samples)
+        })
     }
 
-    /// Runs one statement for each of `rows`, all or none.
-    fn transact<T>(
-        &mut self,
-        sql: &str,
-        rows: &[T],
-        mut each: impl FnMut(&mut rusqlite::Statement, &T) -> rusqlite::Result<usize>,
-    ) -> Result<()> {
+    /// Does all of `work` or nothing.
+    fn transact(&mut self, work: impl FnOnce(&Transaction) -> rusqlite::Result<()>) -> Result<()> {
         let Store { conn, path, .. } = &mut self.store;
-        let mut run = || {
+        let run = || {
             let transaction = conn.transaction()?;
-            let mut statement = transaction.prepare_cached(sql)?;
-            for row in rows {
-                each(&mut statement, row)?;
-            }
-            drop(statement);
+            work(&transaction)?;
             transaction.commit()
         };
         run().map_err(fault(path))
@@ -270,4 +251,44 @@ fn create(conn: &mut Connection, identity: &Identity, device: &str) -> rusqlite:
     transaction.execute_batch(SCHEMA)?;
     identity.write(&transaction, device)?;
     transaction.commit()
+}
+
+fn insert_images(transaction: &Transaction, images: &[ImageRow]) -> rusqlite::Result<()> {
+    let mut insert = transaction.prepare_cached(
+        "INSERT INTO image (id, split, source_index, label, pixels, crc32, clean_pred) \
+         VALUES (?, ?, ?, ?, ?, ?, ?)",
+    )?;
+    for row in images {
+        insert.execute(params![
+            row.id,
+            split_name(row.split),
+            row.source_index,
+            row.label,
+            row.pixels,
+            crc32fast::hash(&row.pixels),
+            row.clean_pred,
+        ])?;
+    }
+    Ok(())
+}
+
+fn insert_samples(transaction: &Transaction, samples: &[SampleRow]) -> rusqlite::Result<()> {
+    let mut insert = transaction.prepare_cached(
+        "INSERT INTO sample (image_id, attack_id, pixels, crc32, pred, pred_float, l2, linf, \
+         steps) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+    )?;
+    for row in samples {
+        insert.execute(params![
+            row.image_id,
+            row.attack_id,
+            row.pixels,
+            crc32fast::hash(&row.pixels),
+            row.pred,
+            row.pred_float,
+            row.l2,
+            row.linf,
+            row.steps,
+        ])?;
+    }
+    Ok(())
 }

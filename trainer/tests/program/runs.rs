@@ -31,14 +31,17 @@ pub fn metrics(run: &Path) -> Vec<Value> {
     text.lines().map(line).collect()
 }
 
-/// Everything in a run folder but the metrics and the checkpoint before the last.
+/// Everything in a run folder but the metrics, which the events say again, and the checkpoint before
+/// the last.
 fn kept(run: &Path) -> BTreeMap<String, Vec<u8>> {
     let name = |path: &Path| path.strip_prefix(run).unwrap().display().to_string();
     let all = files(run)
         .into_iter()
         .map(|(path, bytes)| (name(&path), bytes));
-    all.filter(|(name, _)| !name.starts_with("last.before") && name != "metrics.jsonl")
-        .collect()
+    all.filter(|(name, _)| {
+        !name.starts_with("last.before") && name != "metrics.jsonl" && !name.starts_with("events.")
+    })
+    .collect()
 }
 
 /// How many whole `epochs`, or `steps` of the next one, the checkpoint has.

@@ -1,0 +1,117 @@
+//! Merging: the shards of one build come in, the store that an undivided build would have made goes
+//! out. A merge that was stopped goes on where it was when the same command is given again.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use shared::{
+    Error, Result,
+    cifar10::Split,
+    progress::Progress,
+    signal::Stop,
+    store::{ImageRow, SampleRow, Shard, Store, Writer, whole},
+};
+
+/// Pictures that go into the store in one transaction.
+const AT_ONCE: usize = 1024;
+
+/// `generator merge`.
+#[derive(Debug, Args)]
+pub struct Merge {
+    /// The store to make; an unfinished merge of the same shards is resumed
+    #[arg(long, value_name = "DB")]
+    pub out: PathBuf,
+    /// Remove a store that is there and merge anew
+    #[arg(long)]
+    pub force: bool,
+    /// All shards of one build, in any order
+    #[arg(required = true, value_name = "SHARD")]
+    pub shards: Vec<PathBuf>,
+}
+
+/// Merges the shards.
+pub fn command(args: &Merge) -> Result<()> {
+    let stores = args.shards.iter().map(|path| Store::open(path));
+    let mut stores = stores.collect::<Result<Vec<Store>>>()?;
+    let identities = std::iter::zip(&args.shards, &stores)
+        .map(|(path, store)| Ok((path.as_path(), store.identity()?)))
+        .collect::<Result<Vec<_>>>()?;
+    let identity = whole(&identities)?;
+    if args.shards.iter().any(|shard| same_file(shard, &args.out)) {
+        let out = args.out.display();
+        return Err(Error::Usage(format!("{out} is one of the shards")));
+    }
+    // In the order of ids: shards divide every split in the order of their numbers.
+    let mut order: Vec<usize> = (0..stores.len()).collect();
+    order.sort_by_key(|&i| identities[i].1.shard.parse::<Shard>().ok());
+    let mut devices: Vec<String> = Vec::new();
+    for store in &stores {
+        for device in store.meta().device.split("; ") {
+            if !devices.iter().any(|seen| seen == device) {
+                devices.push(device.to_string());
+            }
+        }
+    }
+    drop(identities);
+
+    let stop = Stop::listen()?;
+    if args.force {
+        Writer::remove(&args.out)?;
+    }
+    let mut writer = Writer::create_or_resume(&args.out, &identity, &devices.join("; "))?;
+    if writer.is_complete() {
+        eprintln!("{}: already complete", args.out.display());
+        return Ok(());
+    }
+    let total: u64 = identity.images.iter().sum();
+    eprintln!(
+        "merging {} shards into {}: {total} pictures",
+        stores.len(),
+        args.out.display()
+    );
+    let mut bar = Progress::new("merging", total);
+    let mut batch = Batch::default();
+    for split in Split::ALL {
+        for &i in &order {
+            stores[i].for_each(split, |image, samples| {
+                batch.images.push(image);
+                batch.samples.extend(samples);
+                if batch.images.len() < AT_ONCE {
+                    return Ok(());
+                }
+                stop.check("the same command goes on from here")?;
+                batch.write(&mut writer, &mut bar)
+            })?;
+        }
+    }
+    batch.write(&mut writer, &mut bar)?;
+    bar.finish();
+    stores.clear();
+    let hash = writer.finish()?;
+    eprintln!("{}: complete, content hash {hash}", args.out.display());
+    Ok(())
+}
+
+fn same_file(a: &std::path::Path, b: &std::path::Path) -> bool {
+    matches!((a.canonicalize(), b.canonicalize()), (Ok(a), Ok(b)) if a == b)
+}
+
+/// Rows that go into the store together.
+#[derive(Default)]
+struct Batch {
+    images: Vec<ImageRow>,
+    samples: Vec<SampleRow>,
+}
+
+impl Batch {
+    /// Writes what is not there yet.
+    fn write(&mut self, writer: &mut Writer, bar: &mut Progress) -> Result<()> {
+        let count = self.images.len() as u64;
+        writer.insert_missing(
+            &std::mem::take(&mut self.images),
+            &std::mem::take(&mut self.samples),
+        )?;
+        bar.add(count, "");
+        Ok(())
+    }
+}
