@@ -104,3 +104,21 @@ fn a_run_without_metrics_has_nothing_to_drop() {
     let folder = tempfile::tempdir().unwrap();
     truncate_after(&folder.path().join("metrics.jsonl"), 0).unwrap();
 }
+
+#[test]
+fn events_of_single_epochs_are_those_that_are_written_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let (one_by_one, at_once) = (folder.path().join("a"), folder.path().join("b"));
+    for run in [&one_by_one, &at_once] {
+        fs::create_dir(run).unwrap();
+    }
+    let epochs = [epoch(1), epoch(2), epoch(5)];
+    for last in 1..=epochs.len() {
+        events::append(&one_by_one, &epochs[..last]).unwrap();
+    }
+    events::rewrite(&at_once, &epochs).unwrap();
+    let bytes = |run: &Path| fs::read(events::path(run)).unwrap();
+    assert!(bytes(&one_by_one) == bytes(&at_once) && !bytes(&at_once).is_empty());
+    events::rewrite(&at_once, &[]).unwrap();
+    assert!(!events::path(&at_once).exists());
+}
