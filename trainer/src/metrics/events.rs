@@ -11,7 +11,7 @@ use std::{
 };
 
 use serde_json::Value;
-use shared::{Error, Result, files};
+use shared::{Error, Result};
 
 use super::EpochMetrics;
 
@@ -40,7 +40,8 @@ pub fn rewrite(run: &Path, epochs: &[EpochMetrics]) -> Result<()> {
     for last in 1..=epochs.len() {
         bytes.extend(of_last(&epochs[..last])?);
     }
-    files::write_whole(&path, &bytes)
+    // In place: a kill may leave half of it, which the next start writes anew.
+    fs::write(&path, &bytes).map_err(Error::io("write", &path))
 }
 
 /// Appends the last of a run's epochs.
