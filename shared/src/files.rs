@@ -8,11 +8,27 @@ use std::{
 
 use crate::{Error, Result};
 
+/// How the names of files begin that are not whole yet.
+const PARTIAL: &str = ".partial-";
+
+/// Removes from a folder what a kill left of files that were being written, for whoever alone writes
+/// there.
+pub fn remove_partials(folder: &Path) -> Result<()> {
+    for entry in std::fs::read_dir(folder).map_err(Error::io("read", folder))? {
+        let path = entry.map_err(Error::io("read", folder))?.path();
+        let name = path.file_name().and_then(|name| name.to_str());
+        if name.is_some_and(|name| name.starts_with(PARTIAL)) {
+            std::fs::remove_file(&path).map_err(Error::io("remove", &path))?;
+        }
+    }
+    Ok(())
+}
+
 /// Writes `bytes` to `path`: into a temporary neighbour first, flushed to the disk, then renamed.
 pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
     let folder = folder_of(path);
     let mut builder = tempfile::Builder::new();
-    builder.prefix(".partial-");
+    builder.prefix(PARTIAL);
     // Temporary files are private by default; this one becomes an ordinary file of the user's.
     #[cfg(unix)]
     builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
@@ -60,6 +76,9 @@ mod tests {
             write_whole(&path, content.as_bytes()).unwrap();
             assert_eq!(std::fs::read_to_string(&path).unwrap(), content);
         }
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+        std::fs::write(folder.path().join(".partial-abc"), "half").unwrap();
+        remove_partials(folder.path()).unwrap();
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
     }
 

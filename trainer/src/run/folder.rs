@@ -23,6 +23,9 @@ const REPORT: &str = "report.json";
 /// [`Error::Usage`] when it holds another run, or something that is no run.
 pub fn enter(folder: &Path, config: &Config, force: bool) -> Result<()> {
     let path = folder.join(CONFIG);
+    if folder.is_dir() {
+        files::remove_partials(folder)?;
+    }
     if path.exists() {
         if !force {
             return config.check_same(&Config::read(&path)?, folder);
