@@ -2,7 +2,7 @@
 //! sixteen columns, and sums of outer products. Every sum is added up in one order, whatever
 //! stands beside it, so a picture's result never depends on its batch.
 
-use super::lanes::{LANES, Lanes};
+use super::lanes::{LANES, Lanes, prefetch};
 
 /// How the numbers of a row lie in memory: in segments of `length`, each `step` floats after the
 /// one before, `depth` numbers in all.
@@ -16,7 +16,9 @@ pub struct Segments {
     pub step: usize,
 }
 
-/// `R` rows, which start at `rows` floats from `left`, times a panel `[depth][16]`.
+/// `R` rows, which start at `rows` floats from `left`, times a panel `[depth][16]`. As many numbers
+/// after the panel are fetched meanwhile: panels are read in the order in which they lie in memory,
+/// and come from a far cache.
 ///
 /// # Safety
 /// All of each row's segments can be read, and all of the panel.
@@ -30,11 +32,13 @@ pub unsafe fn rows_times_panel<L: Lanes, const R: usize>(
     let mut sums = [L::splat(0.0); R];
     let mut start = left;
     let mut missing = segments.depth;
+    let panel_len = segments.depth * LANES;
     // SAFETY: the walk stays inside rows and panel, as the caller promises.
     unsafe {
         while missing > 0 {
             let length = missing.min(segments.length);
             for at in 0..length {
+                prefetch(panel.wrapping_add(panel_len));
                 let columns = L::load(panel);
                 for row in 0..R {
                     let factor = L::splat(*start.add(rows[row] + at));

@@ -87,6 +87,19 @@ pub trait Lanes: Copy + Add<Output = Self> + Sub<Output = Self> + Mul<Output = S
     }
 }
 
+/// Asks for the memory there, which need not be anybody's, to be in the cache when it is read.
+#[inline(always)]
+pub fn prefetch(from: *const f32) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: the instruction reads nothing that the program could see, and never faults.
+    unsafe {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        _mm_prefetch::<_MM_HINT_T0>(from.cast());
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = from;
+}
+
 /// Something to compute, written over [`Lanes`]. `run` and all it calls with lanes must be
 /// `#[inline(always)]`, so that they are compiled with the lanes' instructions: no closures on
 /// lanes, and so no `map` or `from_fn`.

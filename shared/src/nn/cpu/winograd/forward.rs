@@ -13,12 +13,11 @@ use super::{
         memory::written,
         product::{Segments, by_rows, rows_times_panel},
     },
-    Filters, Layout, Tiled, load_points, tile_corners, to_points,
-    transform::{self, Outputs, POINTS, SIDE, TILE},
+    Filters, Layout, Points, Tiled,
+    pack::GROUP,
+    tile_corners, to_points,
+    transform::{self, Outputs, POINTS, SIDE, TILE, Target},
 };
-
-/// Panels of sixteen outputs that are computed before they leave the points.
-const PANELS: usize = 4;
 
 /// The convolution of `input` with `filters`, and what `epilogue` does to it.
 pub fn correlate(
@@ -37,7 +36,7 @@ pub fn correlate(
     let tiles = at_once * strip.tiles;
     let at_points = |blocks: usize| Layout { tiles, blocks };
     let scratch = || {
-        let layouts = [at_points(input.blocks()), at_points(PANELS)];
+        let layouts = [at_points(input.blocks()), at_points(GROUP)];
         layouts.map(|layout| vec![0.0; layout.len()])
     };
     // SAFETY: the strips cover the output, and every task writes all of its own.
@@ -88,7 +87,7 @@ impl Kernel for Task<'_> {
     type Output = ();
 
     #[inline(always)]
-    fn run<L: Lanes>(self) {
+    fn run<L: Lanes>(mut self) {
         let tiles = self.strips.len() * self.input.strip().tiles;
         let from = Layout {
             tiles,
@@ -100,16 +99,13 @@ impl Kernel for Task<'_> {
             let (strips, points) = (self.strips.clone(), self.pixels.as_mut_ptr());
             to_points::<L>(self.input, strips, self.values, self.zeros, from, points);
         }
-        let panels = self.filters.outputs.div_ceil(LANES);
-        for first in (0..panels).step_by(PANELS) {
-            let group = first..panels.min(first + PANELS);
+        for (group, mut panels) in self.filters.groups().enumerate() {
             let to = Layout {
                 tiles,
-                blocks: group.len(),
+                blocks: panels.len() / POINTS,
             };
             for point in 0..POINTS {
-                for (block, panel) in group.clone().enumerate() {
-                    let panel = self.filters.panel(panel, point);
+                for (block, panel) in panels.by_ref().take(to.blocks).enumerate() {
                     multiply::<L>(
                         &self.pixels[from.at(point, 0, 0)..][..from.blocks * tiles * LANES],
                         panel,
@@ -117,36 +113,95 @@ impl Kernel for Task<'_> {
                     );
                 }
             }
-            assert!(self.products.len() >= to.len());
-            let output = self.input.with_channels(self.filters.outputs);
-            let corners = tile_corners(output, self.strips.clone());
-            let start = self.strips.start * output.image_len() / output.strip().per_image;
-            for (tile, (image, top, left)) in corners.enumerate() {
-                for (block, panel) in group.clone().enumerate() {
-                    // SAFETY: the block's values are there, as asserted.
-                    let points: [[L; SIDE]; SIDE] = unsafe {
-                        let place = self.products.as_ptr().add(to.at(0, block, tile));
-                        load_points(place, to.point())
+            self.to_outputs::<L>(to, group * GROUP * LANES);
+        }
+    }
+}
+
+impl Task<'_> {
+    /// Brings products from the points to the outputs' channels from number `first` on.
+    #[inline(always)]
+    fn to_outputs<L: Lanes>(&mut self, layout: Layout, first: usize) {
+        assert!(self.products.len() >= layout.len());
+        let output = self.input.with_channels(self.filters.outputs);
+        let start = self.strips.start * output.image_len() / output.strip().per_image;
+        let corners = tile_corners(output, self.strips.clone());
+        for (tile, (image, top, left)) in corners.enumerate() {
+            for block in 0..layout.blocks {
+                let channel = first + block * LANES;
+                let position = (image * output.height + top) * output.width + left;
+                let place = Place {
+                    epilogue: self.epilogue,
+                    at: position * output.channels + channel - start,
+                    channel,
+                    steps: [output.width * output.channels, output.channels],
+                    rows: TILE.min(output.height - top),
+                    columns: TILE.min(output.width - left),
+                    count: (output.channels - channel).min(LANES),
+                    out: self.out,
+                };
+                // SAFETY: the block's values are there, as asserted.
+                unsafe {
+                    let from = Points {
+                        start: self.products.as_mut_ptr().add(layout.at(0, block, tile)),
+                        step: layout.point(),
                     };
-                    let tile = transform::both_ways::<Outputs, L, SIDE, TILE>(points);
-                    let count = (output.channels - panel * LANES).min(LANES);
-                    let rows = TILE.min(output.height - top);
-                    let columns = TILE.min(output.width - left);
-                    for y in 0..rows {
-                        for x in 0..columns {
-                            let position = (image * output.height + top + y) * output.width;
-                            let at = (position + left + x) * output.channels + panel * LANES;
-                            let out = &mut self.out[at - start..][..count];
-                            // SAFETY: `out` has room for `count` floats.
-                            unsafe {
-                                self.epilogue
-                                    .apply(tile[y][x], at - start, panel * LANES, count)
-                                    .store_first(out.as_mut_ptr().cast(), count);
-                            }
-                        }
-                    }
+                    place.receive::<L>(from);
                 }
             }
+        }
+    }
+}
+
+/// Where a tile's outputs go, sixteen channels or fewer of each.
+struct Place<'a> {
+    epilogue: Epilogue<'a>,
+    /// The first of them in `out`.
+    at: usize,
+    /// Its channel.
+    channel: usize,
+    /// From one row, one column to the next.
+    steps: [usize; 2],
+    rows: usize,
+    columns: usize,
+    count: usize,
+    out: &'a mut [MaybeUninit<f32>],
+}
+
+impl Place<'_> {
+    /// Transforms what is at the points.
+    ///
+    /// # Safety
+    /// `from` can be read.
+    #[inline(always)]
+    unsafe fn receive<L: Lanes>(self, from: Points) {
+        // SAFETY: as the caller promises.
+        unsafe {
+            if (self.rows, self.columns, self.count) == (TILE, TILE, LANES) {
+                // Compiled without a test at each output.
+                let whole = Self {
+                    rows: TILE,
+                    columns: TILE,
+                    count: LANES,
+                    ..self
+                };
+                transform::both_ways::<Outputs, L, SIDE, TILE>(from, whole);
+            } else {
+                transform::both_ways::<Outputs, L, SIDE, TILE>(from, self);
+            }
+        }
+    }
+}
+
+impl Target for Place<'_> {
+    #[inline(always)]
+    unsafe fn store<L: Lanes>(&mut self, y: usize, x: usize, value: L) {
+        if y < self.rows && x < self.columns {
+            let at = self.at + y * self.steps[0] + x * self.steps[1];
+            let out = &mut self.out[at..][..self.count];
+            let value = self.epilogue.apply(value, at, self.channel, self.count);
+            // SAFETY: `out` has room for so many floats.
+            unsafe { value.store_first(out.as_mut_ptr().cast(), self.count) };
         }
     }
 }

@@ -11,8 +11,8 @@ use super::{
         memory::Shared,
         product::{add_outer_products, by_rows},
     },
-    Layout, Tiled, load_places, load_points, store_points, tile_corners, to_points,
-    transform::{self, FilterTransposed, OutputsTransposed, POINTS, SIDE, TILE},
+    Layout, Places, Points, Tiled, tile_corners, to_points,
+    transform::{self, FilterTransposed, OutputsTransposed, POINTS, SIDE, TILE, Target},
 };
 
 /// Tiles whose values at the points are there at once, at least: enough to make the sums worth
@@ -128,18 +128,15 @@ unsafe fn outputs_to_points<L: Lanes>(
         let places: [[*const f32; TILE]; TILE] =
             std::array::from_fn(|y| std::array::from_fn(|x| place(y, x)));
         for block in 0..layout.blocks {
-            let first = block * LANES;
-            let count = (channels - first).min(LANES);
+            let start = layout.at(0, block, tile);
             // SAFETY: each place is followed by `channels` floats; the points have room, as the
             // caller promises.
             unsafe {
-                let slopes = load_places::<L, TILE>(&places, first, count);
-                let values = transform::both_ways::<OutputsTransposed, L, TILE, SIDE>(slopes);
-                store_points(
-                    values,
-                    points.add(layout.at(0, block, tile)),
-                    layout.point(),
-                );
+                let to = Points {
+                    start: points.add(start),
+                    step: layout.point(),
+                };
+                Places::new(&places, channels, block).transform::<OutputsTransposed, L, SIDE>(to);
             }
         }
     }
@@ -223,15 +220,11 @@ impl Kernel for FromPoints<'_> {
             let block = input / LANES * outputs + self.block;
             let at = (block * LANES + input % LANES) * LANES;
             let mut lanes = [[0.0; LANES]; 9];
-            // SAFETY: the sums at all points are there, as asserted; lanes are 16 floats.
+            // SAFETY: the sums at all points are there, as asserted.
             unsafe {
-                let points = load_points::<L>(self.sums[at..].as_ptr(), step);
-                let taps = transform::both_ways::<FilterTransposed, L, SIDE, 3>(points);
-                for y in 0..3 {
-                    for x in 0..3 {
-                        taps[y][x].store(lanes[3 * y + x].as_mut_ptr());
-                    }
-                }
+                let start = self.sums.as_ptr().add(at).cast_mut();
+                let from = Points { start, step };
+                transform::both_ways::<FilterTransposed, L, SIDE, 3>(from, Taps(&mut lanes));
             }
             let rows = self.weight.chunks_exact_mut(self.c_in * 9);
             for (lane, row) in rows.enumerate() {
@@ -240,5 +233,16 @@ impl Kernel for FromPoints<'_> {
                 }
             }
         }
+    }
+}
+
+/// Nine taps, each of sixteen outputs.
+struct Taps<'a>(&'a mut [[f32; LANES]; 9]);
+
+impl Target for Taps<'_> {
+    #[inline(always)]
+    unsafe fn store<L: Lanes>(&mut self, y: usize, x: usize, value: L) {
+        // SAFETY: there is room for 16 floats.
+        unsafe { value.store(self.0[3 * y + x].as_mut_ptr()) }
     }
 }

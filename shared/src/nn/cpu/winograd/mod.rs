@@ -19,7 +19,7 @@ use super::{
     geometry::Pictures,
     lanes::{LANES, Lanes},
 };
-use transform::{POINTS, Pixels, SIDE, TILE};
+use transform::{POINTS, Pixels, SIDE, Source, TILE, Target, Transform};
 
 /// How a picture is cut into tiles.
 trait Tiled {
@@ -145,69 +145,95 @@ unsafe fn to_points<L: Lanes>(
         let places: [[*const f32; SIDE]; SIDE] =
             std::array::from_fn(|y| std::array::from_fn(|x| place(y, x)));
         for block in 0..layout.blocks {
-            let first = block * LANES;
-            let count = (channels - first).min(LANES);
+            let start = layout.at(0, block, tile);
             // SAFETY: each place is followed by `channels` floats; the points have room, as the
             // caller promises.
             unsafe {
-                let pixels = load_places::<L, SIDE>(&places, first, count);
-                let values = transform::both_ways::<Pixels, L, SIDE, SIDE>(pixels);
-                store_points(
-                    values,
-                    points.add(layout.at(0, block, tile)),
-                    layout.point(),
-                );
+                let to = Points {
+                    start: points.add(start),
+                    step: layout.point(),
+                };
+                Places::new(&places, channels, block).transform::<Pixels, L, SIDE>(to);
             }
         }
     }
 }
 
-/// Sixteen channels, or the first `count` of them, from number `first` on, at each place.
-///
-/// # Safety
-/// They can be read.
-#[inline(always)]
-unsafe fn load_places<L: Lanes, const N: usize>(
-    places: &[[*const f32; N]; N],
+/// Channels from number `first` on at each of these places: sixteen, or fewer.
+#[derive(Clone, Copy)]
+struct Places<'a, const N: usize> {
+    places: &'a [[*const f32; N]; N],
     first: usize,
     count: usize,
-) -> [[L; N]; N] {
-    let mut values = [[L::splat(0.0); N]; N];
-    for y in 0..N {
-        for x in 0..N {
-            // SAFETY: as the caller promises.
-            values[y][x] = unsafe { L::load_first(places[y][x].add(first), count) };
+}
+
+impl<'a, const N: usize> Places<'a, N> {
+    /// A block of a position's channels.
+    fn new(places: &'a [[*const f32; N]; N], channels: usize, block: usize) -> Self {
+        let first = block * LANES;
+        Self {
+            places,
+            first,
+            count: (channels - first).min(LANES),
         }
     }
-    values
+
+    /// Transforms them.
+    ///
+    /// # Safety
+    /// They can be read, and `to` has room.
+    #[inline(always)]
+    unsafe fn transform<T: Transform<N, M>, L: Lanes, const M: usize>(self, to: Points) {
+        // SAFETY: as the caller promises.
+        unsafe {
+            if self.count == LANES {
+                // Compiled without a test at each place.
+                let whole = Self {
+                    count: LANES,
+                    ..self
+                };
+                transform::both_ways::<T, L, N, M>(whole, to);
+            } else {
+                transform::both_ways::<T, L, N, M>(self, to);
+            }
+        }
+    }
+}
+
+impl<const N: usize> Source for Places<'_, N> {
+    #[inline(always)]
+    unsafe fn load<L: Lanes>(&self, y: usize, x: usize) -> L {
+        // SAFETY: as the caller promises.
+        unsafe { L::load_first(self.places[y][x].add(self.first), self.count) }
+    }
 }
 
 /// The values of a block at the 36 points, which lie `step` floats apart.
-///
-/// # Safety
-/// They can be read.
-#[inline(always)]
-unsafe fn load_points<L: Lanes>(from: *const f32, step: usize) -> [[L; SIDE]; SIDE] {
-    let mut values = [[L::splat(0.0); SIDE]; SIDE];
-    for y in 0..SIDE {
-        for x in 0..SIDE {
-            // SAFETY: as the caller promises.
-            values[y][x] = unsafe { L::load(from.add((y * SIDE + x) * step)) };
-        }
-    }
-    values
+#[derive(Clone, Copy)]
+struct Points {
+    start: *mut f32,
+    step: usize,
 }
 
-/// Writes them.
-///
-/// # Safety
-/// There is room for them.
-#[inline(always)]
-unsafe fn store_points<L: Lanes>(values: [[L; SIDE]; SIDE], to: *mut f32, step: usize) {
-    for y in 0..SIDE {
-        for x in 0..SIDE {
-            // SAFETY: as the caller promises.
-            unsafe { values[y][x].store(to.add((y * SIDE + x) * step)) };
-        }
+impl Points {
+    #[inline(always)]
+    fn at(&self, y: usize, x: usize) -> *mut f32 {
+        self.start.wrapping_add((y * SIDE + x) * self.step)
+    }
+}
+
+impl Source for Points {
+    #[inline(always)]
+    unsafe fn load<L: Lanes>(&self, y: usize, x: usize) -> L {
+        // SAFETY: as the caller promises.
+        unsafe { L::load(self.at(y, x)) }
+    }
+}
+
+impl Target for Points {
+    #[inline(always)]
+    unsafe fn store<L: Lanes>(&mut self, y: usize, x: usize, value: L) {
+        // SAFETY: as the caller promises.
+        unsafe { value.store(self.at(y, x)) }
     }
 }

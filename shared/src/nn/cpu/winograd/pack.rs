@@ -4,12 +4,15 @@ use rayon::prelude::*;
 
 use super::{
     super::lanes::{Kernel, LANES, Lanes, dispatch},
-    store_points,
-    transform::{self, Filter, POINTS, SIDE},
+    Points,
+    transform::{self, Filter, POINTS, SIDE, Source},
 };
 
-/// Filters as the products read them: `[outputs / 16][point][inputs][16]`, zeros beyond the last
-/// output.
+/// Panels of sixteen outputs that are computed before they leave the points.
+pub const GROUP: usize = 4;
+
+/// Filters in the order in which the products read them: for each group of panels
+/// `[point][panel][inputs][16]`, zeros beyond the last output.
 #[derive(Clone, Debug)]
 pub struct Filters {
     /// Channels that come in.
@@ -39,25 +42,31 @@ impl Filters {
         outputs: usize,
         weight: impl Fn(usize, usize, usize) -> f32 + Sync,
     ) -> Self {
-        let mut values = vec![0.0; outputs.div_ceil(LANES) * POINTS * inputs * LANES];
+        let panel_len = POINTS * inputs * LANES;
+        let mut values = vec![0.0; outputs.div_ceil(LANES) * panel_len];
         values
-            .par_chunks_exact_mut(POINTS * inputs * LANES)
+            .par_chunks_mut(GROUP * panel_len)
             .enumerate()
-            .for_each(|(panel, values)| {
-                let first = panel * LANES;
-                dispatch(Pack {
-                    inputs,
-                    values,
-                    taps: |input: usize| {
-                        let mut taps = [[0.0; LANES]; 9];
-                        for (lane, output) in (first..outputs.min(first + LANES)).enumerate() {
-                            for (tap, lanes) in taps.iter_mut().enumerate() {
-                                lanes[lane] = weight(output, input, tap);
+            .for_each(|(group, values)| {
+                let panels = values.len() / panel_len;
+                for panel in 0..panels {
+                    let first = (group * GROUP + panel) * LANES;
+                    dispatch(Pack {
+                        inputs,
+                        panel,
+                        panels,
+                        values,
+                        taps: |input: usize| {
+                            let mut taps = [[0.0; LANES]; 9];
+                            for (lane, output) in (first..outputs.min(first + LANES)).enumerate() {
+                                for (tap, lanes) in taps.iter_mut().enumerate() {
+                                    lanes[lane] = weight(output, input, tap);
+                                }
                             }
-                        }
-                        taps
-                    },
-                });
+                            taps
+                        },
+                    });
+                }
             });
         Self {
             inputs,
@@ -66,17 +75,21 @@ impl Filters {
         }
     }
 
-    /// `[inputs][16]`: what a point's products with sixteen outputs read.
+    /// Of each group the panels, from point to point one after the other: `[inputs][16]`, what a
+    /// point's products with sixteen outputs read.
     #[inline(always)]
-    pub fn panel(&self, panel: usize, point: usize) -> &[f32] {
+    pub fn groups(&self) -> impl Iterator<Item = std::slice::ChunksExact<'_, f32>> {
         let len = self.inputs * LANES;
-        &self.values[(panel * POINTS + point) * len..][..len]
+        let groups = self.values.chunks(GROUP * POINTS * len);
+        groups.map(move |group| group.chunks_exact(len))
     }
 }
 
-/// Transforms one panel; `taps` gathers an input's nine taps of sixteen outputs.
+/// Transforms one panel of a group; `taps` gathers an input's nine taps of sixteen outputs.
 struct Pack<'a, F> {
     inputs: usize,
+    panel: usize,
+    panels: usize,
     values: &'a mut [f32],
     taps: F,
 }
@@ -86,21 +99,27 @@ impl<F: Fn(usize) -> [[f32; LANES]; 9]> Kernel for Pack<'_, F> {
 
     #[inline(always)]
     fn run<L: Lanes>(self) {
-        assert_eq!(self.values.len(), POINTS * self.inputs * LANES);
+        let step = self.panels * self.inputs * LANES;
+        assert!(self.values.len() == POINTS * step && self.panel < self.panels);
         for input in 0..self.inputs {
             let taps = (self.taps)(input);
-            // SAFETY: taps are arrays of 16 floats; the values were measured above.
+            let at = (self.panel * self.inputs + input) * LANES;
+            // SAFETY: taps are nine arrays of 16 floats; the values were measured above.
             unsafe {
-                let mut lanes = [[L::splat(0.0); 3]; 3];
-                for y in 0..3 {
-                    for x in 0..3 {
-                        lanes[y][x] = L::load(taps[3 * y + x].as_ptr());
-                    }
-                }
-                let points = transform::both_ways::<Filter, L, 3, SIDE>(lanes);
-                let to = self.values.as_mut_ptr().add(input * LANES);
-                store_points(points, to, self.inputs * LANES);
+                let start = self.values.as_mut_ptr().add(at);
+                transform::both_ways::<Filter, L, 3, SIDE>(Taps(&taps), Points { start, step });
             }
         }
+    }
+}
+
+/// Nine taps, each of sixteen outputs.
+struct Taps<'a>(&'a [[f32; LANES]; 9]);
+
+impl Source for Taps<'_> {
+    #[inline(always)]
+    unsafe fn load<L: Lanes>(&self, y: usize, x: usize) -> L {
+        // SAFETY: there are 16 floats.
+        unsafe { L::load(self.0[3 * y + x].as_ptr()) }
     }
 }

@@ -135,26 +135,52 @@ impl Transform<SIDE, 3> for FilterTransposed {
     }
 }
 
-/// The transform `T` in both directions: `[N][N]` to `[M][M]`, row by row.
+/// Where squares of values, each of sixteen channels, come from.
+pub trait Source {
+    /// The value in row `y` and column `x`.
+    ///
+    /// # Safety
+    /// There is one.
+    unsafe fn load<L: Lanes>(&self, y: usize, x: usize) -> L;
+}
+
+/// Where they go.
+pub trait Target {
+    /// Writes the value of row `y` and column `x`.
+    ///
+    /// # Safety
+    /// There is a place for it.
+    unsafe fn store<L: Lanes>(&mut self, y: usize, x: usize, value: L);
+}
+
+/// The transform `T` in both directions: `[N][N]` to `[M][M]`. Every value is loaded and stored
+/// right where it is needed: copies of whole squares would take most of the time.
+///
+/// # Safety
+/// `from` has `N` x `N` values, `to` places for `M` x `M`.
 #[inline(always)]
-pub fn both_ways<T: Transform<N, M>, L: Lanes, const N: usize, const M: usize>(
-    values: [[L; N]; N],
-) -> [[L; M]; M] {
+pub unsafe fn both_ways<T: Transform<N, M>, L: Lanes, const N: usize, const M: usize>(
+    from: impl Source,
+    mut to: impl Target,
+) {
     let zero = L::splat(0.0);
     let mut down = [[zero; N]; M];
-    for column in 0..N {
-        let mut one = [zero; N];
-        for row in 0..N {
-            one[row] = values[row][column];
+    for x in 0..N {
+        let mut column = [zero; N];
+        for y in 0..N {
+            // SAFETY: as the caller promises.
+            column[y] = unsafe { from.load(y, x) };
         }
-        let transformed = T::apply(one);
-        for row in 0..M {
-            down[row][column] = transformed[row];
+        let transformed = T::apply(column);
+        for y in 0..M {
+            down[y][x] = transformed[y];
         }
     }
-    let mut all = [[zero; M]; M];
-    for row in 0..M {
-        all[row] = T::apply(down[row]);
+    for y in 0..M {
+        let row = T::apply(down[y]);
+        for x in 0..M {
+            // SAFETY: as the caller promises.
+            unsafe { to.store(y, x, row[x]) };
+        }
     }
-    all
 }
