@@ -1,7 +1,10 @@
 //! Memory for results: a length and a function that writes every float come in, the vector goes
-//! out. Nothing is cleared first: that would cost a tenth of a convolution.
+//! out. Nothing is cleared first: that would cost a tenth of a convolution. And memory for what lies
+//! between, which every thread keeps for the next time.
 
-use std::mem::MaybeUninit;
+use std::{cell::RefCell, mem::MaybeUninit};
+
+use super::lanes::LANES;
 
 /// `len` floats as `write` leaves them.
 ///
@@ -13,6 +16,29 @@ pub unsafe fn written(len: usize, write: impl FnOnce(&mut [MaybeUninit<f32>])) -
     // SAFETY: there is room for `len`, and all are written, as the caller promises.
     unsafe { values.set_len(len) };
     values
+}
+
+thread_local! {
+    static SPARE: RefCell<Vec<f32>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Runs `compute` with slices of these lengths, which hold anything and start at whole lines of the
+/// cache.
+pub fn with_scratch<const N: usize, R>(
+    lens: [usize; N],
+    compute: impl FnOnce([&mut [f32]; N]) -> R,
+) -> R {
+    let lens = lens.map(|len| len.next_multiple_of(LANES));
+    let mut memory = SPARE.take();
+    let needed = lens.iter().sum::<usize>() + LANES;
+    if memory.len() < needed {
+        memory = vec![0.0; needed];
+    }
+    let start = memory.as_ptr().align_offset(LANES * size_of::<f32>());
+    let mut rest = &mut memory[start..];
+    let result = compute(lens.map(|len| rest.split_off_mut(..len).unwrap_or_default()));
+    SPARE.set(memory);
+    result
 }
 
 /// A slice that several tasks write, each its own part.
@@ -33,6 +59,15 @@ impl<'a> Shared<'a> {
     pub fn new(slice: &'a mut [f32]) -> Self {
         Self {
             start: slice.as_mut_ptr(),
+            len: slice.len(),
+            slice: std::marker::PhantomData,
+        }
+    }
+
+    /// Shares what is not written yet.
+    pub fn unwritten(slice: &'a mut [MaybeUninit<f32>]) -> Self {
+        Self {
+            start: slice.as_mut_ptr().cast(),
             len: slice.len(),
             slice: std::marker::PhantomData,
         }

@@ -1,7 +1,11 @@
-//! Pictures through filters: `[B,H,W,C]` comes in, `[B,H,W,K]` goes out. A task computes some
-//! strips of tiles in its own cache: pixels to points, products, points to outputs.
+//! Pictures through filters: `[B,H,W,C]` comes in, `[B,H,W,K]` goes out, by three phases: pixels to
+//! points, products, points to outputs.
+//!
+//! With few filters, a task goes through all three with some strips of tiles in its own cache. Many
+//! filters would have to come from memory for every task; there, all tasks do one phase after the
+//! other, with so many tiles that the filters are read but once for them.
 
-use std::{mem::MaybeUninit, ops::Range};
+use std::{mem::MaybeUninit, ops::Range, slice::ChunksExact};
 
 use rayon::prelude::*;
 
@@ -10,14 +14,20 @@ use super::{
         epilogue::Epilogue,
         geometry::Pictures,
         lanes::{Kernel, LANES, Lanes, dispatch},
-        memory::written,
+        memory::{Shared, with_scratch, written},
         product::{Segments, by_rows, rows_times_panel},
     },
-    Filters, Layout, Points, Tiled,
+    Filters, Layout, Tiled,
+    outputs::to_outputs,
     pack::GROUP,
-    tile_corners, to_points,
-    transform::{self, Outputs, POINTS, SIDE, TILE, Target},
+    to_points,
+    transform::POINTS,
 };
+
+/// Tiles that go through the phases together.
+const TOGETHER: usize = 96;
+/// Panels that a task of the second phase multiplies.
+const PANELS: usize = 8;
 
 /// The convolution of `input` with `filters`, and what `epilogue` does to it.
 pub fn correlate(
@@ -27,39 +37,35 @@ pub fn correlate(
     epilogue: Epilogue,
 ) -> Vec<f32> {
     assert!(values.len() == input.len() && filters.inputs == input.channels);
-    let output = input.with_channels(filters.outputs);
-    let strip = input.strip();
-    let strips = input.images * strip.per_image;
-    let at_once = strips_at_once(input, strips);
-    let zeros = vec![0.0; input.blocks() * LANES];
-    let chunk = at_once * output.image_len() / strip.per_image;
-    let tiles = at_once * strip.tiles;
-    let at_points = |blocks: usize| Layout { tiles, blocks };
-    let scratch = || {
-        let layouts = [at_points(input.blocks()), at_points(GROUP)];
-        layouts.map(|layout| vec![0.0; layout.len()])
+    let strips = input.images * input.strip().per_image;
+    let at_once = match filters.are_many() {
+        true => strips.div_ceil((strips * input.strip().tiles).div_ceil(TOGETHER)),
+        false => strips_at_once(input, strips),
     };
-    // SAFETY: the strips cover the output, and every task writes all of its own.
-    unsafe {
-        written(output.len(), |out| {
-            out.par_chunks_mut(chunk).enumerate().for_each_init(
-                scratch,
-                |[pixels, products], (task, out)| {
-                    dispatch(Task {
-                        input,
-                        strips: task * at_once..strips.min((task + 1) * at_once),
-                        values,
-                        zeros: &zeros,
-                        filters,
-                        epilogue: epilogue.from(task * chunk),
-                        pixels,
-                        products,
-                        out,
-                    });
-                },
-            );
-        })
-    }
+    let output = input.with_channels(filters.outputs);
+    let chunk = at_once * output.image_len() / output.strip().per_image;
+    let zeros = vec![0.0; input.blocks() * LANES];
+    let part = |number: usize| Part {
+        input,
+        output,
+        strips: number * at_once..strips.min((number + 1) * at_once),
+        values,
+        zeros: &zeros,
+        filters,
+        epilogue: epilogue.from(number * chunk),
+    };
+    let write = |out: &mut [MaybeUninit<f32>]| match filters.are_many() {
+        true => {
+            let chunks = out.chunks_mut(chunk).enumerate();
+            chunks.for_each(|(number, out)| part(number).together(out));
+        }
+        false => {
+            let chunks = out.par_chunks_mut(chunk).enumerate();
+            chunks.for_each(|(number, out)| part(number).alone(out));
+        }
+    };
+    // SAFETY: the parts cover the output, and each writes all of its own.
+    unsafe { written(output.len(), write) }
 }
 
 /// As many strips as keep a task's values in the cache of one core, and all cores at work.
@@ -71,161 +77,227 @@ fn strips_at_once(input: Pictures, strips: usize) -> usize {
     strips.div_ceil(tasks)
 }
 
-struct Task<'a> {
+/// Some strips of the pictures.
+struct Part<'a> {
     input: Pictures,
+    output: Pictures,
     strips: Range<usize>,
     values: &'a [f32],
     zeros: &'a [f32],
     filters: &'a Filters,
+    /// From the first of these strips' outputs on.
     epilogue: Epilogue<'a>,
+}
+
+impl Part<'_> {
+    fn layout(&self, blocks: usize) -> Layout {
+        Layout {
+            tiles: self.strips.len() * self.input.strip().tiles,
+            blocks,
+        }
+    }
+
+    /// Brings strips to the points.
+    ///
+    /// # Safety
+    /// As for [`to_points`].
+    #[inline(always)]
+    unsafe fn enter<L: Lanes>(&self, strips: Range<usize>, layout: Layout, points: *mut f32) {
+        // SAFETY: as the caller promises.
+        unsafe { to_points::<L>(self.input, strips, self.values, self.zeros, layout, points) };
+    }
+
+    /// One task through all phases.
+    fn alone(&self, out: &mut [MaybeUninit<f32>]) {
+        let from = self.layout(self.input.blocks());
+        let lens = [from.len(), self.layout(GROUP).len()];
+        with_scratch(lens, |[pixels, products]| {
+            dispatch(Alone {
+                part: self,
+                from,
+                pixels,
+                products,
+                out,
+            });
+        });
+    }
+
+    /// All tasks through one phase after the other.
+    fn together(&self, out: &mut [MaybeUninit<f32>]) {
+        let from = self.layout(self.input.blocks());
+        let to = self.layout(self.output.blocks());
+        let tiles = self.input.strip().tiles;
+        let count = self.strips.len();
+        with_scratch([from.len(), to.len()], |[pixels, products]| {
+            let points = Shared::new(pixels);
+            (0..count).into_par_iter().for_each(|strip| {
+                dispatch(Enter {
+                    part: self,
+                    strip: self.strips.start + strip,
+                    layout: from,
+                    // SAFETY: every strip has tiles of its own, which only this task writes.
+                    points: unsafe { points.at(strip * tiles * LANES) },
+                });
+            });
+
+            let panel = self.filters.inputs * LANES;
+            let points = self.filters.points().zip(pixels.chunks(from.point()));
+            let points: Vec<_> = points.collect();
+            let products_of = products.par_chunks_mut(to.point()).zip(points);
+            products_of.for_each(|(products, (panels, left))| {
+                let products = &mut products[..to.blocks * to.tiles * LANES];
+                let some = products.par_chunks_mut(PANELS * to.tiles * LANES);
+                let some = some.zip(panels.par_chunks(PANELS * panel));
+                some.for_each(|(products, panels)| {
+                    let panels = panels.chunks_exact(panel);
+                    dispatch(Multiply(left, panels, products, to.tiles));
+                });
+            });
+
+            let chunk = out.len() / count;
+            let strips = out.par_chunks_mut(chunk).enumerate();
+            strips.for_each(|(strip, out)| {
+                dispatch(Leave {
+                    part: self,
+                    strip,
+                    layout: to,
+                    products,
+                    out,
+                });
+            });
+        });
+    }
+}
+
+/// A task that goes through all phases.
+struct Alone<'a> {
+    part: &'a Part<'a>,
+    from: Layout,
     pixels: &'a mut [f32],
     products: &'a mut [f32],
     out: &'a mut [MaybeUninit<f32>],
 }
 
-impl Kernel for Task<'_> {
+impl Kernel for Alone<'_> {
     type Output = ();
 
     #[inline(always)]
-    fn run<L: Lanes>(mut self) {
-        let tiles = self.strips.len() * self.input.strip().tiles;
-        let from = Layout {
-            tiles,
-            blocks: self.input.blocks(),
-        };
+    fn run<L: Lanes>(self) {
+        let Self { part, from, .. } = self;
         assert!(self.pixels.len() >= from.len());
+        let points = self.pixels.as_mut_ptr();
         // SAFETY: there is room for all tiles, as asserted.
-        unsafe {
-            let (strips, points) = (self.strips.clone(), self.pixels.as_mut_ptr());
-            to_points::<L>(self.input, strips, self.values, self.zeros, from, points);
-        }
-        for (group, mut panels) in self.filters.groups().enumerate() {
-            let to = Layout {
-                tiles,
-                blocks: panels.len() / POINTS,
-            };
+        unsafe { part.enter::<L>(part.strips.clone(), from, points) };
+        for (group, mut panels) in part.filters.groups().enumerate() {
+            let to = part.layout(panels.len() / POINTS);
             for point in 0..POINTS {
-                for (block, panel) in panels.by_ref().take(to.blocks).enumerate() {
-                    multiply::<L>(
-                        &self.pixels[from.at(point, 0, 0)..][..from.blocks * tiles * LANES],
-                        panel,
-                        &mut self.products[to.at(point, block, 0)..][..tiles * LANES],
-                    );
-                }
+                let left = &self.pixels[from.at(point, 0, 0)..][..from.point()];
+                let products = &mut self.products[to.at(point, 0, 0)..][..to.point()];
+                let panels = panels.by_ref().take(to.blocks);
+                multiply::<L>(left, panels, products, to.tiles);
             }
-            self.to_outputs::<L>(to, group * GROUP * LANES);
+            let first = group * GROUP * LANES;
+            let products = (&*self.products, to, 0);
+            to_outputs::<L>(
+                part.output,
+                part.strips.clone(),
+                products,
+                first,
+                part.epilogue,
+                self.out,
+            );
         }
     }
 }
 
-impl Task<'_> {
-    /// Brings products from the points to the outputs' channels from number `first` on.
+/// A strip to the points.
+struct Enter<'a> {
+    part: &'a Part<'a>,
+    strip: usize,
+    layout: Layout,
+    points: *mut f32,
+}
+
+impl Kernel for Enter<'_> {
+    type Output = ();
+
     #[inline(always)]
-    fn to_outputs<L: Lanes>(&mut self, layout: Layout, first: usize) {
-        assert!(self.products.len() >= layout.len());
-        let output = self.input.with_channels(self.filters.outputs);
-        let start = self.strips.start * output.image_len() / output.strip().per_image;
-        let corners = tile_corners(output, self.strips.clone());
-        for (tile, (image, top, left)) in corners.enumerate() {
-            for block in 0..layout.blocks {
-                let channel = first + block * LANES;
-                let position = (image * output.height + top) * output.width + left;
-                let place = Place {
-                    epilogue: self.epilogue,
-                    at: position * output.channels + channel - start,
-                    channel,
-                    steps: [output.width * output.channels, output.channels],
-                    rows: TILE.min(output.height - top),
-                    columns: TILE.min(output.width - left),
-                    count: (output.channels - channel).min(LANES),
-                    out: self.out,
-                };
-                // SAFETY: the block's values are there, as asserted.
-                unsafe {
-                    let from = Points {
-                        start: self.products.as_mut_ptr().add(layout.at(0, block, tile)),
-                        step: layout.point(),
-                    };
-                    place.receive::<L>(from);
-                }
-            }
-        }
+    fn run<L: Lanes>(self) {
+        let strips = self.strip..self.strip + 1;
+        // SAFETY: there is room for the strip's tiles, as `together` sees to.
+        unsafe { self.part.enter::<L>(strips, self.layout, self.points) };
     }
 }
 
-/// Where a tile's outputs go, sixteen channels or fewer of each.
-struct Place<'a> {
-    epilogue: Epilogue<'a>,
-    /// The first of them in `out`.
-    at: usize,
-    /// Its channel.
-    channel: usize,
-    /// From one row, one column to the next.
-    steps: [usize; 2],
-    rows: usize,
-    columns: usize,
-    count: usize,
+/// Tiles at a point times some panels, see [`multiply`].
+struct Multiply<'a>(&'a [f32], ChunksExact<'a, f32>, &'a mut [f32], usize);
+
+impl Kernel for Multiply<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<L: Lanes>(self) {
+        let Self(left, panels, products, tiles) = self;
+        multiply::<L>(left, panels, products, tiles);
+    }
+}
+
+/// A strip, counted within the part, from the points.
+struct Leave<'a> {
+    part: &'a Part<'a>,
+    strip: usize,
+    layout: Layout,
+    products: &'a [f32],
     out: &'a mut [MaybeUninit<f32>],
 }
 
-impl Place<'_> {
-    /// Transforms what is at the points.
-    ///
-    /// # Safety
-    /// `from` can be read.
+impl Kernel for Leave<'_> {
+    type Output = ();
+
     #[inline(always)]
-    unsafe fn receive<L: Lanes>(self, from: Points) {
-        // SAFETY: as the caller promises.
-        unsafe {
-            if (self.rows, self.columns, self.count) == (TILE, TILE, LANES) {
-                // Compiled without a test at each output.
-                let whole = Self {
-                    rows: TILE,
-                    columns: TILE,
-                    count: LANES,
-                    ..self
-                };
-                transform::both_ways::<Outputs, L, SIDE, TILE>(from, whole);
-            } else {
-                transform::both_ways::<Outputs, L, SIDE, TILE>(from, self);
-            }
-        }
+    fn run<L: Lanes>(self) {
+        let Self { part, strip, .. } = self;
+        let tile = strip * part.input.strip().tiles;
+        let products = (self.products, self.layout, tile);
+        let epilogue = part.epilogue.from(strip * self.out.len());
+        let strip = part.strips.start + strip;
+        to_outputs::<L>(
+            part.output,
+            strip..strip + 1,
+            products,
+            0,
+            epilogue,
+            self.out,
+        );
     }
 }
 
-impl Target for Place<'_> {
-    #[inline(always)]
-    unsafe fn store<L: Lanes>(&mut self, y: usize, x: usize, value: L) {
-        if y < self.rows && x < self.columns {
-            let at = self.at + y * self.steps[0] + x * self.steps[1];
-            let out = &mut self.out[at..][..self.count];
-            let value = self.epilogue.apply(value, at, self.channel, self.count);
-            // SAFETY: `out` has room for so many floats.
-            unsafe { value.store_first(out.as_mut_ptr().cast(), self.count) };
-        }
-    }
-}
-
-/// Tiles' channels `[block][tile][16]` times a panel: `[tile][16]`.
+/// Tiles' channels `[block][tile][16]` times some panels: for each of them `[tile][16]`.
 #[inline(always)]
-fn multiply<L: Lanes>(left: &[f32], panel: &[f32], out: &mut [f32]) {
-    let tiles = out.len() / LANES;
-    let segments = Segments {
-        depth: panel.len() / LANES,
-        length: LANES,
-        step: tiles * LANES,
-    };
-    assert!(left.len() >= segments.depth.div_ceil(LANES) * segments.step);
-    by_rows!(L, tiles, |tile, R| {
-        // SAFETY: all tiles' segments lie in `left`, as asserted, and there are R more tiles.
-        unsafe {
-            let rows = std::array::from_fn::<usize, R, _>(|row| row * LANES);
-            let start = left.as_ptr().add(tile * LANES);
-            let sums: [L; R] = rows_times_panel(start, rows, segments, panel.as_ptr());
-            let out = out.as_mut_ptr().add(tile * LANES);
-            for row in 0..R {
-                sums[row].store(out.add(row * LANES));
+fn multiply<'a, L: Lanes>(
+    left: &[f32],
+    panels: impl Iterator<Item = &'a [f32]>,
+    products: &mut [f32],
+    tiles: usize,
+) {
+    for (panel, products) in panels.zip(products.chunks_exact_mut(tiles * LANES)) {
+        let segments = Segments {
+            depth: panel.len() / LANES,
+            length: LANES,
+            step: tiles * LANES,
+        };
+        assert!(left.len() >= segments.depth.div_ceil(LANES) * segments.step);
+        by_rows!(L, tiles, |tile, R| {
+            // SAFETY: all tiles' segments lie in `left`, as asserted, and there are R more tiles.
+            unsafe {
+                let rows = std::array::from_fn::<usize, R, _>(|row| row * LANES);
+                let start = left.as_ptr().add(tile * LANES);
+                let sums: [L; R] = rows_times_panel(start, rows, segments, panel.as_ptr());
+                let products = products.as_mut_ptr().add(tile * LANES);
+                for row in 0..R {
+                    sums[row].store(products.add(row * LANES));
+                }
             }
-        }
-    });
+        });
+    }
 }

@@ -2,12 +2,12 @@
 //! `[B,H,W,C]` and filters come in, pictures or filters' gradients go out.
 //!
 //! Each tile of 4 x 4 outputs is computed at 36 points ([`transform`]), where the convolution is
-//! 36 matrix products of the tiles' channels with the filters'. [`forward`] takes few tiles at a
-//! time, so that all of it stays in a core's own cache; [`gradient`] adds up the filters'
-//! gradient at the points over all tiles.
+//! 36 matrix products of the tiles' channels with the filters' ([`forward`]); [`gradient`] adds up
+//! the filters' gradient at the points over all tiles.
 
 mod forward;
 mod gradient;
+mod outputs;
 mod pack;
 mod transform;
 
