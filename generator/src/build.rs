@@ -59,6 +59,7 @@ pub fn command(args: &Build) -> Result<()> {
         net.width(),
         args.seed,
     );
+    device::say_memory(&device, net.width(), args.batch_size, false)?;
     let build = Builder {
         args,
         net: &net.frozen()?,
@@ -77,6 +78,7 @@ pub fn command(args: &Build) -> Result<()> {
     build
         .samples(&mut writer, &attacks)
         .map_err(|error| error.of_batch(args.batch_size))?;
+    device::say_peak(&device)?;
     let hash = writer.finish()?;
     eprintln!("{}: complete, content hash {hash}", args.out.display());
     Ok(())

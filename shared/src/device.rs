@@ -8,6 +8,7 @@ use candle_core::Device;
 
 use crate::{
     Error, Result,
+    model::ResNet34,
     nn::{self, Arithmetic, Precision},
 };
 
@@ -118,6 +119,46 @@ pub fn describe(device: &Device) -> String {
         (_, false) => format!("{}, {precision}", name(device)),
         (_, true) => format!("{}, {precision}, deterministic", name(device)),
     }
+}
+
+/// Says what batches of pictures take of a CUDA device, before they do, beside what is there by
+/// now: pictures and weights. It is a lower bound: what nets of this width keep of a batch for the
+/// way back. On the CPU there is nothing to say.
+///
+/// # Errors
+/// [`Error::OutOfMemory`] when not even that fits.
+pub fn say_memory(device: &Device, width: usize, batch_size: usize, learns: bool) -> Result<()> {
+    let Some(free) = nn::memory::free(device)? else {
+        return Ok(());
+    };
+    let number = match Arithmetic::chosen().precision {
+        Precision::Bf16 => 2,
+        Precision::F32 | Precision::Tf32 => 4,
+    };
+    let kept = (ResNet34::kept(width, learns) * batch_size * number) as u64;
+    eprintln!(
+        "memory: {} free on {}, of which {batch_size} pictures at once take at least {}",
+        gigabytes(free),
+        name(device),
+        gigabytes(kept)
+    );
+    match kept < free {
+        true => Ok(()),
+        false => Err(Error::OutOfMemory { batch_size }),
+    }
+}
+
+/// Says what the work has taken of a CUDA device at once.
+pub fn say_peak(device: &Device) -> Result<()> {
+    if let Some(peak) = nn::memory::peak(device)? {
+        let (peak, name) = (gigabytes(peak), name(device));
+        eprintln!("memory: {peak} of {name} in use at once, at most");
+    }
+    Ok(())
+}
+
+fn gigabytes(bytes: u64) -> String {
+    format!("{:.2} GB", bytes as f64 / 1e9)
 }
 
 /// The device as `--device` spells it.

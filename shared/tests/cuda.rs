@@ -12,7 +12,7 @@ use candle_core::{DType, Device, Tensor, Var};
 use shared::{
     attack::{AttackConfig, Batch, Kind, Preset},
     model::{Classifier, Detector, DetectorInput, Dropout, ResNet34, likeliest},
-    nn::{self, Arithmetic, Descent, Momentum, Precision, Resident, Window},
+    nn::{self, Arithmetic, Descent, DevicePictures, Momentum, Precision, Window},
     random::Stream,
 };
 
@@ -242,7 +242,9 @@ fn a_step_of_momentum_and_what_windows_show_have_the_cpus_bits() {
     }
 
     let pixels: Vec<u8> = (0..3 * 3072u32).map(|i| (i * 37 % 251) as u8).collect();
-    let resident = Resident::new(&pixels, &gpu.device).unwrap().unwrap();
+    let resident = DevicePictures::new(&pixels, &gpu.device).unwrap().unwrap();
+    let passing = DevicePictures::passing(&gpu.device).unwrap().unwrap();
+    assert!(resident.are_resident() && !passing.are_resident());
     let part = Window {
         top: 3,
         left: 9,
@@ -256,12 +258,19 @@ fn a_step_of_momentum_and_what_windows_show_have_the_cpus_bits() {
         ..Window::WHOLE
     };
     let (rows, windows) = ([2, 0, 1], [Window::WHOLE, part, beyond]);
-    let shown = resident.show(&rows, &windows).unwrap();
     let mut expected = vec![0.0; 3 * 3072];
     for ((out, row), window) in expected.chunks_exact_mut(3072).zip(rows).zip(windows) {
         window.show(&pixels[row as usize * 3072..][..3072], out);
     }
+    let shown = resident.show(&pixels, &rows, &windows).unwrap();
     assert_eq!(floats(&shown), expected);
+    // Three times, so that each place of pinned memory is used again; the last time for less.
+    for count in [3, 3, 2] {
+        let shown = passing
+            .show(&pixels, &rows[..count], &windows[..count])
+            .unwrap();
+        assert_eq!(floats(&shown), expected[..count * 3072]);
+    }
 }
 
 #[test]

@@ -7,7 +7,7 @@ use rayon::prelude::*;
 use shared::{
     Result,
     cifar10::{PIXELS, Picture},
-    nn::{Resident, Window},
+    nn::{DevicePictures, Window},
     random::Stream,
     store::Table,
 };
@@ -48,8 +48,8 @@ fn classes(classes: impl Iterator<Item = u8>, device: &Device) -> Result<Tensor>
 /// The pictures of a table, and where batches of them are made.
 pub struct Source {
     table: Table,
-    /// On the device, if they fit there.
-    resident: Option<Resident>,
+    /// For a CUDA device.
+    on_device: Option<DevicePictures>,
     device: Device,
 }
 
@@ -57,7 +57,7 @@ impl Source {
     /// Brings the pictures of a table to where batches are made.
     pub fn new(table: Table, device: &Device) -> Result<Self> {
         Ok(Self {
-            resident: Resident::new(&table.pixels, device)?,
+            on_device: DevicePictures::new(&table.pixels, device)?,
             table,
             device: device.clone(),
         })
@@ -87,11 +87,11 @@ impl Source {
     }
 
     fn show(&self, rows: &[(usize, usize)], windows: &[Window]) -> Result<Tensor> {
-        if let Some(resident) = &self.resident {
+        if let Some(on_device) = &self.on_device {
             let variants = 1 + self.table.attacks.len();
             let place = |&(row, variant): &(usize, usize)| (row * variants + variant) as u32;
             let rows: Vec<u32> = rows.iter().map(place).collect();
-            return Ok(resident.show(&rows, windows)?);
+            return Ok(on_device.show(&self.table.pixels, &rows, windows)?);
         }
         let mut floats = vec![0.0; rows.len() * PIXELS];
         floats

@@ -9,7 +9,7 @@ mod totals;
 use std::{path::PathBuf, time::Instant};
 
 use candle_core::Device;
-use shared::{Error, Result, progress, random::permutation, signal::Stop, store::Store};
+use shared::{Error, Result, device, progress, random::permutation, signal::Stop, store::Store};
 
 pub use self::{
     start::{pretrain, train},
@@ -58,11 +58,17 @@ impl Run {
         let done = u64::from(at.epochs) * self.train.len() as u64
             + at.steps * self.config.batch_size as u64;
         let mut bar = progress::Progress::new("training", total - done);
+        device::say_memory(
+            &self.device,
+            self.config.width,
+            self.config.batch_size,
+            true,
+        )?;
         while at.epochs < epochs {
             self.epoch(&mut at, &mut bar, &stop)?;
         }
         bar.finish();
-        Ok(())
+        device::say_peak(&self.device)
     }
 
     /// Where the run stands, with nets, sampler and metrics put back there.

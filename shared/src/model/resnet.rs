@@ -18,6 +18,9 @@ use crate::{
 /// The stem's channels in the paper's net; the stages have 1, 2, 4 and 8 times as many.
 pub const PAPER_WIDTH: usize = 64;
 
+/// Pixels along an edge.
+const SIDE: usize = 32;
+
 /// Blocks of each stage.
 const BLOCKS: [usize; 4] = [3, 4, 6, 3];
 
@@ -86,6 +89,22 @@ impl ResNet34 {
     /// Channels of the stem.
     pub fn width(&self) -> usize {
         self.width
+    }
+
+    /// Numbers of a picture that a net of this width keeps for the way back: every activation and,
+    /// if it learns, what every convolution gave.
+    pub fn kept(width: usize, learns: bool) -> usize {
+        let maps = |layers: usize, activations: usize| match learns {
+            true => layers + activations,
+            false => activations,
+        };
+        let stem = maps(1, 1) * width * SIDE.pow(2);
+        let stage = |stage: usize| {
+            let map = (width << stage) * (SIDE >> stage).pow(2);
+            let block = |place: &Place| maps(2 + usize::from(place.changes_shape()), 2);
+            map * places(width, stage).iter().map(block).sum::<usize>()
+        };
+        stem + (0..BLOCKS.len()).map(stage).sum::<usize>()
     }
 
     /// The net's tensors.
@@ -259,4 +278,25 @@ pub fn specs(width: usize) -> Vec<Spec> {
     }
     specs.extend(Linear::specs("linear", 8 * width, CLASSES));
     specs
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_kept_of_a_picture_is_counted_as_its_maps_are() {
+        const WIDTH: usize = 4;
+        let device = Device::Cpu;
+        let net = ResNet34::init(WIDTH, 0, &device).unwrap();
+        let image = Tensor::zeros((1, 3, SIDE, SIDE), DType::F32, &device).unwrap();
+        let maps = net.frozen().unwrap().features(&image).unwrap().maps;
+        let [stem, stages @ ..] = maps.map(|map| map.elem_count());
+        let blocks = std::iter::zip(BLOCKS, stages);
+        let activations = stem + blocks.map(|(blocks, map)| 2 * blocks * map).sum::<usize>();
+        assert_eq!(ResNet34::kept(WIDTH, false), activations);
+        // As many convolutions, and the shortcuts of three stages.
+        let shortcuts: usize = stages[1..].iter().sum();
+        assert_eq!(ResNet34::kept(WIDTH, true), 2 * activations + shortcuts);
+    }
 }

@@ -15,6 +15,7 @@ mod handle;
 mod host;
 mod learning;
 mod loss;
+pub mod memory;
 mod momentum;
 mod show;
 mod token;
@@ -28,7 +29,7 @@ pub use frozen::{FrozenConvNorm, Normalisation};
 pub use learning::{ConvNormParameters, Filter, Moments};
 pub use loss::{cross_entropy, smooth_l1};
 pub use momentum::{Descent, Momentum};
-pub use show::{Resident, Window};
+pub use show::{DevicePictures, Window};
 pub use token::{layer_norm, linear};
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 
 use std::{array::from_fn, ops::Range};
 
-use candle_core::{Result, Tensor};
+use candle_core::{Device, Result, Tensor, bail};
 
 #[cfg(feature = "cuda")]
 use super::cuda;
@@ -100,38 +100,74 @@ impl Window {
     }
 }
 
-/// Pictures of bytes that stay on a CUDA device.
-#[derive(Clone, Debug)]
-pub struct Resident(Tensor);
+/// Pictures of bytes for a CUDA device, which shows them by itself.
+#[derive(Debug)]
+pub enum DevicePictures {
+    /// They are on the device, `[N,3072]`.
+    Resident(Tensor),
+    /// They stay in the host's memory; each batch passes through pinned memory while the device is
+    /// still at work on the one before.
+    #[cfg(feature = "cuda")]
+    Passing(std::sync::Mutex<cuda::Passage>),
+}
 
-impl Resident {
-    /// Brings `[N,3072]` bytes to a device that they fit into, with as much left for the work; none
-    /// where they do not, or where bytes need not be brought anywhere: on the CPU.
-    pub fn new(pixels: &[u8], device: &candle_core::Device) -> Result<Option<Self>> {
+impl DevicePictures {
+    /// Brings `[N,3072]` bytes to a CUDA device if they fit there with as much left for the work;
+    /// none on the CPU, where bytes need not be brought anywhere.
+    pub fn new(pixels: &[u8], device: &Device) -> Result<Option<Self>> {
         #[cfg(feature = "cuda")]
-        if let candle_core::Device::Cuda(on) = device
-            && cuda::free_memory(on)? / 2 > pixels.len()
-        {
+        if let Device::Cuda(on) = device {
+            if cuda::free_memory(on)? / 2 <= pixels.len() as u64 {
+                return Self::passing(device);
+            }
             let shape = (pixels.len() / PIXELS, PIXELS);
-            return Ok(Some(Self(Tensor::from_slice(pixels, shape, device)?)));
+            let resident = Tensor::from_slice(pixels, shape, device)?;
+            return Ok(Some(Self::Resident(resident)));
         }
         let _ = (pixels, device);
         Ok(None)
     }
 
-    /// What `windows` show of the pictures at `rows`: `[B,3,32,32]`.
+    /// Lets pictures pass to a CUDA device batch by batch, even if they would fit.
+    pub fn passing(device: &Device) -> Result<Option<Self>> {
+        #[cfg(feature = "cuda")]
+        if let Device::Cuda(on) = device {
+            return Ok(Some(Self::Passing(cuda::Passage::new(on).into())));
+        }
+        let _ = device;
+        Ok(None)
+    }
+
+    /// Whether all of them are on the device.
+    pub fn are_resident(&self) -> bool {
+        matches!(self, Self::Resident(_))
+    }
+
+    /// What `windows` show of the pictures at `rows` of `pixels`, the bytes that these were made
+    /// of: `[B,3,32,32]`.
     ///
     /// # Errors
     /// When there is no such row.
-    pub fn show(&self, rows: &[u32], windows: &[Window]) -> Result<Tensor> {
-        let pictures = self.0.dim(0)?;
+    pub fn show(&self, pixels: &[u8], rows: &[u32], windows: &[Window]) -> Result<Tensor> {
+        let pictures = pixels.len() / PIXELS;
         if rows.len() != windows.len() || rows.iter().any(|&row| row as usize >= pictures) {
-            candle_core::bail!("{} windows on rows of {pictures} pictures", windows.len())
+            bail!("{} windows on rows of {pictures} pictures", windows.len())
         }
-        #[cfg(feature = "cuda")]
-        return cuda::show(&self.0, rows, windows);
-        #[cfg(not(feature = "cuda"))]
-        candle_core::bail!("no picture is resident without CUDA")
+        match self {
+            #[cfg(feature = "cuda")]
+            Self::Resident(pixels) => cuda::show(pixels, rows, windows),
+            #[cfg(not(feature = "cuda"))]
+            Self::Resident(_) => bail!("no picture is resident without CUDA"),
+            #[cfg(feature = "cuda")]
+            Self::Passing(passage) => {
+                let mut passage = passage
+                    .lock()
+                    .unwrap_or_else(std::sync::PoisonError::into_inner);
+                let brought = passage.bring(pixels, rows)?;
+                let rows: Vec<u32> = (0..rows.len() as u32).collect();
+                cuda::show(&brought, &rows, windows)
+            }
+        }
     }
 }
 

@@ -39,7 +39,7 @@ pub use convolution::convolve;
 pub use dropout::drop;
 pub use layer::Ready;
 pub use momentum::descend;
-pub use pictures::{free_memory, show};
+pub use pictures::{Passage, free_memory, peak_memory, show};
 
 use convolve::Convolutions;
 
