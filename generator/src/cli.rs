@@ -15,6 +15,7 @@ use shared::{
 use crate::{
     build,
     merge::{self, Merge},
+    pack::Transport,
     preview,
 };
 
@@ -45,6 +46,10 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Make a smaller file of a store, for transport
+    Pack(Transport),
+    /// Make a store of a packed file, and check that it is the same
+    Unpack(Transport),
     /// Draw pictures of a store with their variants and amplified differences
     Preview(Preview),
     /// Print the resolved parameters of all attacks, as TOML that --attacks-config reads
@@ -67,6 +72,8 @@ impl Cli {
                 Ok(())
             }
             Command::Info { db, json } => info(&db, json),
+            Command::Pack(args) => args.pack(),
+            Command::Unpack(args) => args.unpack(),
             Command::Preview(args) => preview::command(&args),
             Command::Attacks { parameters } => {
                 print!("{}", parameters.load()?.to_toml()?);

@@ -3,6 +3,7 @@
 mod build;
 mod cli;
 mod merge;
+mod pack;
 mod preview;
 
 use clap::Parser;

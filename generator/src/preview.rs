@@ -2,7 +2,7 @@
 //! differences goes out.
 
 use shared::{
-    Error, Result,
+    Result,
     cifar10::Split,
     files,
     sheet::{self, Strip},
@@ -16,12 +16,7 @@ const SCALE: u32 = 2;
 
 /// Draws the first pictures of the test split.
 pub fn command(args: &Preview) -> Result<()> {
-    if args.out.exists() && !args.force {
-        return Err(Error::Usage(format!(
-            "{}: exists; name another file, or add --force",
-            args.out.display()
-        )));
-    }
+    files::may_write(&args.out, args.force)?;
     let table = Store::open(&args.db)?.load(Split::Test)?;
     let strips: Vec<Strip> = (0..table.len().min(args.count))
         .map(|row| Strip {

@@ -26,6 +26,13 @@ pub fn remove_partials(folder: &Path) -> Result<()> {
 
 /// Writes `bytes` to `path`: into a temporary neighbour first, flushed to the disk, then renamed.
 pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
+    write_through(path, |file| {
+        file.write_all(bytes).map_err(Error::io("write", path))
+    })
+}
+
+/// Writes what `write` does to `path`, likewise; nothing is there if it fails.
+pub fn write_through(path: &Path, write: impl FnOnce(&mut File) -> Result<()>) -> Result<()> {
     let folder = folder_of(path);
     let mut builder = tempfile::Builder::new();
     builder.prefix(PARTIAL);
@@ -35,7 +42,7 @@ pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
     let mut file = builder
         .tempfile_in(&folder)
         .map_err(Error::io("create a file in", &folder))?;
-    file.write_all(bytes).map_err(Error::io("write", path))?;
+    write(file.as_file_mut())?;
     file.as_file()
         .sync_all()
         .map_err(Error::io("write", path))?;
@@ -54,6 +61,25 @@ pub fn sync_folder(folder: &Path) -> Result<()> {
 /// Makes a folder and those above it.
 pub fn create_folder(folder: &Path) -> Result<()> {
     std::fs::create_dir_all(folder).map_err(Error::io("create", folder))
+}
+
+/// Where something is made that will be renamed to `path` once it is whole.
+pub fn partial(path: &Path) -> PathBuf {
+    let mut name = std::ffi::OsString::from(PARTIAL);
+    name.push(path.file_name().unwrap_or_default());
+    path.with_file_name(name)
+}
+
+/// Refuses to write over what is there, unless forced.
+///
+/// # Errors
+/// [`Error::Usage`] that says what to do.
+pub fn may_write(path: &Path, force: bool) -> Result<()> {
+    if path.exists() && !force {
+        let advice = "exists; name another file, or add --force";
+        return Err(Error::Usage(format!("{}: {advice}", path.display())));
+    }
+    Ok(())
 }
 
 /// The folder a path lies in.

@@ -11,6 +11,7 @@ mod info;
 mod lock;
 mod meta;
 mod open;
+mod packed;
 mod reader;
 mod rows;
 mod scan;
@@ -25,6 +26,7 @@ mod tests;
 
 pub use info::{AttackInfo, Info, ModelInfo, SplitInfo, info};
 pub use meta::{Identity, Meta};
+pub use packed::{pack, unpack};
 pub use reader::{Store, SummaryRow};
 pub use rows::{AttackRow, ImageRow, ModelRow, SampleRow, distances};
 pub use shard::{Shard, whole};

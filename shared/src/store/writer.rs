@@ -203,7 +203,7 @@ impl Writer {
         self.store.refresh()
     }
 
-    fn insert(&mut self, images: &[ImageRow], samples: &[SampleRow]) -> Result<()> {
+    pub(super) fn insert(&mut self, images: &[ImageRow], samples: &[SampleRow]) -> Result<()> {
         if self.is_complete() {
             let path = self.store.path.display();
             return Err(Error::Usage(format!("{path}: it is complete already")));

@@ -15,7 +15,7 @@ use std::path::Path;
 
 use candle_core::{Device, Tensor};
 use shared::{
-    Error, Result,
+    Result,
     cifar10::{CLASSES, synthetic::draw},
     model::{Classifier, FrozenResNet34, Metadata, ResNet34, Weights, likeliest},
 };
@@ -93,15 +93,6 @@ impl Inputs {
         let all: Weights = net.chain(others).collect();
         all.write(path, &Metadata::new())
     }
-}
-
-/// Refuses to write over a file, unless forced.
-pub fn may_write(path: &Path, force: bool) -> Result<()> {
-    if path.exists() && !force {
-        let advice = "exists; name another file, or add --force";
-        return Err(Error::Usage(format!("{}: {advice}", path.display())));
-    }
-    Ok(())
 }
 
 /// Drawn pictures, class by class in turn, from 0.1 to 0.9.

@@ -20,7 +20,7 @@ use self::{
 /// Measures what was asked for and prints it.
 pub fn command(args: &Bench) -> Result<()> {
     if let Some(path) = &args.write_inputs {
-        inputs::may_write(path, args.force)?;
+        shared::files::may_write(path, args.force)?;
     }
     let device = args.device.open()?;
     let place = device::describe(&device);

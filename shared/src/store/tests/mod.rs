@@ -11,6 +11,7 @@ use crate::{
 };
 
 mod damage;
+mod packed;
 mod refusal;
 mod resume;
 mod round_trip;

@@ -1,0 +1,282 @@
+//! The form for transport: a complete store comes in, a smaller file goes out; the packed file comes
+//! in, a store of the same content goes out.
+//!
+//! The file is eight letters, a version, and one zstd frame with a checksum: a header as JSON, the
+//! surrogate's weights, and the pictures in blocks, column by column. A variant is stored as its
+//! bytes' differences to the clean picture, modulo 256: most attacks change little, so these are
+//! nearly all the same few numbers. Nothing the file says is believed: it is read into a new store,
+//! whose content hash must be the one that the header promises.
+
+mod block;
+mod input;
+
+use std::{
+    fs::File,
+    io::{self, BufReader, Read, Write},
+    path::Path,
+};
+
+use serde::{Deserialize, Serialize};
+
+use self::{block::Block, input::Input};
+use super::{
+    meta::Identity,
+    reader::Store,
+    rows::{AttackRow, ModelRow},
+    writer::Writer,
+};
+use crate::{Error, Result, cifar10::Split, files, progress::Progress, signal::Stop};
+
+const MAGIC: &[u8; 8] = b"mithpack";
+const VERSION: u8 = 1;
+/// Of zstd: more take much longer and save little on what is close to noise.
+const LEVEL: i32 = 6;
+/// Images of a block.
+const BLOCK: usize = 512;
+/// The longest header and the longest weights that are read.
+const HEADER: u64 = 1 << 20;
+const WEIGHTS: u64 = 1 << 32;
+
+/// What is known before the pictures.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Header {
+    dataset: String,
+    source_hash: String,
+    seed: u64,
+    preset: String,
+    limit: Option<u64>,
+    shard: String,
+    images: [u64; 3],
+    generator_version: String,
+    device: String,
+    content_hash: String,
+    attacks: Vec<Attack>,
+    model: Model,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Attack {
+    id: i64,
+    name: String,
+    params: String,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Model {
+    name: String,
+    sha256: String,
+    config: String,
+}
+
+/// Packs the store at `db` into `out`; returns the bytes of both.
+///
+/// # Errors
+/// As [`Store::open`] and [`Store::for_each`]; [`Error::Io`] when `out` cannot be written. `out` is
+/// whole or not there.
+pub fn pack(db: &Path, out: &Path, stop: &Stop) -> Result<(u64, u64)> {
+    let store = Store::open(db)?;
+    let identity = store.identity()?;
+    let failed = |reason: io::Error| Error::io("write", out)(reason);
+    let mut bar = Progress::new("packing", identity.images.iter().sum());
+    files::write_through(out, |file| {
+        file.write_all(MAGIC).map_err(failed)?;
+        file.write_all(&[VERSION]).map_err(failed)?;
+        let mut stream = zstd::Encoder::new(file, LEVEL).map_err(failed)?;
+        stream.include_checksum(true).map_err(failed)?;
+        let header = serde_json::to_vec(&header(&store, &identity))
+            .map_err(|reason| Error::data(db.display(), reason, "what JSON can say"))?;
+        for part in [&header, &identity.model.weights] {
+            let len = (part.len() as u64).to_le_bytes();
+            stream.write_all(&len).map_err(failed)?;
+            stream.write_all(part).map_err(failed)?;
+        }
+        for split in Split::ALL {
+            let mut block = Block::default();
+            let mut write = |block: &mut Block| -> Result<()> {
+                stop.check("the same command begins anew")?;
+                block.write(&mut stream).map_err(failed)?;
+                bar.add(block.images.len() as u64, "");
+                *block = Block::default();
+                Ok(())
+            };
+            store.for_each(split, |image, samples| {
+                block.images.push(image);
+                block.samples.push(samples);
+                match block.images.len() < BLOCK {
+                    true => Ok(()),
+                    false => write(&mut block),
+                }
+            })?;
+            if !block.images.is_empty() {
+                write(&mut block)?;
+            }
+        }
+        stream.finish().map_err(failed)?;
+        Ok(())
+    })?;
+    bar.finish();
+    let packed = std::fs::metadata(out)
+        .map_err(Error::io("read", out))?
+        .len();
+    Ok((store.bytes()?, packed))
+}
+
+/// Makes the store that the packed file at `from` holds, at `out`, and returns its content hash.
+///
+/// # Errors
+/// [`Error::Data`] when the file is not whole, not one of these, or does not hold what it promises;
+/// nothing is left at `out` then.
+pub fn unpack(from: &Path, out: &Path, stop: &Stop) -> Result<String> {
+    let mut file = BufReader::new(File::open(from).map_err(Error::io("read", from))?);
+    let mut input = Input::new(from, &mut file);
+    let start: [u8; MAGIC.len() + 1] = input.array()?;
+    if start[..MAGIC.len()] != *MAGIC || start[MAGIC.len()] != VERSION {
+        let expected = format!("a packed store of version {VERSION}");
+        return Err(Error::data(from.display(), "other bytes", expected));
+    }
+    let frame = zstd::Decoder::with_buffer(file).map_err(Error::io("read", from))?;
+    let mut input = Input::new(from, frame.single_frame());
+    let header = input.sized(HEADER, "header")?;
+    let header: Header = serde_json::from_slice(&header).map_err(|reason| {
+        Error::data(
+            format!("{}: header", from.display()),
+            reason,
+            "a packed store's",
+        )
+    })?;
+    let weights = input.sized(WEIGHTS, "weights")?;
+    let (identity, device, promised) = header.identity(weights);
+
+    let partial = files::partial(out);
+    Writer::remove(&partial)?;
+    let mut writer = Writer::create_or_resume(&partial, &identity, &device)?;
+    let filled = fill(&mut writer, &identity, &mut input, stop)
+        .and_then(|()| Input::new(from, input.stream.finish()).end())
+        .and_then(|()| writer.finish());
+    let checked = filled.and_then(|hash| match hash == promised {
+        true => Ok(hash),
+        false => Err(Error::data(
+            format!("{}: content hash", from.display()),
+            hash,
+            promised,
+        )),
+    });
+    drop(writer);
+    if checked.is_err() {
+        Writer::remove(&partial)?;
+    }
+    let hash = checked?;
+    std::fs::rename(&partial, out).map_err(Error::io("replace", out))?;
+    files::sync_folder(&files::folder_of(out))?;
+    Ok(hash)
+}
+
+fn fill(
+    writer: &mut Writer,
+    identity: &Identity,
+    input: &mut Input<impl Read>,
+    stop: &Stop,
+) -> Result<()> {
+    let attacks: Vec<i64> = identity.attacks.iter().map(|attack| attack.id).collect();
+    let mut bar = Progress::new("unpacking", identity.images.iter().sum());
+    for split in Split::ALL {
+        let mut left = identity.images[split as usize];
+        while left > 0 {
+            stop.check("the same command begins anew")?;
+            let count = left.min(BLOCK as u64);
+            let (images, samples) = Block::read(input, split, count as usize, &attacks)?;
+            writer.insert(&images, &samples)?;
+            bar.add(count, "");
+            left -= count;
+        }
+    }
+    bar.finish();
+    input.end()
+}
+
+fn header(store: &Store, identity: &Identity) -> Header {
+    let Identity {
+        dataset,
+        source_hash,
+        seed,
+        preset,
+        limit,
+        shard,
+        images,
+        generator_version,
+        attacks,
+        model,
+    } = identity.clone();
+    let meta = store.meta();
+    let attack = |AttackRow {
+                      id, name, params, ..
+                  }| Attack { id, name, params };
+    Header {
+        dataset,
+        source_hash,
+        seed,
+        preset,
+        limit,
+        shard,
+        images,
+        generator_version,
+        device: meta.device.clone(),
+        content_hash: meta.content_hash.clone().unwrap_or_default(),
+        attacks: attacks.into_iter().map(attack).collect(),
+        model: Model {
+            name: model.name,
+            sha256: model.sha256,
+            config: model.config,
+        },
+    }
+}
+
+impl Header {
+    /// What the store is, where its attacks ran, and its content hash.
+    fn identity(self, weights: Vec<u8>) -> (Identity, String, String) {
+        let Self {
+            dataset,
+            source_hash,
+            seed,
+            preset,
+            limit,
+            shard,
+            images,
+            generator_version,
+            ..
+        } = self;
+        let Model {
+            name,
+            sha256,
+            config,
+        } = self.model;
+        let attack = |Attack { id, name, params }| AttackRow {
+            id,
+            name,
+            params,
+            model_id: 1,
+        };
+        let identity = Identity {
+            dataset,
+            source_hash,
+            seed,
+            preset,
+            limit,
+            shard,
+            images,
+            generator_version,
+            attacks: self.attacks.into_iter().map(attack).collect(),
+            model: ModelRow {
+                id: 1,
+                name,
+                sha256,
+                config,
+                weights,
+            },
+        };
+        (identity, self.device, self.content_hash)
+    }
+}
