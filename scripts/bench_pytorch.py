@@ -118,7 +118,7 @@ def train_step(inputs, wrap=lambda net: net):
     return run
 
 
-def joint_step(inputs):
+def joint_step(inputs, wrap=lambda net: net):
     """As in `trainer/src/step/joint.rs`."""
     target, optimizer = inputs.learner()
     detector = Detector("full", inputs.width, layers=2, dropout=0.1)
@@ -126,21 +126,22 @@ def joint_step(inputs):
         layer.att.__class__ = FusedAttention
     detector = detector.to(inputs.device, memory_format=inputs.layout).train()
     detector_optimizer = sgd(detector)
+    known, learned, detect = wrap(inputs.net.features), wrap(target.features), wrap(detector)
     attacked = torch.arange(len(inputs.labels), device=inputs.device) % 2
 
     def run():
         with torch.no_grad(), inputs.autocast():
-            maps, _ = inputs.net.features(inputs.images)
+            maps, _ = known(inputs.images)
         detector.requires_grad_(True)
         with inputs.autocast():
-            seen, logits = detector(maps)
+            seen, logits = detect(maps)
             loss = F.cross_entropy(logits, attacked)
         descend(detector_optimizer, loss)
 
         detector.requires_grad_(False)
         with inputs.autocast():
-            maps, logits = target.features(inputs.images)
-            shown, _ = detector(maps)
+            maps, logits = learned(inputs.images)
+            shown, _ = detect(maps)
             distance = F.smooth_l1_loss(shown, seen.detach())
             loss = F.cross_entropy(logits, inputs.labels) + distance
         descend(optimizer, loss)
@@ -166,6 +167,7 @@ COMPILED = {
     "forward": {"compiled": functools.partial(forward, guard=torch.no_grad, wrap=torch.compile)},
     "input_gradient": {"compiled": functools.partial(input_gradient, wrap=torch.compile)},
     "train_step": {"compiled": functools.partial(train_step, wrap=torch.compile)},
+    "joint_step": {"compiled": functools.partial(joint_step, wrap=torch.compile)},
 }
 MEASUREMENTS = {
     "forward": {
