@@ -14,6 +14,8 @@ use shared::{
 
 use crate::{
     build,
+    card::Card,
+    export::Export,
     merge::{self, Merge},
     pack::Transport,
     preview,
@@ -46,10 +48,14 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Write a store's data sheet beside it, as Croissant and as Markdown
+    Card(Card),
     /// Make a smaller file of a store, for transport
     Pack(Transport),
     /// Make a store of a packed file, and check that it is the same
     Unpack(Transport),
+    /// Write a store's pictures for other tools
+    Export(Export),
     /// Draw pictures of a store with their variants and amplified differences
     Preview(Preview),
     /// Print the resolved parameters of all attacks, as TOML that --attacks-config reads
@@ -72,8 +78,10 @@ impl Cli {
                 Ok(())
             }
             Command::Info { db, json } => info(&db, json),
+            Command::Card(args) => args.run(),
             Command::Pack(args) => args.pack(),
             Command::Unpack(args) => args.unpack(),
+            Command::Export(args) => args.run(),
             Command::Preview(args) => preview::command(&args),
             Command::Attacks { parameters } => {
                 print!("{}", parameters.load()?.to_toml()?);

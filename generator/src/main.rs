@@ -1,7 +1,9 @@
 //! The generator: pictures and a trained net come in, an adversarial store goes out.
 
 mod build;
+mod card;
 mod cli;
+mod export;
 mod merge;
 mod pack;
 mod preview;

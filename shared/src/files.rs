@@ -58,6 +58,22 @@ pub fn sync_folder(folder: &Path) -> Result<()> {
         .map_err(Error::io("flush", folder))
 }
 
+/// Removes a file, or a folder with all that is in it; nothing there is fine.
+pub fn remove(path: &Path) -> Result<()> {
+    let removed = match path.symlink_metadata() {
+        Ok(found) if found.is_dir() => std::fs::remove_dir_all(path),
+        Ok(_) => std::fs::remove_file(path),
+        Err(_) => Ok(()),
+    };
+    removed.map_err(Error::io("remove", path))
+}
+
+/// Gives what is whole its name.
+pub fn rename(from: &Path, to: &Path) -> Result<()> {
+    std::fs::rename(from, to).map_err(Error::io("replace", to))?;
+    sync_folder(&folder_of(to))
+}
+
 /// Makes a folder and those above it.
 pub fn create_folder(folder: &Path) -> Result<()> {
     std::fs::create_dir_all(folder).map_err(Error::io("create", folder))
@@ -77,6 +93,10 @@ pub fn partial(path: &Path) -> PathBuf {
 pub fn may_write(path: &Path, force: bool) -> Result<()> {
     if path.exists() && !force {
         let advice = "exists; name another file, or add --force";
+        return Err(Error::Usage(format!("{}: {advice}", path.display())));
+    }
+    if path.is_dir() {
+        let advice = "is a folder, which is never replaced; remove it, or name another";
         return Err(Error::Usage(format!("{}: {advice}", path.display())));
     }
     Ok(())

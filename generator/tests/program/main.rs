@@ -3,6 +3,7 @@
 
 mod common;
 mod data;
+mod exports;
 mod outputs;
 #[path = "../../../shared/tests/programs/mod.rs"]
 mod programs;

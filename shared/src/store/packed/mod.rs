@@ -169,8 +169,7 @@ pub fn unpack(from: &Path, out: &Path, stop: &Stop) -> Result<String> {
         Writer::remove(&partial)?;
     }
     let hash = checked?;
-    std::fs::rename(&partial, out).map_err(Error::io("replace", out))?;
-    files::sync_folder(&files::folder_of(out))?;
+    files::rename(&partial, out)?;
     Ok(hash)
 }
 

@@ -1,0 +1,212 @@
+//! The data sheet: a store comes in; a Croissant description (JSON-LD, for catalogues and loaders) and
+//! a Markdown card (for people) go out beside it.
+
+use std::{
+    fmt::Write,
+    fs::File,
+    path::{Path, PathBuf},
+};
+
+use clap::Args;
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+use shared::{
+    Error, Result,
+    cifar10::CLASS_NAMES,
+    files,
+    store::{self, Info},
+};
+
+/// `generator card`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Writes DB without its ending plus .croissant.json (Croissant 1.1) and .md.")]
+pub struct Card {
+    /// The store
+    db: PathBuf,
+    /// Replace files that are there
+    #[arg(long)]
+    force: bool,
+}
+
+impl Card {
+    /// Writes both files.
+    ///
+    /// # Errors
+    /// As [`store::verify`]: nothing is said of a store that is damaged or unfinished.
+    pub fn run(&self) -> Result<()> {
+        let paths = ["croissant.json", "md"].map(|ending| self.db.with_extension(ending));
+        for path in &paths {
+            files::may_write(path, self.force)?;
+        }
+        store::verify(&self.db)?;
+        let info = store::info(&self.db)?;
+        let name = self.db.file_name().unwrap_or_default().to_string_lossy();
+        let croissant = croissant(&info, &name, &sha256(&self.db)?)?;
+        let text = serde_json::to_string_pretty(&croissant)
+            .map_err(|reason| Error::data(self.db.display(), reason, "what JSON can say"))?;
+        for (path, text) in paths.iter().zip([text + "\n", markdown(&info, &name)]) {
+            files::write_whole(path, text.as_bytes())?;
+            println!("{}", path.display());
+        }
+        Ok(())
+    }
+}
+
+fn sha256(path: &Path) -> Result<String> {
+    let mut hash = Sha256::new();
+    File::open(path)
+        .and_then(|mut file| std::io::copy(&mut file, &mut hash))
+        .map_err(Error::io("read", path))?;
+    Ok(hash.finalize().iter().fold(String::new(), |mut hex, byte| {
+        // Writing to a string cannot fail.
+        let _ = write!(hex, "{byte:02x}");
+        hex
+    }))
+}
+
+const WHAT: &str = "pictures with an adversarial variant of each by every attack, the attacks' \
+    parameters and the net that was attacked";
+
+/// <https://docs.mlcommons.org/croissant/docs/croissant-spec-1.1.html>
+fn croissant(info: &Info, name: &str, sha256: &str) -> Result<Value> {
+    let context: Value = serde_json::from_str(include_str!("context.json"))
+        .map_err(|reason| Error::data("Croissant's context", reason, "JSON"))?;
+    let field = |set: &str, column: &str, kind: &str, what: &str| {
+        json!({
+            "@type": "cr:Field",
+            "@id": format!("{set}/{column}"),
+            "name": column,
+            "description": what,
+            "dataType": kind,
+            "source": {"fileObject": {"@id": "store"}, "extract": {"column": format!("{set}.{column}")}},
+        })
+    };
+    let pixels =
+        "3072 bytes: 32 x 32 pixels, the red plane, then green, then blue, each row by row";
+    let records = |set: &str, what: &str, fields: &[(&str, &str, &str)]| {
+        let fields = fields
+            .iter()
+            .map(|(column, kind, what)| field(set, column, kind, what));
+        json!({
+            "@type": "cr:RecordSet",
+            "@id": set,
+            "name": set,
+            "description": what,
+            "field": fields.collect::<Vec<_>>(),
+        })
+    };
+    let attacks: Vec<&str> = info
+        .attacks
+        .iter()
+        .map(|attack| attack.name.as_str())
+        .collect();
+    Ok(json!({
+        "@context": context,
+        "@type": "sc:Dataset",
+        "conformsTo": "http://mlcommons.org/croissant/1.1",
+        "name": format!("Adversarial variants of {}", info.meta.dataset),
+        "description": format!("{}: {WHAT}. Attacks: {}.", info.meta.dataset, attacks.join(", ")),
+        "license": info.meta.licence,
+        "citeAs": "A. Krizhevsky, Learning Multiple Layers of Features from Tiny Images, 2009",
+        "datePublished": info.meta.created,
+        "version": info.meta.generator_version,
+        "identifier": format!("blake3:{}", info.meta.content_hash.as_deref().unwrap_or_default()),
+        "distribution": [{
+            "@type": "cr:FileObject",
+            "@id": "store",
+            "name": name,
+            "description": "A SQLite database; its schema is documented inside.",
+            "contentUrl": name,
+            "contentSize": format!("{} B", info.bytes),
+            "encodingFormat": "application/vnd.sqlite3",
+            "sha256": sha256,
+        }],
+        "recordSet": [
+            records("image", "The clean pictures.", &[
+                ("id", "sc:Integer", "number of the picture"),
+                ("split", "sc:Text", "train, val or test"),
+                ("label", "sc:Integer", &CLASS_NAMES.join(", ")),
+                ("pixels", "sc:Text", pixels),
+                ("clean_pred", "sc:Integer", "the attacked net's label for it"),
+            ]),
+            records("sample", "The adversarial pictures, one for each picture and attack.", &[
+                ("image_id", "sc:Integer", "of the clean picture"),
+                ("attack_id", "sc:Integer", "of the attack"),
+                ("pixels", "sc:Text", pixels),
+                ("pred", "sc:Integer", "the attacked net's label for it"),
+                ("l2", "sc:Float", "distance from the clean picture, pixels in [0,1]"),
+                ("linf", "sc:Float", "likewise"),
+                ("steps", "sc:Integer", "that the attack took"),
+            ]),
+        ],
+    }))
+}
+
+/// What a person wants to know before using it.
+fn markdown(info: &Info, name: &str) -> String {
+    let meta = &info.meta;
+    let hash = meta.content_hash.as_deref().unwrap_or_default();
+    let mut text = format!(
+        "# {name}\n\n{}: {WHAT}, in one SQLite file of {:.1} MB.\n\n",
+        meta.dataset,
+        info.bytes as f64 / 1e6
+    );
+    let mut add = |line: String| {
+        text.push_str(&line);
+        text.push('\n');
+    };
+    for (what, value) in [
+        ("Content hash (BLAKE3)", format!("`{hash}`")),
+        ("Hash of the source", format!("`{}`", meta.source_hash)),
+        ("Preset, seed", format!("{}, {}", meta.preset, meta.seed)),
+        (
+            "Attacked net",
+            format!("{}, sha256 `{}`", info.model.name, info.model.sha256),
+        ),
+        ("Its settings", format!("`{}`", info.model.config)),
+        (
+            "Made",
+            format!(
+                "{} by generator {} on {}",
+                meta.created, meta.generator_version, meta.device
+            ),
+        ),
+        ("Licence", meta.licence.clone()),
+    ] {
+        add(format!("- {what}: {value}"));
+    }
+    add("\n## Pictures\n\n| split | pictures | the net's accuracy |\n|---|---|---|".into());
+    for split in &info.splits {
+        let accuracy = split
+            .clean_accuracy
+            .map_or("-".into(), |a| format!("{:.2} %", 100.0 * a));
+        add(format!(
+            "| {} | {} | {accuracy} |",
+            split.split, split.images
+        ));
+    }
+    add("\n## Attacks\n\n| attack | parameters |\n|---|---|".into());
+    for attack in &info.attacks {
+        add(format!("| {} | `{}` |", attack.name, attack.params));
+    }
+    add(
+        "\nWhat is left of the net's accuracy, and how far the variants are from the pictures on \
+         average (pixels in [0,1]):\n\n| split | attack | accuracy | L2 | L-infinity |\n\
+         |---|---|---|---|---|"
+            .into(),
+    );
+    for row in &info.summary {
+        let (accuracy, l2, linf) = (100.0 * row.surrogate_accuracy, row.mean_l2, row.mean_linf);
+        add(format!(
+            "| {} | {} | {accuracy:.2} % | {l2:.4} | {linf:.4} |",
+            row.split, row.attack
+        ));
+    }
+    add(format!(
+        "\n## Use\n\nThe variants fool the net above, and others less: accuracy on them says how robust \
+         a net is against these very pictures, not against an attack on itself. Check the file before \
+         use with `generator verify {name}`, which must end with the content hash above."
+    ));
+    text
+}

@@ -1,0 +1,95 @@
+//! NumPy's archive: a zip of `.npy` files, each a header and the numbers of one array.
+
+use std::{
+    fs::File,
+    io::{BufWriter, Write},
+    path::Path,
+};
+
+use shared::{Error, Result, cifar10::Split};
+use zip::{ZipWriter, write::SimpleFileOptions};
+
+use super::Pictures;
+
+type Archive = ZipWriter<BufWriter<File>>;
+
+/// Writes all arrays to one file.
+pub fn write(pictures: &Pictures, out: &Path) -> Result<()> {
+    let file = File::create(out).map_err(Error::io("create", out))?;
+    let mut archive = ZipWriter::new(BufWriter::new(file));
+    let mut bar = pictures.progress();
+    let variants = pictures.variants.len();
+    for split in Split::ALL {
+        let images = pictures.store.meta().images_of(split) as usize;
+        let name = split.name();
+        let shape = format!("({images}, {variants}, 3, 32, 32)");
+        start(&mut archive, out, &format!("{name}_images"), "|u1", &shape)?;
+        let (mut labels, mut ids) = (Vec::new(), Vec::new());
+        pictures.each(split, &mut bar, |image, pixels| {
+            labels.push(image.label);
+            ids.extend(image.id.to_le_bytes());
+            let mut each = pixels.iter();
+            each.try_for_each(|pixels| archive.write_all(pixels))
+                .map_err(Error::io("write", out))
+        })?;
+        for (what, kind, bytes) in [("labels", "|u1", labels), ("ids", "<u8", ids)] {
+            start(
+                &mut archive,
+                out,
+                &format!("{name}_{what}"),
+                kind,
+                &format!("({images},)"),
+            )?;
+            archive.write_all(&bytes).map_err(Error::io("write", out))?;
+        }
+    }
+    // Strings of a fixed length, four bytes a letter.
+    let longest = pictures
+        .variants
+        .iter()
+        .map(|name| name.chars().count())
+        .max()
+        .unwrap_or(0);
+    start(
+        &mut archive,
+        out,
+        "variants",
+        &format!("<U{longest}"),
+        &format!("({variants},)"),
+    )?;
+    for name in &pictures.variants {
+        let letters = name
+            .chars()
+            .map(u32::from)
+            .chain(std::iter::repeat(0))
+            .take(longest);
+        let bytes: Vec<u8> = letters.flat_map(u32::to_le_bytes).collect();
+        archive.write_all(&bytes).map_err(Error::io("write", out))?;
+    }
+    bar.finish();
+    let file = archive.finish().map_err(|reason| failed(out, reason))?;
+    let file = file
+        .into_inner()
+        .map_err(|error| Error::io("write", out)(error.into_error()))?;
+    file.sync_all().map_err(Error::io("write", out))
+}
+
+/// Begins an array: NumPy's format 1.0, whose header ends at a multiple of 64 bytes.
+fn start(archive: &mut Archive, out: &Path, name: &str, kind: &str, shape: &str) -> Result<()> {
+    let options = SimpleFileOptions::default()
+        .compression_method(zip::CompressionMethod::Stored)
+        .large_file(true);
+    archive
+        .start_file(format!("{name}.npy"), options)
+        .map_err(|reason| failed(out, reason))?;
+    let header = format!("{{'descr': '{kind}', 'fortran_order': False, 'shape': {shape}, }}");
+    let len = (10 + header.len() + 1).next_multiple_of(64) - 10;
+    let mut bytes = b"\x93NUMPY\x01\x00".to_vec();
+    bytes.extend((len as u16).to_le_bytes());
+    bytes.extend(format!("{header:<width$}\n", width = len - 1).bytes());
+    archive.write_all(&bytes).map_err(Error::io("write", out))
+}
+
+fn failed(out: &Path, reason: zip::result::ZipError) -> Error {
+    Error::io("write", out)(std::io::Error::other(reason))
+}

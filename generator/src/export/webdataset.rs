@@ -1,0 +1,81 @@
+//! WebDataset's shards: tar files in which the files of one picture stand together, told apart by what
+//! follows the first dot of their names.
+
+use std::{
+    fs::File,
+    io::BufWriter,
+    path::{Path, PathBuf},
+};
+
+use shared::{Error, Result, cifar10::Split, files};
+use tar::{Builder, Header};
+
+use super::{Pictures, encoded};
+
+/// Pictures of a shard.
+const PICTURES: u64 = 1000;
+
+/// Writes `out/SPLIT-NNNNNN.tar`.
+pub fn write(pictures: &Pictures, out: &Path) -> Result<()> {
+    files::create_folder(out)?;
+    let mut bar = pictures.progress();
+    for split in Split::ALL {
+        let mut shard: Option<Shard> = None;
+        let mut count = 0;
+        pictures.each(split, &mut bar, |image, pixels| {
+            if count % PICTURES == 0 {
+                shard.take().map_or(Ok(()), Shard::finish)?;
+            }
+            let name = || out.join(format!("{}-{:06}.tar", split.name(), count / PICTURES));
+            let shard = match &mut shard {
+                Some(shard) => shard,
+                shard => shard.insert(Shard::create(name())?),
+            };
+            for (variant, pixels) in pictures.variants.iter().zip(pixels) {
+                let bytes = encoded(pixels)?;
+                shard.add(&format!("{:06}.{variant}.png", image.id), &bytes)?;
+            }
+            count += 1;
+            shard.add(
+                &format!("{:06}.cls", image.id),
+                image.label.to_string().as_bytes(),
+            )
+        })?;
+        shard.map_or(Ok(()), Shard::finish)?;
+    }
+    bar.finish();
+    Ok(())
+}
+
+/// A tar file that is being written.
+struct Shard {
+    path: PathBuf,
+    tar: Builder<BufWriter<File>>,
+}
+
+impl Shard {
+    fn create(path: PathBuf) -> Result<Self> {
+        let file = File::create(&path).map_err(Error::io("create", &path))?;
+        Ok(Self {
+            tar: Builder::new(BufWriter::new(file)),
+            path,
+        })
+    }
+
+    fn add(&mut self, name: &str, bytes: &[u8]) -> Result<()> {
+        let mut header = Header::new_gnu();
+        header.set_size(bytes.len() as u64);
+        header.set_mode(0o644);
+        let added = self.tar.append_data(&mut header, name, bytes);
+        added.map_err(Error::io("write", &self.path))
+    }
+
+    fn finish(self) -> Result<()> {
+        let failed = |reason| Error::io("write", &self.path)(reason);
+        let file = self.tar.into_inner().map_err(failed)?;
+        let file = file
+            .into_inner()
+            .map_err(|error| failed(error.into_error()))?;
+        file.sync_all().map_err(failed)
+    }
+}

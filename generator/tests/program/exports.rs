@@ -1,0 +1,130 @@
+//! What other tools get of a store: arrays, PNG files, tar files and a card, all of the same pictures.
+
+use std::{collections::BTreeMap, fs, io::Read};
+
+use serde_json::Value;
+use sha2::Digest;
+use shared::{
+    cifar10::{CLASS_NAMES, Split},
+    store::Store,
+};
+
+use crate::{common::Workshop, programs::done};
+
+fn workshop() -> Workshop {
+    let workshop = Workshop::new();
+    let build = &mut workshop.build("a.db", &["--attacks", "gaussian,fgsm"]);
+    done(&build.output().unwrap());
+    workshop
+}
+
+/// Of a PNG file the planar bytes.
+fn planar(png: &[u8]) -> Vec<u8> {
+    let image = image::load_from_memory(png).unwrap().into_rgb8();
+    let plane = |plane: usize| image.pixels().map(move |pixel| pixel.0[plane]);
+    (0..3).flat_map(plane).collect()
+}
+
+#[test]
+fn every_export_has_every_picture() {
+    let workshop = workshop();
+    for (format, out) in [("npz", "a.npz"), ("png", "png"), ("webdataset", "shards")] {
+        done(&workshop.run(&["export", "a.db", "--format", format, "--out", out]));
+        let again = ["export", "a.db", "--format", format, "--out", out];
+        workshop.refuses(&mut workshop.command(&again), 2, &[out, "exists"]);
+    }
+    let file = fs::File::open(workshop.path("a.npz")).unwrap();
+    let mut archive = zip::ZipArchive::new(file).unwrap();
+    let mut array = |name: &str| {
+        let mut bytes = Vec::new();
+        let mut file = archive.by_name(&format!("{name}.npy")).unwrap();
+        file.read_to_end(&mut bytes).unwrap();
+        assert!(bytes.starts_with(b"\x93NUMPY\x01\x00"));
+        let start = 10 + usize::from(u16::from_le_bytes([bytes[8], bytes[9]]));
+        assert!(start.is_multiple_of(64) && bytes[start - 1] == b'\n');
+        let header = String::from_utf8(bytes[10..start].to_vec()).unwrap();
+        (header, bytes[start..].to_vec())
+    };
+    assert!(
+        array("variants")
+            .0
+            .contains("'<U8', 'fortran_order': False, 'shape': (3,)")
+    );
+    let store = Store::open(&workshop.path("a.db")).unwrap();
+    for split in Split::ALL {
+        let name = split.name();
+        let (header, images) = array(&format!("{name}_images"));
+        let shape = format!("({}, 3, 3, 32, 32)", store.meta().images_of(split));
+        assert!(
+            header.contains("'|u1'") && header.contains(&shape),
+            "{header}"
+        );
+        let (_, labels) = array(&format!("{name}_labels"));
+        let (_, ids) = array(&format!("{name}_ids"));
+        let mut files = BTreeMap::new();
+        let tar = fs::File::open(workshop.path(&format!("shards/{name}-000000.tar"))).unwrap();
+        for entry in tar::Archive::new(tar).entries().unwrap() {
+            let mut entry = entry.unwrap();
+            let path = entry.path().unwrap().display().to_string();
+            let mut bytes = Vec::new();
+            entry.read_to_end(&mut bytes).unwrap();
+            files.insert(path, bytes);
+        }
+        let mut row = 0;
+        store
+            .for_each(split, |image, samples| {
+                assert_eq!(labels[row], image.label);
+                assert_eq!(ids[8 * row..][..8], image.id.to_le_bytes());
+                let class = files[&format!("{:06}.cls", image.id)].clone();
+                assert_eq!(class, image.label.to_string().into_bytes());
+                let adversarial = samples.iter().map(|sample| &sample.pixels);
+                let variants = ["clean", "gaussian", "fgsm"];
+                for (i, pixels) in std::iter::once(&image.pixels)
+                    .chain(adversarial)
+                    .enumerate()
+                {
+                    assert!(images[(3 * row + i) * 3072..][..3072] == **pixels);
+                    let variant = variants[i];
+                    let png = &files[&format!("{:06}.{variant}.png", image.id)];
+                    assert!(planar(png) == **pixels);
+                    let class = CLASS_NAMES[usize::from(image.label)];
+                    let path = format!("png/{name}/{variant}/{class}/{:06}.png", image.id);
+                    assert!(&fs::read(workshop.path(&path)).unwrap() == png);
+                }
+                row += 1;
+                Ok(())
+            })
+            .unwrap();
+        assert_eq!(files.len(), 4 * row);
+    }
+}
+
+#[test]
+fn a_card_describes_the_very_file() {
+    let workshop = workshop();
+    done(&workshop.run(&["card", "a.db"]));
+    let text = fs::read_to_string(workshop.path("a.croissant.json")).unwrap();
+    let card: Value = serde_json::from_str(&text).unwrap();
+    let file = &card["distribution"][0];
+    let bytes = fs::read(workshop.path("a.db")).unwrap();
+    let hash = sha2::Sha256::digest(&bytes);
+    let hash: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
+    assert_eq!(file["sha256"], hash);
+    assert_eq!(file["contentSize"], format!("{} B", bytes.len()));
+    let markdown = fs::read_to_string(workshop.path("a.md")).unwrap();
+    assert!(markdown.contains(&workshop.hash("a.db")));
+    assert!(markdown.contains("| fgsm | `{"), "{markdown}");
+    workshop.refuses(&mut workshop.command(&["card", "a.db"]), 2, &["exists"]);
+}
+
+#[test]
+fn a_store_is_packed_and_unpacked_by_command() {
+    let workshop = workshop();
+    done(&workshop.run(&["pack", "a.db", "--out", "a.pack"]));
+    done(&workshop.run(&["unpack", "a.pack", "--out", "b.db"]));
+    assert_eq!(workshop.hash("a.db"), workshop.hash("b.db"));
+    let again = &mut workshop.command(&["unpack", "a.pack", "--out", "b.db"]);
+    workshop.refuses(again, 2, &["b.db: exists", "--force"]);
+    let wrong = &mut workshop.command(&["unpack", "a.db", "--out", "c.db"]);
+    workshop.refuses(wrong, 3, &["a.db: found other bytes", "packed store"]);
+}
