@@ -82,7 +82,7 @@ SHELL = bash
 .DEFAULT_GOAL = build
 .NOTPARALLEL:
 .PHONY: help build data baseline dataset train demo clean-demo test bench lint check-cuda \
-        cuda-toolkit gpu-bundle test-slurm
+        cuda-toolkit gpu-bundle test-reliability test-slurm
 
 BIN = $(or $(CARGO_TARGET_DIR),target)/release
 GENERATOR = '$(BIN)/generator'
@@ -178,6 +178,10 @@ clean-demo:
 ## every test, documentation included
 test:
 	cargo test --release --workspace $(FEATURES) $(CARGO_FLAGS)
+
+## kills, stops, cuts, flips and fills the disk under both programs; FULL=1 for the full counts
+test-reliability: build
+	scripts/test-reliability $(if $(FULL),--full)
 
 ## the Slurm jobs on a real Slurm of this machine; needs slurm-wlm and root
 test-slurm: build

@@ -9,7 +9,7 @@ use shared::{
     Error, Result,
     attack::{self, AttackConfig, Batch, Kind, quantise, style_of},
     cifar10::{self, Dataset, Picture, Split},
-    device,
+    device, log,
     model::{Classifier, FrozenResNet34, Metadata, ResNet34, Weights, likeliest},
     nn::Precision,
     progress::Progress,
@@ -38,14 +38,14 @@ pub fn command(args: &Build) -> Result<()> {
     }
     let mut writer = Writer::create_or_resume(&args.out, &identity, &device::describe(&device))?;
     if writer.is_complete() {
-        eprintln!("{}: already complete", args.out.display());
+        log::info(format_args!("{}: already complete", args.out.display()));
         return Ok(());
     }
     let part = match shard {
         Shard::WHOLE => String::new(),
         part => format!(", shard {part}"),
     };
-    eprintln!(
+    log::info(format_args!(
         "building {} on {}{part}: {} pictures, attacks {} ({}), against ResNet34 of width {}, seed {}",
         args.out.display(),
         device::describe(&device),
@@ -58,7 +58,7 @@ pub fn command(args: &Build) -> Result<()> {
         args.parameters.preset,
         net.width(),
         args.seed,
-    );
+    ));
     device::say_memory(&device, net.width(), args.batch_size, false)?;
     let build = Builder {
         args,
@@ -80,7 +80,10 @@ pub fn command(args: &Build) -> Result<()> {
         .map_err(|error| error.of_batch(args.batch_size))?;
     device::say_peak(&device)?;
     let hash = writer.finish()?;
-    eprintln!("{}: complete, content hash {hash}", args.out.display());
+    log::info(format_args!(
+        "{}: complete, content hash {hash}",
+        args.out.display()
+    ));
     Ok(())
 }
 

@@ -2,13 +2,15 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory, Parser, Subcommand};
 use shared::{
     Error, Result,
     arguments::positive,
     attack::{AttackConfig, Kind, Preset},
     cifar10::synthetic,
     device::DeviceArguments,
+    log::LogArguments,
+    manual::Manual,
     store::{self, Shard},
 };
 
@@ -27,6 +29,8 @@ use crate::{
 pub struct Cli {
     #[command(subcommand)]
     command: Command,
+    #[command(flatten)]
+    log: LogArguments,
 }
 
 #[derive(Debug, Subcommand)]
@@ -65,11 +69,14 @@ enum Command {
     },
     /// Draw a ten-class set of pictures to try everything with, as CIFAR-10 binary files
     Synthetic(Synthetic),
+    #[command(flatten)]
+    Manual(Manual),
 }
 
 impl Cli {
     /// Does what was asked for.
     pub fn run(self) -> Result<()> {
+        self.log.choose();
         match self.command {
             Command::Build(args) => build::command(&args),
             Command::Merge(args) => merge::command(&args),
@@ -87,6 +94,7 @@ impl Cli {
                 print!("{}", parameters.load()?.to_toml()?);
                 Ok(())
             }
+            Command::Manual(manual) => manual.write(Self::command()),
             Command::Synthetic(args) => {
                 synthetic::write(&args.out, args.count, args.seed, args.force)?;
                 println!("{}: {} training pictures", args.out.display(), args.count);

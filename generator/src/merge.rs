@@ -7,6 +7,7 @@ use clap::Args;
 use shared::{
     Error, Result,
     cifar10::Split,
+    log,
     progress::Progress,
     signal::Stop,
     store::{ImageRow, SampleRow, Shard, Store, Writer, whole},
@@ -60,15 +61,15 @@ pub fn command(args: &Merge) -> Result<()> {
     }
     let mut writer = Writer::create_or_resume(&args.out, &identity, &devices.join("; "))?;
     if writer.is_complete() {
-        eprintln!("{}: already complete", args.out.display());
+        log::info(format_args!("{}: already complete", args.out.display()));
         return Ok(());
     }
     let total: u64 = identity.images.iter().sum();
-    eprintln!(
+    log::info(format_args!(
         "merging {} shards into {}: {total} pictures",
         stores.len(),
         args.out.display()
-    );
+    ));
     let mut bar = Progress::new("merging", total);
     let mut batch = Batch::default();
     for split in Split::ALL {
@@ -88,7 +89,10 @@ pub fn command(args: &Merge) -> Result<()> {
     bar.finish();
     stores.clear();
     let hash = writer.finish()?;
-    eprintln!("{}: complete, content hash {hash}", args.out.display());
+    log::info(format_args!(
+        "{}: complete, content hash {hash}",
+        args.out.display()
+    ));
     Ok(())
 }
 

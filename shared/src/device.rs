@@ -7,7 +7,7 @@ use std::{fmt, str::FromStr};
 use candle_core::Device;
 
 use crate::{
-    Error, Result,
+    Error, Result, log,
     model::ResNet34,
     nn::{self, Arithmetic, Precision},
 };
@@ -136,12 +136,12 @@ pub fn say_memory(device: &Device, width: usize, batch_size: usize, learns: bool
         Precision::F32 | Precision::Tf32 => 4,
     };
     let kept = (ResNet34::kept(width, learns) * batch_size * number) as u64;
-    eprintln!(
+    log::info(format_args!(
         "memory: {} free on {}, of which {batch_size} pictures at once take at least {}",
         gigabytes(free),
         name(device),
         gigabytes(kept)
-    );
+    ));
     match kept < free {
         true => Ok(()),
         false => Err(Error::OutOfMemory { batch_size }),
@@ -152,7 +152,9 @@ pub fn say_memory(device: &Device, width: usize, batch_size: usize, learns: bool
 pub fn say_peak(device: &Device) -> Result<()> {
     if let Some(peak) = nn::memory::peak(device)? {
         let (peak, name) = (gigabytes(peak), name(device));
-        eprintln!("memory: {peak} of {name} in use at once, at most");
+        log::info(format_args!(
+            "memory: {peak} of {name} in use at once, at most"
+        ));
     }
     Ok(())
 }

@@ -11,6 +11,8 @@ pub mod cifar10;
 pub mod device;
 pub mod error;
 pub mod files;
+pub mod log;
+pub mod manual;
 pub mod model;
 pub mod nn;
 pub mod program;

@@ -3,7 +3,7 @@
 
 use std::process::ExitCode;
 
-use crate::Result;
+use crate::{Result, log};
 
 /// What `--help` says of how a program ends.
 pub const EXIT_CODES: &str = "Exit codes: 0 done, 1 the machine failed (a full disk, say), 2 usage, \
@@ -17,7 +17,7 @@ pub fn run(command: impl FnOnce() -> Result<()>) -> ExitCode {
     match command() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {error}");
+            log::error(&error);
             ExitCode::from(error.exit_code())
         }
     }

@@ -8,6 +8,8 @@ use std::{
 
 use indicatif::{ProgressBar, ProgressStyle};
 
+use crate::log;
+
 /// How often a plain line is written where there is no terminal; the first comes sooner, as
 /// the estimate of how long the work will take.
 const INTERVAL: Duration = Duration::from_secs(30);
@@ -27,7 +29,8 @@ impl Progress {
     /// Starts counting up to `total` images.
     pub fn new(what: impl Into<String>, total: u64) -> Self {
         let what = what.into();
-        let bar = std::io::stderr().is_terminal().then(|| {
+        let drawn = std::io::stderr().is_terminal() && !log::is_quiet() && !log::is_json();
+        let bar = drawn.then(|| {
             let template = "{prefix} {wide_bar} {pos}/{len} images  {per_sec}  {eta} left  {msg}";
             let style = ProgressStyle::with_template(template)
                 .unwrap_or_else(|_| ProgressStyle::default_bar());
@@ -54,7 +57,7 @@ impl Progress {
             bar.inc(images);
         } else if Instant::now() >= self.next_line {
             self.next_line = Instant::now() + INTERVAL;
-            eprintln!("{}  {note}", self.line());
+            self.say(note);
         }
     }
 
@@ -67,26 +70,31 @@ impl Progress {
     pub fn finish(self) {
         match &self.bar {
             Some(bar) => bar.finish_and_clear(),
-            None => eprintln!(
+            None => log::info(format_args!(
                 "{}: {} images in {}, {:.0} images/s",
                 self.what,
                 self.done,
                 duration(self.started.elapsed()),
                 self.rate()
-            ),
+            )),
         }
     }
 
-    fn line(&self) -> String {
+    fn say(&self, note: &str) {
         let left = self.total.saturating_sub(self.done) as f64 / self.rate().max(1e-9);
-        format!(
-            "{}: {}/{} images, {:.0} images/s, {} left",
+        if log::is_json() && !log::is_quiet() {
+            let numbers = (self.done, self.total, self.rate(), left);
+            log::progress(&self.what, numbers, note);
+            return;
+        }
+        log::info(format_args!(
+            "{}: {}/{} images, {:.0} images/s, {} left  {note}",
             self.what,
             self.done,
             self.total,
             self.rate(),
             duration(Duration::from_secs_f64(left.min(1e9)))
-        )
+        ));
     }
 }
 

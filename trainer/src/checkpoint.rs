@@ -10,7 +10,7 @@ use std::{
 use candle_core::Device;
 use serde::{Deserialize, Serialize};
 use shared::{
-    Error, Result, files,
+    Error, Result, files, log,
     model::{Metadata, Weights},
 };
 
@@ -88,7 +88,7 @@ pub fn load(run: &Path, device: &Device) -> Result<Option<(Progress, BTreeMap<St
                 return Ok(Some(found));
             }
             Err(error) => {
-                eprintln!("warning: passed over a damaged checkpoint: {error}");
+                log::warning(format_args!("passed over a damaged checkpoint: {error}"));
                 damage = Some(error);
             }
         }

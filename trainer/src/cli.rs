@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{
-    Args, Parser, Subcommand, ValueEnum,
+    Args, CommandFactory, Parser, Subcommand, ValueEnum,
     builder::{PossibleValue, PossibleValuesParser},
 };
 use shared::{
@@ -11,6 +11,8 @@ use shared::{
     arguments::{Parsed, not_negative, part, positive},
     cifar10::Split,
     device::DeviceArguments,
+    log::LogArguments,
+    manual::Manual,
     model::{DetectorInput, PAPER_WIDTH},
 };
 
@@ -30,6 +32,8 @@ use crate::{
 pub struct Cli {
     #[command(subcommand)]
     command: Command,
+    #[command(flatten)]
+    log: LogArguments,
 }
 
 #[derive(Debug, Subcommand)]
@@ -44,17 +48,21 @@ enum Command {
     Report(Report),
     /// Measure how many pictures per second nets and attacks manage on this machine
     Bench(bench::Bench),
+    #[command(flatten)]
+    Manual(Manual),
 }
 
 impl Cli {
     /// Does what was asked for.
     pub fn run(self) -> Result<()> {
+        self.log.choose();
         match self.command {
             Command::Pretrain(args) => run::pretrain(&args),
             Command::Train(args) => run::train(&args),
             Command::Eval(args) => evaluate::command(&args),
             Command::Report(args) => show::report(&args.runs, &args.out, args.force),
             Command::Bench(args) => bench::command(&args),
+            Command::Manual(manual) => manual.write(Self::command()),
         }
     }
 }

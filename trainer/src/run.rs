@@ -9,7 +9,9 @@ mod totals;
 use std::{path::PathBuf, time::Instant};
 
 use candle_core::Device;
-use shared::{Error, Result, device, progress, random::permutation, signal::Stop, store::Store};
+use shared::{
+    Error, Result, device, log, progress, random::permutation, signal::Stop, store::Store,
+};
 
 pub use self::{
     start::{pretrain, train},
@@ -51,7 +53,10 @@ impl Run {
         let mut at = self.resume()?;
         let epochs = self.config.epochs;
         if at.epochs == epochs {
-            eprintln!("{}: all {epochs} epochs are done", self.folder.display());
+            log::info(format_args!(
+                "{}: all {epochs} epochs are done",
+                self.folder.display()
+            ));
             return Ok(());
         }
         let total = u64::from(epochs) * self.train.len() as u64;
@@ -96,7 +101,9 @@ impl Run {
         metrics::events::rewrite(&self.folder, &past)?;
         if at.epochs < self.config.epochs {
             let (epoch, steps) = (at.epochs, at.steps);
-            eprintln!("resuming after epoch {epoch} and {steps} steps of the next");
+            log::info(format_args!(
+                "resuming after epoch {epoch} and {steps} steps of the next"
+            ));
         }
         Ok(at)
     }
@@ -281,5 +288,5 @@ fn say(line: &EpochMetrics, epochs: u32) {
         text += &format!(", detector {}", percent(detector.accuracy));
     }
     let best = if line.best { ", best so far" } else { "" };
-    eprintln!("{text}, {:.1} s{best}", line.seconds);
+    log::info(format_args!("{text}, {:.1} s{best}", line.seconds));
 }

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use shared::{
     Result,
     cifar10::{CLASS_NAMES, Split},
+    log,
     store::{Store, Table},
 };
 
@@ -20,7 +21,10 @@ pub fn report(runs: &[PathBuf], out: &Path, force: bool) -> Result<()> {
     for run in runs {
         match report::database(run)? {
             Some(db) if db.exists() => strips = Some(self::strips(&db)?),
-            Some(db) => eprintln!("warning: {}: no store there, so no pictures", db.display()),
+            Some(db) => log::warning(format_args!(
+                "{}: no store there, so no pictures",
+                db.display()
+            )),
             None => {}
         }
         if strips.is_some() {

@@ -141,3 +141,49 @@ fn the_printed_parameters_of_attacks_are_those_that_are_read_and_stored() {
     assert_eq!(info["splits"][0]["images"], 45);
     assert_eq!(info["summary"].as_array().unwrap().len(), 2 * 3);
 }
+
+#[test]
+fn watchers_get_json_and_the_quiet_get_nothing() {
+    let workshop = Workshop::new();
+    let said = |more: &[&str]| {
+        let output = workshop.build("a.db", more).output().unwrap();
+        let lines = String::from_utf8(output.stderr).unwrap();
+        (output.status.code(), lines)
+    };
+    let fgsm = ["--attacks", "fgsm"];
+    let (code, lines) = said(&[&fgsm[..], &["--log-format", "json"]].concat());
+    assert_eq!(code, Some(0));
+    let objects: Vec<serde_json::Value> = lines
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    let last = objects.last().unwrap();
+    assert_eq!(last["level"], "info");
+    assert!(last["message"].as_str().unwrap().contains("complete"));
+    assert!(objects.iter().all(|object| object["time"].is_string()));
+
+    assert_eq!(
+        said(&[&fgsm[..], &["--quiet"]].concat()),
+        (Some(0), String::new())
+    );
+    let (code, lines) = said(&["--attacks", "cw", "--quiet", "--log-format", "json"]);
+    assert_eq!(code, Some(2));
+    let error: serde_json::Value = serde_json::from_str(&lines).unwrap();
+    assert_eq!(error["level"], "error");
+}
+
+#[test]
+fn shells_and_man_are_told_of_every_command() {
+    let workshop = Workshop::new();
+    for shell in ["bash", "zsh", "fish"] {
+        let output = workshop.run(&["completions", shell]);
+        done(&output);
+        let text = String::from_utf8(output.stdout).unwrap();
+        assert!(text.contains("generator") && text.contains("synthetic"));
+    }
+    done(&workshop.run(&["man", "--out", "man"]));
+    for page in ["generator.1", "generator-build.1", "generator-export.1"] {
+        let page = fs::read_to_string(workshop.path("man").join(page)).unwrap();
+        assert!(page.starts_with(".ie") || page.contains(".TH"), "{page}");
+    }
+}

@@ -31,6 +31,7 @@ pub use reader::{Store, SummaryRow};
 pub use rows::{AttackRow, ImageRow, ModelRow, SampleRow, distances};
 pub use shard::{Shard, whole};
 pub use table::Table;
+pub(crate) use time::rfc3339;
 pub use verify::{Verified, verify};
 pub use writer::Writer;
 

@@ -7,7 +7,7 @@ mod print;
 mod timing;
 mod work;
 
-use shared::{Result, device};
+use shared::{Result, device, log};
 
 pub use self::arguments::Bench;
 use self::{
@@ -24,10 +24,10 @@ pub fn command(args: &Bench) -> Result<()> {
     }
     let device = args.device.open()?;
     let place = device::describe(&device);
-    eprintln!(
+    log::info(format_args!(
         "ResNet34 of width {} on {place}, {} pictures per run",
         args.width, args.batch_size
-    );
+    ));
     let inputs = Inputs::new(args.width, args.batch_size, &device)?;
     if let Some(path) = &args.write_inputs {
         inputs.write(path)?;
@@ -47,7 +47,6 @@ pub fn command(args: &Bench) -> Result<()> {
 }
 
 fn measure(work: Work, inputs: &Inputs, args: &Bench) -> Result<Row> {
-    eprint!("{:<16}", work.name());
     let budget = Budget {
         seconds: args.seconds,
         runs: args.runs,
@@ -71,6 +70,7 @@ fn measure(work: Work, inputs: &Inputs, args: &Bench) -> Result<Row> {
         steps,
     };
     let steps = steps.map_or(String::new(), |n| format!(", {n:.1} steps per picture"));
-    eprintln!("{:>8} images/s{steps}", print::rate(row.images_per_s));
+    let rate = print::rate(row.images_per_s);
+    log::info(format_args!("{:<16}{rate:>8} images/s{steps}", row.name));
     Ok(row)
 }

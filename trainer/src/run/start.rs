@@ -5,7 +5,7 @@ use candle_core::Device;
 use shared::{
     Result, cifar10,
     cifar10::Split,
-    device,
+    device, log,
     model::{Detector, ResNet34},
     store::Store,
 };
@@ -163,20 +163,20 @@ fn say_plan(run: &Run) {
         ..
     } = &run.config;
     let (train, val) = (run.train.len(), run.val.len());
-    eprintln!(
+    log::info(format_args!(
         "{} on {}: {train} training and {val} validation pictures, {epochs} epochs of {} steps \
          of {batch_size}, ResNet34 of width {width}, seed {seed}, into {}",
         method.name(),
         device::describe(&run.device),
         train.div_ceil(*batch_size),
         run.folder.display()
-    );
+    ));
     if let (Some(sampling), Some(sampler)) = (&run.config.sampling, &run.sampler) {
-        eprintln!(
+        log::info(format_args!(
             "draws: adversarial share {}, policy {}, of {}",
             sampling.adv_ratio,
             sampling.policy,
             sampler.attacks().join(", ")
-        );
+        ));
     }
 }

@@ -1,0 +1,92 @@
+//! What programs say while they work: a message comes in; on standard error it goes out as a line for
+//! people, as a line of JSON for programs that watch, or not at all.
+
+use std::{fmt::Display, sync::OnceLock, time::SystemTime};
+
+use serde_json::json;
+
+use crate::store::rfc3339;
+
+/// The command line's part about it.
+#[derive(Clone, Copy, Debug, Default, clap::Args)]
+pub struct LogArguments {
+    /// Say nothing but warnings and errors
+    #[arg(long, global = true)]
+    quiet: bool,
+    /// What standard error gets: lines for people, or one JSON object a line
+    #[arg(long, global = true, value_enum, default_value_t, value_name = "F")]
+    log_format: Format,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+enum Format {
+    #[default]
+    Text,
+    Json,
+}
+
+static CHOSEN: OnceLock<LogArguments> = OnceLock::new();
+
+impl LogArguments {
+    /// Makes this the way of the whole program; the first choice stays.
+    pub fn choose(self) {
+        let _ = CHOSEN.set(self);
+    }
+}
+
+fn chosen() -> LogArguments {
+    CHOSEN.get().copied().unwrap_or_default()
+}
+
+/// Whether nothing but warnings and errors is said.
+pub fn is_quiet() -> bool {
+    chosen().quiet
+}
+
+/// Whether programs are reading.
+pub fn is_json() -> bool {
+    chosen().log_format == Format::Json
+}
+
+/// Says what happens.
+pub fn info(message: impl Display) {
+    if !is_quiet() {
+        line("info", "", &message);
+    }
+}
+
+/// Says what somebody should know, though the work goes on.
+pub fn warning(message: impl Display) {
+    line("warning", "warning: ", &message);
+}
+
+/// Says why the work has ended.
+pub fn error(message: impl Display) {
+    line("error", "error: ", &message);
+}
+
+/// Says how far the work is: `(images done, of, per second, seconds left)`.
+pub fn progress(what: &str, (done, total, rate, left): (u64, u64, f64, f64), note: &str) {
+    object(json!({
+        "level": "progress",
+        "what": what,
+        "done": done,
+        "total": total,
+        "images_per_s": rate,
+        "seconds_left": left,
+        "note": note,
+    }));
+}
+
+fn line(level: &str, prefix: &str, message: &dyn Display) {
+    if is_json() {
+        object(json!({"level": level, "message": message.to_string()}));
+    } else {
+        eprintln!("{prefix}{message}");
+    }
+}
+
+fn object(mut fields: serde_json::Value) {
+    fields["time"] = rfc3339(SystemTime::now()).into();
+    eprintln!("{fields}");
+}
