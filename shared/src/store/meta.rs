@@ -4,7 +4,7 @@
 use std::{collections::BTreeMap, path::Path, time::SystemTime};
 
 use rusqlite::{Connection, params};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::{
     rows::{AttackRow, ModelRow, SPLITS, sha256, split_name},
@@ -17,7 +17,8 @@ const LICENCE: &str = "The pictures, and those made from them, stay under the te
     Images, 2009.";
 
 /// What makes a build what it is: two builds of one identity have the same content.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Identity {
     /// The pictures' name.
     pub dataset: String,

@@ -1,5 +1,6 @@
 //! What stands in the tables, as plain values: the same structs go in and come out.
 
+use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 pub use crate::attack::quantise::distances;
@@ -56,7 +57,8 @@ pub struct SampleRow {
 }
 
 /// An attack and its parameters.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct AttackRow {
     /// 1 to 6, in the order of the variants of a [`super::Table`].
     pub id: i64,
@@ -69,7 +71,8 @@ pub struct AttackRow {
 }
 
 /// The surrogate: the net that was attacked.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct ModelRow {
     /// 1: a store has one surrogate.
     pub id: i64,
@@ -79,7 +82,8 @@ pub struct ModelRow {
     pub sha256: String,
     /// Architecture and width, a JSON object.
     pub config: String,
-    /// A safetensors file.
+    /// A safetensors file. JSON leaves it out.
+    #[serde(skip)]
     pub weights: Vec<u8>,
 }
 

@@ -19,12 +19,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use self::{block::Block, input::Input};
-use super::{
-    meta::Identity,
-    reader::Store,
-    rows::{AttackRow, ModelRow},
-    writer::Writer,
-};
+use super::{meta::Identity, reader::Store, writer::Writer};
 use crate::{Error, Result, cifar10::Split, files, progress::Progress, signal::Stop};
 
 const MAGIC: &[u8; 8] = b"mithpack";
@@ -41,34 +36,10 @@ const WEIGHTS: u64 = 1 << 32;
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Header {
-    dataset: String,
-    source_hash: String,
-    seed: u64,
-    preset: String,
-    limit: Option<u64>,
-    shard: String,
-    images: [u64; 3],
-    generator_version: String,
+    /// Without the surrogate's weights.
+    identity: Identity,
     device: String,
     content_hash: String,
-    attacks: Vec<Attack>,
-    model: Model,
-}
-
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Attack {
-    id: i64,
-    name: String,
-    params: String,
-}
-
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Model {
-    name: String,
-    sha256: String,
-    config: String,
 }
 
 /// Packs the store at `db` into `out`; returns the bytes of both.
@@ -80,13 +51,19 @@ pub fn pack(db: &Path, out: &Path, stop: &Stop) -> Result<(u64, u64)> {
     let store = Store::open(db)?;
     let identity = store.identity()?;
     let failed = |reason: io::Error| Error::io("write", out)(reason);
+    let header = Header {
+        device: store.meta().device.clone(),
+        content_hash: store.meta().content_hash.clone().unwrap_or_default(),
+        identity,
+    };
+    let identity = &header.identity;
     let mut bar = Progress::new("packing", identity.images.iter().sum());
     files::write_through(out, |file| {
         file.write_all(MAGIC).map_err(failed)?;
         file.write_all(&[VERSION]).map_err(failed)?;
         let mut stream = zstd::Encoder::new(file, LEVEL).map_err(failed)?;
         stream.include_checksum(true).map_err(failed)?;
-        let header = serde_json::to_vec(&header(&store, &identity))
+        let header = serde_json::to_vec(&header)
             .map_err(|reason| Error::data(db.display(), reason, "what JSON can say"))?;
         for part in [&header, &identity.model.weights] {
             let len = (part.len() as u64).to_le_bytes();
@@ -147,8 +124,12 @@ pub fn unpack(from: &Path, out: &Path, stop: &Stop) -> Result<String> {
             "a packed store's",
         )
     })?;
-    let weights = input.sized(WEIGHTS, "weights")?;
-    let (identity, device, promised) = header.identity(weights);
+    let Header {
+        mut identity,
+        device,
+        content_hash: promised,
+    } = header;
+    identity.model.weights = input.sized(WEIGHTS, "weights")?;
 
     let partial = files::partial(out);
     Writer::remove(&partial)?;
@@ -194,88 +175,4 @@ fn fill(
     }
     bar.finish();
     input.end()
-}
-
-fn header(store: &Store, identity: &Identity) -> Header {
-    let Identity {
-        dataset,
-        source_hash,
-        seed,
-        preset,
-        limit,
-        shard,
-        images,
-        generator_version,
-        attacks,
-        model,
-    } = identity.clone();
-    let meta = store.meta();
-    let attack = |AttackRow {
-                      id, name, params, ..
-                  }| Attack { id, name, params };
-    Header {
-        dataset,
-        source_hash,
-        seed,
-        preset,
-        limit,
-        shard,
-        images,
-        generator_version,
-        device: meta.device.clone(),
-        content_hash: meta.content_hash.clone().unwrap_or_default(),
-        attacks: attacks.into_iter().map(attack).collect(),
-        model: Model {
-            name: model.name,
-            sha256: model.sha256,
-            config: model.config,
-        },
-    }
-}
-
-impl Header {
-    /// What the store is, where its attacks ran, and its content hash.
-    fn identity(self, weights: Vec<u8>) -> (Identity, String, String) {
-        let Self {
-            dataset,
-            source_hash,
-            seed,
-            preset,
-            limit,
-            shard,
-            images,
-            generator_version,
-            ..
-        } = self;
-        let Model {
-            name,
-            sha256,
-            config,
-        } = self.model;
-        let attack = |Attack { id, name, params }| AttackRow {
-            id,
-            name,
-            params,
-            model_id: 1,
-        };
-        let identity = Identity {
-            dataset,
-            source_hash,
-            seed,
-            preset,
-            limit,
-            shard,
-            images,
-            generator_version,
-            attacks: self.attacks.into_iter().map(attack).collect(),
-            model: ModelRow {
-                id: 1,
-                name,
-                sha256,
-                config,
-                weights,
-            },
-        };
-        (identity, self.device, self.content_hash)
-    }
 }
