@@ -16,20 +16,20 @@ pub struct Segments {
     pub step: usize,
 }
 
-/// `R` rows, which start at `rows` floats from `left`, times a panel `[depth][16]`. As many numbers
-/// after the panel are fetched meanwhile: panels are read in the order in which they lie in memory,
-/// and come from a far cache.
+/// `sums`, and `R` rows, which start at `rows` floats from `left`, times a panel `[depth][16]`. As many
+/// numbers after the panel are fetched meanwhile: panels are read in the order in which they lie in
+/// memory, and come from a far cache.
 ///
 /// # Safety
 /// All of each row's segments can be read, and all of the panel.
 #[inline(always)]
 pub unsafe fn rows_times_panel<L: Lanes, const R: usize>(
+    mut sums: [L; R],
     left: *const f32,
     rows: [usize; R],
     segments: Segments,
     mut panel: *const f32,
 ) -> [L; R] {
-    let mut sums = [L::splat(0.0); R];
     let mut start = left;
     let mut missing = segments.depth;
     let panel_len = segments.depth * LANES;
@@ -53,34 +53,36 @@ pub unsafe fn rows_times_panel<L: Lanes, const R: usize>(
     sums
 }
 
-/// Adds to `R` rows of sums, `step` floats apart from `sums` on, for each of the offsets: the
-/// numbers `rows` floats from `left + offset`, times the sixteen numbers of the next row of `right`
-/// `[offsets][16]`.
+/// Adds to `R` rows of sums, `step` floats apart from `sums` on, for each of `count`: `R` numbers of
+/// `left`, `[count][16]` from there on, times sixteen of `right`, `[count][16]`. The first time there is
+/// nothing in the sums yet.
 ///
 /// # Safety
 /// All those numbers can be read, and the sums written.
 #[inline(always)]
 pub unsafe fn add_outer_products<L: Lanes, const R: usize>(
-    left: *const f32,
-    offsets: impl Iterator<Item = usize>,
-    rows: [usize; R],
+    count: usize,
+    mut left: *const f32,
     mut right: *const f32,
     (sums, step): (*mut f32, usize),
+    first_time: bool,
 ) {
     // SAFETY: as the caller promises.
     unsafe {
         let mut local = [L::splat(0.0); R];
-        for row in 0..R {
-            local[row] = L::load(sums.add(row * step));
-        }
-        for offset in offsets {
-            let columns = L::load(right);
-            let start = left.add(offset);
+        if !first_time {
             for row in 0..R {
-                let factor = L::splat(*start.add(rows[row]));
+                local[row] = L::load(sums.add(row * step));
+            }
+        }
+        for _ in 0..count {
+            let columns = L::load(right);
+            for row in 0..R {
+                let factor = L::splat(*left.add(row));
                 local[row] = factor.times_plus(columns, local[row]);
             }
-            right = right.add(LANES);
+            left = left.wrapping_add(LANES);
+            right = right.wrapping_add(LANES);
         }
         for row in 0..R {
             local[row].store(sums.add(row * step));

@@ -9,7 +9,7 @@ use super::{
         epilogue::Epilogue,
         geometry::Geometry,
         lanes::{Kernel, LANES, Lanes, dispatch},
-        memory::written,
+        memory::{with_scratch, written},
         product::{Segments, by_rows, rows_times_panel},
     },
     Windows,
@@ -37,6 +37,14 @@ impl Panels {
     }
 }
 
+/// Outputs that a task computes, at least, of a whole picture or more: so often a part of a panel is
+/// used while it is near.
+const ROWS: usize = 128;
+
+/// Numbers of a window that are multiplied before the next ones are: their part of a panel stays in
+/// the nearest cache meanwhile.
+const PART: usize = 256;
+
 /// The convolution of `input` with `panels`, and what `epilogue` does to it.
 pub fn correlate(
     geometry: &Geometry,
@@ -46,39 +54,95 @@ pub fn correlate(
 ) -> Vec<f32> {
     assert!(input.len() == geometry.input.len());
     let windows = Windows::new(geometry);
-    let output = geometry.output();
-    let chunk = output.image_len();
+    let (output, image_len) = (geometry.output(), geometry.input.image_len());
+    let shared = output.images.div_ceil(rayon::current_num_threads());
+    let together = ROWS.div_ceil(output.positions()).min(shared.max(1));
+    let chunk = together * output.image_len();
+    let compute = |(number, (out, pictures)): (usize, (&mut [MaybeUninit<f32>], &[f32]))| {
+        let images = pictures.len() / image_len;
+        let padded_len = match geometry.padding {
+            0 => 0,
+            _ => images * windows.len(),
+        };
+        let sums_len = images * output.positions() * LANES;
+        with_scratch([padded_len, sums_len], |[padded, sums]| {
+            let padded = &mut padded[..padded_len];
+            padded.fill(0.0);
+            let pictures = match geometry.padding {
+                0 => pictures,
+                _ => {
+                    let places = padded.chunks_exact_mut(windows.len());
+                    for (picture, padded) in pictures.chunks_exact(image_len).zip(places) {
+                        windows.pad(geometry, picture, padded);
+                    }
+                    padded
+                }
+            };
+            dispatch(Task {
+                windows: &windows,
+                pictures,
+                panels: &panels.0,
+                epilogue: epilogue.from(number * chunk),
+                channels: geometry.c_out,
+                sums,
+                out,
+            });
+        });
+    };
     // SAFETY: the tasks cover the output, and every task writes all of its own.
     unsafe {
         written(output.len(), |out| {
             out.par_chunks_mut(chunk)
-                .zip(input.par_chunks(geometry.input.image_len()))
+                .zip(input.par_chunks(together * image_len))
                 .enumerate()
-                .for_each_init(
-                    || vec![0.0; windows.len()],
-                    |padded, (image, (out, picture))| {
-                        windows.pad(geometry, picture, padded);
-                        dispatch(Task {
-                            windows: &windows,
-                            padded,
-                            panels: &panels.0,
-                            epilogue: epilogue.from(image * chunk),
-                            channels: geometry.c_out,
-                            out,
-                        });
-                    },
-                );
+                .for_each(compute);
         })
     }
 }
 
 struct Task<'a> {
     windows: &'a Windows,
-    padded: &'a [f32],
+    /// Some, with zeros around them where windows see any.
+    pictures: &'a [f32],
     panels: &'a [f32],
     epilogue: Epilogue<'a>,
     channels: usize,
+    /// Of sixteen channels of each output, what the parts so far add up to.
+    sums: &'a mut [f32],
     out: &'a mut [MaybeUninit<f32>],
+}
+
+impl Task<'_> {
+    /// The parts of a window: where each starts, and how it goes on.
+    fn parts(&self, depth: usize) -> Vec<(usize, Segments)> {
+        let Windows { row, run, .. } = *self.windows;
+        if depth <= PART {
+            let length = run;
+            return vec![(
+                0,
+                Segments {
+                    depth,
+                    length,
+                    step: row,
+                },
+            )];
+        }
+        let at_once = run.div_ceil(run.div_ceil(PART));
+        let rows = (0..depth / run).map(|y| y * row);
+        let parts = rows.flat_map(|row| (0..run).step_by(at_once).map(move |at| (row, at)));
+        let part = |(row, at): (usize, usize)| {
+            let depth = at_once.min(run - at);
+            (
+                row + at,
+                Segments {
+                    depth,
+                    length: depth,
+                    step: 0,
+                },
+            )
+        };
+        parts.map(part).collect()
+    }
 }
 
 impl Kernel for Task<'_> {
@@ -86,31 +150,51 @@ impl Kernel for Task<'_> {
 
     #[inline(always)]
     fn run<L: Lanes>(self) {
-        let Windows { row, run, .. } = *self.windows;
-        let starts = &self.windows.starts;
-        let segments = Segments {
-            depth: self.panels.len() / self.channels.next_multiple_of(LANES),
-            length: run,
-            step: row,
-        };
-        assert!(self.padded.len() == self.windows.len());
-        assert!(self.out.len() == starts.len() * self.channels);
-        for (block, panel) in self.panels.chunks_exact(segments.depth * LANES).enumerate() {
+        let (windows, channels) = (self.windows, self.channels);
+        let images = self.pictures.len() / windows.len();
+        let places = (0..images).map(|image| image * windows.len());
+        let starts: Vec<usize> = places
+            .flat_map(|place| windows.starts.iter().map(move |start| place + start))
+            .collect();
+        let rows = starts.len();
+        let depth = self.panels.len() / channels.next_multiple_of(LANES);
+        let parts = self.parts(depth);
+        assert!(self.pictures.len() == images * windows.len());
+        assert!(self.sums.len() >= rows * LANES && self.out.len() == rows * channels);
+        let (pictures, sums) = (self.pictures.as_ptr(), self.sums.as_mut_ptr());
+        for (block, panel) in self.panels.chunks_exact(depth * LANES).enumerate() {
             let channel = block * LANES;
-            let count = (self.channels - channel).min(LANES);
-            by_rows!(L, starts.len(), |position, R| {
-                let rows = std::array::from_fn::<usize, R, _>(|i| starts[position + i]);
-                // SAFETY: every window lies in the padded picture, every output in `out`.
-                unsafe {
-                    let left = self.padded.as_ptr();
-                    let sums: [L; R] = rows_times_panel(left, rows, segments, panel.as_ptr());
-                    for row in 0..R {
-                        let at = (position + row) * self.channels + channel;
-                        let value = self.epilogue.apply(sums[row], at, channel, count);
-                        value.store_first(self.out.as_mut_ptr().add(at).cast(), count);
+            let count = (channels - channel).min(LANES);
+            let mut panel = panel.as_ptr();
+            for (number, &(start, segments)) in parts.iter().enumerate() {
+                let (first, last) = (number == 0, number + 1 == parts.len());
+                by_rows!(L, rows, |at, R| {
+                    let starts = std::array::from_fn::<usize, R, _>(|row| starts[at + row]);
+                    // SAFETY: every window lies in its picture, every output in `out`, and there are
+                    // sums of R more rows.
+                    unsafe {
+                        let sums = sums.add(at * LANES);
+                        let mut sum = [L::splat(0.0); R];
+                        if !first {
+                            for row in 0..R {
+                                sum[row] = L::load(sums.add(row * LANES));
+                            }
+                        }
+                        let sum =
+                            rows_times_panel(sum, pictures.add(start), starts, segments, panel);
+                        for row in 0..R {
+                            if last {
+                                let at = (at + row) * channels + channel;
+                                let value = self.epilogue.apply(sum[row], at, channel, count);
+                                value.store_first(self.out.as_mut_ptr().add(at).cast(), count);
+                            } else {
+                                sum[row].store(sums.add(row * LANES));
+                            }
+                        }
                     }
-                }
-            });
+                });
+                panel = panel.wrapping_add(segments.depth * LANES);
+            }
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Convolutions of any kernel, stride and padding, as products of the input's windows with the
 //! weights: `[B,H,W,C]` slices come in, new vectors go out. The windows are read where they stand,
-//! in a copy of the picture with zeros around it.
+//! in a copy of the picture with zeros around it, where there are any.
 
 mod forward;
 mod gradient;
@@ -14,7 +14,7 @@ use super::geometry::Geometry;
 
 /// Where the windows lie in a picture with zeros around it.
 struct Windows {
-    /// Rows of the padded picture.
+    /// Rows of the padded picture; of the picture itself, if no zeros are around it.
     height: usize,
     /// Floats of its rows.
     row: usize,
@@ -27,14 +27,17 @@ struct Windows {
 impl Windows {
     fn new(geometry: &Geometry) -> Self {
         let (output, channels) = (geometry.output(), geometry.input.channels);
-        let seen = |outputs: usize| (outputs - 1) * geometry.stride + geometry.kernel;
-        let row = seen(output.width) * channels;
+        let seen = |outputs: usize, inputs: usize| match geometry.padding {
+            0 => inputs,
+            _ => (outputs - 1) * geometry.stride + geometry.kernel,
+        };
+        let row = seen(output.width, geometry.input.width) * channels;
         let start = |position: usize| {
             let (y, x) = (position / output.width, position % output.width);
             (y * row + x * channels) * geometry.stride
         };
         Self {
-            height: seen(output.height),
+            height: seen(output.height, geometry.input.height),
             row,
             starts: (0..output.positions()).map(start).collect(),
             run: geometry.kernel * channels,

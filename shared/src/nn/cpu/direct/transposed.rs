@@ -10,7 +10,7 @@ use super::{
         epilogue::Epilogue,
         geometry::{Geometry, Pictures},
         lanes::{Kernel, LANES, Lanes, dispatch},
-        memory::written,
+        memory::{with_scratch, written},
         product::{Segments, by_rows, rows_times_panel},
     },
     Windows,
@@ -26,13 +26,20 @@ impl TransposedPanels {
         let (kernel, c_in, c_out) = (geometry.kernel, geometry.input.channels, geometry.c_out);
         let columns = (kernel * c_in).next_multiple_of(LANES);
         let mut values = vec![0.0; kernel * columns * c_out];
-        for (at, value) in weight.iter().enumerate() {
-            let (x, y) = (at % kernel, at / kernel % kernel);
-            let (input, output) = (at / kernel.pow(2) % c_in, at / kernel.pow(2) / c_in);
-            let column = x * c_in + input;
-            let panel = (y * columns + column / LANES * LANES) * c_out;
-            values[panel + output * LANES + column % LANES] = *value;
-        }
+        let panels = values.par_chunks_mut(c_out * LANES).enumerate();
+        panels.for_each(|(number, panel)| {
+            let (y, first) = (number * LANES / columns, number * LANES % columns);
+            let places = (first..(kernel * c_in).min(first + LANES)).map(|column| {
+                let (x, input) = (column / c_in, column % c_in);
+                (input * kernel + y) * kernel + x
+            });
+            for (lane, place) in places.enumerate() {
+                let outputs = weight.chunks_exact(c_in * kernel.pow(2));
+                for (row, weight) in panel.chunks_exact_mut(LANES).zip(outputs) {
+                    row[lane] = weight[place];
+                }
+            }
+        });
         Self(values)
     }
 }
@@ -48,27 +55,28 @@ pub fn scatter(
     assert!(gradient.len() == output.len());
     let windows = Windows::new(geometry);
     let chunk = input.image_len();
+    let compute = |(image, (out, gradient)): (usize, (&mut [MaybeUninit<f32>], &[f32]))| {
+        with_scratch([windows.len()], |[padded]| {
+            let padded = &mut padded[..windows.len()];
+            padded.fill(0.0);
+            dispatch(Task {
+                geometry,
+                windows: &windows,
+                gradient,
+                panels: &panels.0,
+                epilogue: epilogue.from(image * chunk),
+                padded,
+                out,
+            });
+        });
+    };
     // SAFETY: the tasks cover the result, and every task writes all of its own.
     unsafe {
         written(input.len(), |out| {
             out.par_chunks_mut(chunk)
                 .zip(gradient.par_chunks(output.image_len()))
                 .enumerate()
-                .for_each_init(
-                    || vec![0.0; windows.len()],
-                    |padded, (image, (out, gradient))| {
-                        padded.fill(0.0);
-                        dispatch(Task {
-                            geometry,
-                            windows: &windows,
-                            gradient,
-                            panels: &panels.0,
-                            epilogue: epilogue.from(image * chunk),
-                            padded,
-                            out,
-                        });
-                    },
-                );
+                .for_each(compute);
         })
     }
 }
@@ -148,7 +156,8 @@ impl Task<'_> {
                 unsafe {
                     let rows = std::array::from_fn::<usize, R, _>(|i| i * channels);
                     let left = self.gradient.as_ptr().add(position * channels);
-                    let sums: [L; R] = rows_times_panel(left, rows, segments, panel.as_ptr());
+                    let sums = [L::splat(0.0); R];
+                    let sums = rows_times_panel(sums, left, rows, segments, panel.as_ptr());
                     for i in 0..R {
                         let at = starts[position + i] + y * row + column;
                         let place = self.padded.as_mut_ptr().add(at);

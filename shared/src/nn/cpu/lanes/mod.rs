@@ -111,6 +111,22 @@ pub trait Kernel {
     fn run<L: Lanes>(self) -> Self::Output;
 }
 
+/// [`Lanes::ROWS`] on this processor.
+pub fn rows_in_registers() -> usize {
+    struct Rows;
+
+    impl Kernel for Rows {
+        type Output = usize;
+
+        #[inline(always)]
+        fn run<L: Lanes>(self) -> usize {
+            L::ROWS
+        }
+    }
+
+    dispatch(Rows)
+}
+
 /// Runs a kernel with the widest registers of this processor.
 pub fn dispatch<K: Kernel>(kernel: K) -> K::Output {
     #[cfg(target_arch = "x86_64")]

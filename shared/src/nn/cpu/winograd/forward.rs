@@ -13,7 +13,7 @@ use super::{
     super::{
         epilogue::Epilogue,
         geometry::Pictures,
-        lanes::{Kernel, LANES, Lanes, dispatch},
+        lanes::{Kernel, LANES, Lanes, dispatch, rows_in_registers},
         memory::{Shared, with_scratch, written},
         product::{Segments, by_rows, rows_times_panel},
     },
@@ -68,9 +68,11 @@ pub fn correlate(
     unsafe { written(output.len(), write) }
 }
 
-/// As many strips as keep a task's values in the cache of one core, and all cores at work.
+/// As many strips as keep a task's values in the cache of one core, the registers full, and all cores at
+/// work.
 fn strips_at_once(input: Pictures, strips: usize) -> usize {
-    let tiles = if input.channels > 32 { 24 } else { 48 };
+    let tiles: usize = if input.channels > 32 { 24 } else { 48 };
+    let tiles = tiles.next_multiple_of(rows_in_registers());
     let least = (tiles / input.strip().tiles).max(1);
     let threads = rayon::current_num_threads();
     let tasks = strips.div_ceil(least).next_multiple_of(threads);
@@ -292,7 +294,8 @@ fn multiply<'a, L: Lanes>(
             unsafe {
                 let rows = std::array::from_fn::<usize, R, _>(|row| row * LANES);
                 let start = left.as_ptr().add(tile * LANES);
-                let sums: [L; R] = rows_times_panel(start, rows, segments, panel.as_ptr());
+                let sums = [L::splat(0.0); R];
+                let sums = rows_times_panel(sums, start, rows, segments, panel.as_ptr());
                 let products = products.as_mut_ptr().add(tile * LANES);
                 for row in 0..R {
                     sums[row].store(products.add(row * LANES));

@@ -2,13 +2,15 @@
 //! added up at the points, group of tiles after group of tiles, so that its bits depend neither on
 //! threads nor on how the tiles are shared out among them.
 
+use std::mem::MaybeUninit;
+
 use rayon::prelude::*;
 
 use super::{
     super::{
         geometry::Pictures,
         lanes::{Kernel, LANES, Lanes, dispatch},
-        memory::Shared,
+        memory::{Shared, with_scratch, written},
         product::{add_outer_products, by_rows},
     },
     Layout, Places, Points, Tiled, tile_corners, to_points,
@@ -36,45 +38,43 @@ pub fn filter_gradient(
         blocks: pictures.blocks(),
     };
     let (left, right) = (at_points(input), at_points(output));
-    let mut pixels = vec![0.0; left.len()];
-    let mut slopes = vec![0.0; right.len()];
     let zeros = vec![0.0; left.blocks.max(right.blocks) * LANES];
-    let sums_len = left.blocks * right.blocks * LANES * LANES;
-    let mut sums = vec![0.0; POINTS * sums_len];
-
-    for first in (0..input.images).step_by(images) {
-        let count = images.min(input.images - first);
-        let per_image = input.strip().per_image;
-        let (to_pixels, to_slopes) = (Shared::new(&mut pixels), Shared::new(&mut slopes));
-        (0..count * per_image).into_par_iter().for_each(|strip| {
-            let tile = strip * input.strip().tiles * LANES;
-            // SAFETY: every strip has tiles of its own, which only this task writes.
-            let (pixels, slopes) = unsafe { (to_pixels.at(tile), to_slopes.at(tile)) };
-            dispatch(ToPoints {
-                strip: first * per_image + strip,
-                input: (input, values, left, pixels),
-                output: (output, gradient, right, slopes),
-                zeros: &zeros,
+    let sums_len = POINTS * left.blocks * right.blocks * LANES * LANES;
+    let lens = [left.len(), right.len(), sums_len];
+    with_scratch(lens, |[pixels, slopes, sums]| {
+        let sums = &mut sums[..sums_len];
+        for first in (0..input.images).step_by(images) {
+            let count = images.min(input.images - first);
+            let per_image = input.strip().per_image;
+            let (to_pixels, to_slopes) = (Shared::new(pixels), Shared::new(slopes));
+            (0..count * per_image).into_par_iter().for_each(|strip| {
+                let tile = strip * input.strip().tiles * LANES;
+                // SAFETY: every strip has tiles of its own, which only this task writes.
+                let (pixels, slopes) = unsafe { (to_pixels.at(tile), to_slopes.at(tile)) };
+                dispatch(ToPoints {
+                    strip: first * per_image + strip,
+                    input: (input, values, left, pixels),
+                    output: (output, gradient, right, slopes),
+                    zeros: &zeros,
+                });
             });
-        });
-        let chunk = right.blocks * LANES * LANES;
-        sums.par_chunks_exact_mut(chunk)
-            .enumerate()
-            .for_each(|(at, sums)| {
+            let chunk = right.blocks * LANES * LANES;
+            let tasks = sums.par_chunks_exact_mut(chunk).enumerate();
+            tasks.for_each(|(at, sums)| {
                 let (point, block) = (at / left.blocks, at % left.blocks);
-                let pixels = &pixels[left.at(point, block, 0)..];
-                let slopes = &slopes[right.at(point, 0, 0)..];
                 dispatch(AddProducts {
                     channels: (input.channels - block * LANES).min(LANES),
                     tiles: count * input.tiles(),
                     step: tiles * LANES,
-                    pixels,
-                    slopes,
+                    pixels: &pixels[left.at(point, block, 0)..],
+                    slopes: &slopes[right.at(point, 0, 0)..],
                     sums,
+                    first_time: first == 0,
                 });
             });
-    }
-    from_points(input.channels, c_out, &sums)
+        }
+        from_points(input.channels, c_out, sums)
+    })
 }
 
 /// One strip's pixels and gradients to the points.
@@ -152,6 +152,7 @@ struct AddProducts<'a> {
     pixels: &'a [f32],
     slopes: &'a [f32],
     sums: &'a mut [f32],
+    first_time: bool,
 }
 
 impl Kernel for AddProducts<'_> {
@@ -168,13 +169,10 @@ impl Kernel for AddProducts<'_> {
                 // SAFETY: every tile has 16 numbers in both; there are R more rows of sums.
                 unsafe {
                     let place = sums.as_mut_ptr().add(row * LANES);
-                    add_outer_products::<L, R>(
-                        self.pixels.as_ptr().add(row),
-                        (0..self.tiles).map(|tile| tile * LANES),
-                        std::array::from_fn(|i| i),
-                        slopes.as_ptr(),
-                        (place, LANES),
-                    );
+                    let left = self.pixels.as_ptr().add(row);
+                    let right = slopes.as_ptr();
+                    let sums = (place, LANES);
+                    add_outer_products::<L, R>(self.tiles, left, right, sums, self.first_time);
                 }
             });
         }
@@ -183,11 +181,9 @@ impl Kernel for AddProducts<'_> {
 
 /// Sums at the points, `[point][input block][output block][16][16]`, to `[c_out, c_in, 3, 3]`.
 fn from_points(c_in: usize, c_out: usize, sums: &[f32]) -> Vec<f32> {
-    let mut weight = vec![0.0; c_out * c_in * 9];
-    weight
-        .par_chunks_mut(LANES * c_in * 9)
-        .enumerate()
-        .for_each(|(block, weight)| {
+    let write = |weight: &mut [MaybeUninit<f32>]| {
+        let blocks = weight.par_chunks_mut(LANES * c_in * 9).enumerate();
+        blocks.for_each(|(block, weight)| {
             dispatch(FromPoints {
                 c_in,
                 c_out,
@@ -196,7 +192,9 @@ fn from_points(c_in: usize, c_out: usize, sums: &[f32]) -> Vec<f32> {
                 weight,
             });
         });
-    weight
+    };
+    // SAFETY: the blocks cover the weight, and each writes all of its own.
+    unsafe { written(c_out * c_in * 9, write) }
 }
 
 /// The taps of a block of outputs.
@@ -205,7 +203,7 @@ struct FromPoints<'a> {
     c_out: usize,
     block: usize,
     sums: &'a [f32],
-    weight: &'a mut [f32],
+    weight: &'a mut [MaybeUninit<f32>],
 }
 
 impl Kernel for FromPoints<'_> {
@@ -229,7 +227,7 @@ impl Kernel for FromPoints<'_> {
             let rows = self.weight.chunks_exact_mut(self.c_in * 9);
             for (lane, row) in rows.enumerate() {
                 for (tap, lanes) in row[input * 9..][..9].iter_mut().zip(&lanes) {
-                    *tap = lanes[lane];
+                    tap.write(lanes[lane]);
                 }
             }
         }
