@@ -14,6 +14,7 @@ resumes).";
 pub fn run(command: impl FnOnce() -> Result<()>) -> ExitCode {
     calm_candle();
     keep_memory();
+    join_in();
     match command() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -32,6 +33,14 @@ fn calm_candle() {
         // SAFETY: nothing else has started yet: no other thread reads or writes the environment.
         unsafe { std::env::set_var(THREADS, "1") };
     }
+}
+
+/// Makes the calling thread one of those that compute. Beside them it would sleep and be woken at
+/// every operation, which takes longer than the small ones themselves.
+fn join_in() {
+    let pool = rayon::ThreadPoolBuilder::new().use_current_thread();
+    // Fails where there is a pool already, which computes the same.
+    let _ = pool.build_global();
 }
 
 /// Keeps freed memory for the next step instead of giving it back to the system, which would
