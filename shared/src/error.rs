@@ -78,9 +78,9 @@ impl Error {
         expected: impl std::fmt::Display,
     ) -> Self {
         Self::Data {
-            what: what.to_string(),
-            found: found.to_string(),
-            expected: expected.to_string(),
+            what: printable(&what),
+            found: printable(&found),
+            expected: printable(&expected),
         }
     }
 
@@ -127,6 +127,18 @@ impl Error {
     }
 }
 
+/// What a file says, without the line breaks and terminal commands that it may hold.
+fn printable(text: &dyn std::fmt::Display) -> String {
+    let mut printable = String::new();
+    for character in text.to_string().chars() {
+        match character.is_control() {
+            true => printable.extend(character.escape_default()),
+            false => printable.push(character),
+        }
+    }
+    printable
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -139,5 +151,11 @@ mod tests {
         assert_eq!(full.exit_code(), 1);
         let other = tensor("shape mismatch").of_batch(512);
         assert!(other.to_string().contains("shape mismatch"), "{other}");
+    }
+
+    #[test]
+    fn what_a_file_says_stays_on_one_line_and_commands_no_terminal() {
+        let error = Error::data("a\nb", "\u{1b}[2J", "é");
+        assert_eq!(error.to_string(), r"a\nb: found \u{1b}[2J, expected é");
     }
 }

@@ -11,6 +11,15 @@ use crate::{Error, Result};
 /// How the names of files begin that are not whole yet.
 const PARTIAL: &str = ".partial-";
 
+/// A file's text.
+///
+/// # Errors
+/// [`Error::Io`] when it cannot be read, [`Error::Data`] when it is not UTF-8.
+pub fn read_text(path: &Path) -> Result<String> {
+    let bytes = std::fs::read(path).map_err(Error::io("read", path))?;
+    String::from_utf8(bytes).map_err(|error| Error::data(path.display(), error, "text in UTF-8"))
+}
+
 /// Removes from a folder what a kill left of files that were being written, for whoever alone writes
 /// there.
 pub fn remove_partials(folder: &Path) -> Result<()> {

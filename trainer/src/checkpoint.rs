@@ -37,6 +37,23 @@ struct State {
     progress: Progress,
     /// BLAKE3 of each file beside it.
     files: BTreeMap<String, String>,
+    /// BLAKE3 of the above as JSON.
+    hash: String,
+}
+
+impl State {
+    fn new(progress: Progress, files: BTreeMap<String, String>) -> Result<Self> {
+        let text = serde_json::to_vec(&(&progress, &files)).map_err(cannot_say)?;
+        Ok(Self {
+            progress,
+            files,
+            hash: blake3::hash(&text).to_hex().to_string(),
+        })
+    }
+}
+
+fn cannot_say(reason: serde_json::Error) -> Error {
+    Error::data(STATE, reason, "numbers that JSON can hold")
 }
 
 /// Replaces `RUN/last/`.
@@ -51,12 +68,8 @@ pub fn save(run: &Path, progress: &Progress, parts: &BTreeMap<&str, Weights>) ->
         hashes.insert(file.clone(), blake3::hash(&bytes).to_hex().to_string());
         files::write_whole(&new.join(file), &bytes)?;
     }
-    let state = State {
-        progress: progress.clone(),
-        files: hashes,
-    };
-    let text = serde_json::to_vec_pretty(&state)
-        .map_err(|reason| Error::data("state.json", reason, "numbers that JSON can hold"))?;
+    let state = State::new(progress.clone(), hashes)?;
+    let text = serde_json::to_vec_pretty(&state).map_err(cannot_say)?;
     files::write_whole(&new.join(STATE), &text)?;
     // At every moment one whole checkpoint stands under one of the two names.
     if last.exists() {
@@ -112,9 +125,17 @@ fn read(folder: &Path, device: &Device) -> Result<(Progress, BTreeMap<String, We
     let text = fs::read(&path).map_err(Error::io("read", &path))?;
     let state: State = serde_json::from_slice(&text)
         .map_err(|reason| Error::data(path.display(), reason, "a checkpoint's state"))?;
+    let expected = State::new(state.progress, state.files)?;
+    if state.hash != expected.hash {
+        let found = format!("hash {}", state.hash);
+        return Err(Error::data(path.display(), found, expected.hash));
+    }
     let mut parts = BTreeMap::new();
-    for (file, hash) in &state.files {
+    for (file, hash) in &expected.files {
         let path = folder.join(file);
+        if path.parent() != Some(folder) {
+            return Err(Error::data(path.display(), file, "a file beside it"));
+        }
         let bytes = fs::read(&path).map_err(Error::io("read", &path))?;
         let found = blake3::hash(&bytes).to_hex().to_string();
         if found != *hash {
@@ -123,7 +144,7 @@ fn read(folder: &Path, device: &Device) -> Result<(Progress, BTreeMap<String, We
         let (weights, _) = Weights::parse(&path.display().to_string(), &bytes, device)?;
         parts.insert(file.trim_end_matches(".safetensors").to_string(), weights);
     }
-    Ok((state.progress, parts))
+    Ok((expected.progress, parts))
 }
 
 fn remove(folder: &Path) -> Result<()> {

@@ -125,7 +125,7 @@ impl Config {
 
     /// Reads `config.toml`.
     pub fn read(path: &Path) -> Result<Self> {
-        let text = std::fs::read_to_string(path).map_err(Error::io("read", path))?;
+        let text = files::read_text(path)?;
         toml::from_str(&text).map_err(|reason| {
             let found = reason.message().lines().next().unwrap_or("no settings");
             Error::data(path.display(), found.to_string(), "a run's settings")

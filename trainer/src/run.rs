@@ -89,6 +89,11 @@ impl Run {
             let what = format!("{}: epochs done", self.folder.display());
             return Err(Error::data(what, at.epochs, expected));
         }
+        let steps = self.train.len().div_ceil(self.config.batch_size) as u64;
+        if at.steps >= steps {
+            let what = format!("{}: steps done of an epoch", self.folder.display());
+            return Err(Error::data(what, at.steps, format!("less than {steps}")));
+        }
         self.step.restore(&parts)?;
         if let (Some(sampler), Some(state)) = (&mut self.sampler, &at.sampler) {
             sampler.restore(state)?;

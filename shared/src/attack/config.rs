@@ -17,7 +17,7 @@ use super::{
     gaussian::Gaussian,
     nst::Nst,
 };
-use crate::{Error, Result};
+use crate::{Error, Result, files};
 
 /// Where the parameters come from that nobody set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -113,7 +113,7 @@ impl AttackConfig {
         let Some(file) = file else {
             return Ok(config);
         };
-        let text = std::fs::read_to_string(file).map_err(Error::io("read", file))?;
+        let text = files::read_text(file)?;
         config.overlay(&text, &file.display().to_string())
     }
 

@@ -1,11 +1,8 @@
 //! A run folder: its path comes in, what the page needs of its files goes out.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
-use shared::{Error, Result};
+use shared::{Error, Result, files};
 use toml::{Table, Value};
 
 use super::evaluation::Evaluation;
@@ -73,7 +70,7 @@ impl Run {
 /// The store that a run was trained on, from its configuration; a run without one has none.
 ///
 /// # Errors
-/// As [`Run::read`], for `config.toml`.
+/// As `Run::read`, for `config.toml`.
 pub fn database(folder: &Path) -> Result<Option<PathBuf>> {
     let config = config(folder)?;
     Ok(config.get("db").and_then(Value::as_str).map(PathBuf::from))
@@ -92,7 +89,7 @@ fn name(folder: &Path) -> String {
 
 fn config(folder: &Path) -> Result<Table> {
     let path = folder.join("config.toml");
-    let text = text(&path)?;
+    let text = files::read_text(&path)?;
     text.parse().map_err(|error: toml::de::Error| {
         let before = error.span().and_then(|span| text.get(..span.start));
         let line = before.map_or(1, |before| 1 + before.matches('\n').count());
@@ -105,16 +102,11 @@ fn config(folder: &Path) -> Result<Table> {
 }
 
 fn evaluation(path: &Path) -> Result<Evaluation> {
-    serde_json::from_str(&text(path)?).map_err(|error| {
+    serde_json::from_str(&files::read_text(path)?).map_err(|error| {
         Error::data(
             format!("{}:{}", path.display(), error.line()),
             error,
             "an evaluation as JSON",
         )
     })
-}
-
-fn text(path: &Path) -> Result<String> {
-    let bytes = fs::read(path).map_err(Error::io("read", path))?;
-    String::from_utf8(bytes).map_err(|error| Error::data(path.display(), error, "text in UTF-8"))
 }
