@@ -77,11 +77,11 @@ pub fn command(args: &Merge) -> Result<()> {
             stores[i].for_each(split, |image, samples| {
                 batch.images.push(image);
                 batch.samples.extend(samples);
-                if batch.images.len() < AT_ONCE {
-                    return Ok(());
+                let stopped = stop.check("the same command goes on from here");
+                if batch.images.len() == AT_ONCE || stopped.is_err() {
+                    batch.write(&mut writer, &mut bar)?;
                 }
-                stop.check("the same command goes on from here")?;
-                batch.write(&mut writer, &mut bar)
+                stopped
             })?;
         }
     }
