@@ -50,6 +50,8 @@ DETECTOR_LAYERS = 2
 
 ## the Python for make bench (with PyTorch) and make cuda-toolkit (with pip)
 PYTHON = python3
+## how long make fuzz takes for each reader, in seconds
+FUZZ_SECONDS = 60
 ## more options for cargo
 CARGO_FLAGS =
 ## more options for trainer pretrain
@@ -82,7 +84,7 @@ SHELL = bash
 .DEFAULT_GOAL = build
 .NOTPARALLEL:
 .PHONY: help build data baseline dataset train demo clean-demo test bench lint check-cuda \
-        cuda-toolkit gpu-bundle test-reliability test-slurm
+        cuda-toolkit gpu-bundle test-reliability fuzz test-slurm
 
 BIN = $(or $(CARGO_TARGET_DIR),target)/release
 GENERATOR = '$(BIN)/generator'
@@ -182,6 +184,10 @@ test:
 ## kills, stops, cuts, flips and fills the disk under both programs; FULL=1 for the full counts
 test-reliability: build
 	scripts/test-reliability $(if $(FULL),--full)
+
+## feeds all that reads other people's files with anything; needs cargo-fuzz and a C++ compiler
+fuzz: build
+	scripts/fuzz $(FUZZ_SECONDS)
 
 ## the Slurm jobs on a real Slurm of this machine; needs slurm-wlm and root
 test-slurm: build

@@ -1,23 +1,8 @@
 //! The trainer: a store (or clean pictures) comes in, trained nets and reports go out.
 
-mod augment;
-mod batch;
-mod bench;
-mod checkpoint;
-mod cli;
-mod config;
-mod evaluate;
-mod metrics;
-mod optimizer;
-mod report;
-mod run;
-mod sampler;
-mod schedule;
-mod show;
-mod step;
-
 use clap::Parser;
+use trainer::cli::Cli;
 
 fn main() -> std::process::ExitCode {
-    shared::program::run(|| cli::Cli::parse().run())
+    shared::program::run(|| Cli::parse().run())
 }

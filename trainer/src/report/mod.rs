@@ -1,8 +1,8 @@
 //! The report: run folders and pictures of their store come in, one self-contained HTML file
 //! goes out.
 //!
-//! A number walks: [`run`] (read the folder) -> [`results`] and [`curves`] (which numbers stand
-//! where) -> [`table`], [`plot`] on [`axis`], and [`strip`] (how they look) -> [`page`].
+//! A number walks: `run` (read the folder) -> `results` and `curves` (which numbers stand
+//! where) -> `table`, `plot` on `axis`, and `strip` (how they look) -> `page`.
 
 mod axis;
 mod curves;

@@ -1,0 +1,23 @@
+//! The official archive. An odd first byte: the rest is the file; an even one: it is what the file
+//! unpacks to, since checksums would keep most changes from coming far.
+#![no_main]
+
+use std::io::Write;
+
+use libfuzzer_sys::fuzz_target;
+use shared::cifar10;
+
+fuzz_target!(|bytes: &[u8]| {
+    let Some((kind, content)) = bytes.split_first() else {
+        return;
+    };
+    let path = if kind % 2 == 1 {
+        fuzz::file("cifar-10-binary.tar.gz", content)
+    } else {
+        let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        packed.write_all(content).expect("memory");
+        let packed = packed.finish().expect("memory");
+        fuzz::file("cifar-10-binary.tar.gz", &packed)
+    };
+    fuzz::checked(cifar10::load(&path, 0, None));
+});

@@ -1,0 +1,26 @@
+//! An image folder of ten classes, one image of which is anything.
+#![no_main]
+
+use std::{fs, path::PathBuf, sync::LazyLock};
+
+use libfuzzer_sys::fuzz_target;
+use shared::cifar10::{self, CLASS_NAMES};
+
+static FOLDER: LazyLock<PathBuf> = LazyLock::new(|| {
+    let good = image::RgbImage::new(32, 32);
+    for part in ["train", "test"] {
+        for class in CLASS_NAMES {
+            let path = fuzz::file(&format!("images/{part}/{class}/1.png"), b"");
+            good.save(&path).expect("an image");
+        }
+    }
+    fuzz::path("images")
+});
+
+fuzz_target!(|bytes: &[u8]| {
+    let folder = &*FOLDER;
+    fs::write(folder.join("train/cat/2"), bytes).expect("a file");
+    if let Some(data) = fuzz::checked(cifar10::load(folder, 0, None)) {
+        assert_eq!(data.len(), 21);
+    }
+});

@@ -1,0 +1,20 @@
+//! The trainer as a library, for its program and for what tests its readers with any bytes.
+//!
+//! A command walks from [`cli`] to the run that it names; what a run leaves in its folder is read by
+//! [`config`], [`checkpoint`] and [`report`].
+
+mod augment;
+mod batch;
+mod bench;
+pub mod checkpoint;
+pub mod cli;
+pub mod config;
+mod evaluate;
+mod metrics;
+mod optimizer;
+pub mod report;
+mod run;
+mod sampler;
+mod schedule;
+mod show;
+mod step;
