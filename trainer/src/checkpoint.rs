@@ -58,7 +58,7 @@ fn cannot_say(reason: serde_json::Error) -> Error {
 
 /// Replaces `RUN/last/`.
 pub fn save(run: &Path, progress: &Progress, parts: &BTreeMap<&str, Weights>) -> Result<()> {
-    let [last, before, new] = folders(run);
+    let [last, before, old, new] = folders(run);
     remove(&new)?;
     files::create_folder(&new)?;
     let mut hashes = BTreeMap::new();
@@ -71,13 +71,18 @@ pub fn save(run: &Path, progress: &Progress, parts: &BTreeMap<&str, Weights>) ->
     let state = State::new(progress.clone(), hashes)?;
     let text = serde_json::to_vec_pretty(&state).map_err(cannot_say)?;
     files::write_whole(&new.join(STATE), &text)?;
-    // At every moment one whole checkpoint stands under one of the two names.
+    // At every moment two whole checkpoints, if there are so many, stand under two of three names: what
+    // is removed has lost its name before.
     if last.exists() {
-        remove(&before)?;
+        remove(&old)?;
+        if before.exists() {
+            rename(&before, &old)?;
+        }
         rename(&last, &before)?;
     }
     rename(&new, &last)?;
-    files::sync_folder(run)
+    files::sync_folder(run)?;
+    remove(&old)
 }
 
 /// Reads the newest whole checkpoint, if there is any.
@@ -85,18 +90,16 @@ pub fn save(run: &Path, progress: &Progress, parts: &BTreeMap<&str, Weights>) ->
 /// # Errors
 /// [`Error::Data`] when all that is there is damaged.
 pub fn load(run: &Path, device: &Device) -> Result<Option<(Progress, BTreeMap<String, Weights>)>> {
-    let [last, before, _] = folders(run);
+    let [last, before, old, _] = folders(run);
     let mut damage = None;
-    for folder in [&last, &before]
-        .into_iter()
-        .filter(|folder| folder.exists())
-    {
+    let there = [&last, &before, &old].into_iter();
+    for folder in there.filter(|folder| folder.exists()) {
         match read(folder, device) {
             Ok(found) => {
                 if damage.is_some() {
                     // Otherwise the next one would put the damaged one in this one's place.
                     remove(&last)?;
-                    rename(&before, &last)?;
+                    rename(folder, &last)?;
                 }
                 return Ok(Some(found));
             }
@@ -116,8 +119,8 @@ pub fn clear(run: &Path) -> Result<()> {
 
 const STATE: &str = "state.json";
 
-fn folders(run: &Path) -> [PathBuf; 3] {
-    ["last", "last.before", "last.new"].map(|name| run.join(name))
+fn folders(run: &Path) -> [PathBuf; 4] {
+    ["last", "last.before", "last.old", "last.new"].map(|name| run.join(name))
 }
 
 fn read(folder: &Path, device: &Device) -> Result<(Progress, BTreeMap<String, Weights>)> {
@@ -228,6 +231,26 @@ mod tests {
             let (_, parts) = load(run.path(), &Device::Cpu).unwrap().unwrap();
             assert_eq!(value(&parts), 10.0);
         }
+    }
+
+    #[test]
+    fn the_one_before_is_found_where_a_kill_between_two_renames_leaves_it() {
+        let run = saved();
+        let [last, before, old, _] = folders(run.path());
+        fs::rename(before, old).unwrap();
+        fs::remove_file(last.join(STATE)).unwrap();
+        let (progress, _) = load(run.path(), &Device::Cpu).unwrap().unwrap();
+        assert_eq!(progress.epochs, 1);
+    }
+
+    #[test]
+    fn a_changed_state_is_damage_too() {
+        let run = saved();
+        let path = run.path().join("last").join(STATE);
+        let text = fs::read_to_string(&path).unwrap();
+        fs::write(&path, text.replace("\"epochs\": 2", "\"epochs\": 3")).unwrap();
+        let (progress, _) = load(run.path(), &Device::Cpu).unwrap().unwrap();
+        assert_eq!(progress.epochs, 1);
     }
 
     #[test]
