@@ -1,25 +1,40 @@
-//! A run folder: its files one after the other, each but the last ended by a byte 255; read to go on
-//! with the run, and to report on it.
+//! A run folder: its files one after the other, with a mark between them; read to go on with the run, and
+//! to report on it.
 #![no_main]
 
 use candle_core::Device;
 use libfuzzer_sys::fuzz_target;
 use trainer::{checkpoint, config::Config, report};
 
-const FILES: [&str; 5] = [
+const MARK: &[u8] = b"\xff\nnext\n";
+
+const FILES: [&str; 6] = [
     "config.toml",
     "metrics.jsonl",
     "report.json",
     "last/state.json",
     "last/net.safetensors",
+    "last/net-momentum.safetensors",
 ];
+
+/// What stands before the first mark, and after it.
+fn split(bytes: &[u8]) -> (&[u8], Option<&[u8]>) {
+    let mark = bytes.windows(MARK.len()).position(|some| some == MARK);
+    match mark {
+        Some(at) => (&bytes[..at], Some(&bytes[at + MARK.len()..])),
+        None => (bytes, None),
+    }
+}
 
 fuzz_target!(|bytes: &[u8]| {
     let run = fuzz::path("run");
     let _ = std::fs::remove_dir_all(&run);
-    let files = bytes.splitn(FILES.len(), |byte| *byte == 255);
-    for (name, content) in FILES.iter().zip(files) {
+    let mut rest = Some(bytes);
+    for name in FILES {
+        let Some(bytes) = rest else { break };
+        let (content, after) = split(bytes);
         fuzz::file(&format!("run/{name}"), content);
+        rest = after;
     }
     if let Ok(config) = Config::read(&run.join("config.toml")) {
         config.check_same(&config, &run).expect("the same settings");

@@ -21,7 +21,13 @@ pub(super) fn fault(path: &Path) -> impl Fn(rusqlite::Error) -> Error {
         Sql::SqliteFailure(code, message) => {
             let message = message.clone().unwrap_or_else(|| code.to_string());
             match code.code {
-                ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase | ErrorCode::TooBig => {
+                ErrorCode::DatabaseCorrupt
+                | ErrorCode::NotADatabase
+                | ErrorCode::TooBig
+                | ErrorCode::SchemaChanged
+                | ErrorCode::TypeMismatch
+                // Our statements are always the same: if one fails as such, the file is to blame.
+                | ErrorCode::Unknown => {
                     bad(message)
                 }
                 ErrorCode::ConstraintViolation => Error::data(

@@ -178,3 +178,16 @@ fn a_claimed_size_is_not_believed() {
         "{error}"
     );
 }
+
+#[test]
+fn what_sqlite_does_not_know_is_the_files_fault() {
+    let (_folder, path) = place();
+    build(&path);
+    let good = std::fs::read(&path).unwrap();
+    // The schema's format number, 1 to 4.
+    let mut bytes = good.clone();
+    bytes[47] = 10;
+    std::fs::write(&path, bytes).unwrap();
+    let error = Store::open(&path).unwrap_err();
+    assert_eq!(error.exit_code(), 3, "{error}");
+}
