@@ -1,7 +1,11 @@
 //! Merging: the shards of one build come in, the store that an undivided build would have made goes
 //! out. A merge that was stopped goes on where it was when the same command is given again.
 
-use std::path::PathBuf;
+use std::{
+    path::PathBuf,
+    sync::mpsc::{self, SyncSender},
+    thread,
+};
 
 use clap::Args;
 use shared::{
@@ -14,7 +18,10 @@ use shared::{
 };
 
 /// Pictures that go into the store in one transaction.
-const AT_ONCE: usize = 1024;
+const AT_ONCE: usize = 2048;
+
+/// Such batches that are read while one is written.
+const READ_AHEAD: usize = 2;
 
 /// `generator merge`.
 #[derive(Debug, Args)]
@@ -43,8 +50,7 @@ pub fn command(args: &Merge) -> Result<()> {
         return Err(Error::Usage(format!("{out} is one of the shards")));
     }
     // In the order of ids: shards divide every split in the order of their numbers.
-    let mut order: Vec<usize> = (0..stores.len()).collect();
-    order.sort_by_key(|&i| identities[i].1.shard.parse::<Shard>().ok());
+    stores.sort_by_key(|store| store.meta().shard.parse::<Shard>().ok());
     let mut devices: Vec<String> = Vec::new();
     for store in &stores {
         for device in store.meta().device.split("; ") {
@@ -53,7 +59,6 @@ pub fn command(args: &Merge) -> Result<()> {
             }
         }
     }
-    drop(identities);
 
     let stop = Stop::listen()?;
     if args.force {
@@ -71,28 +76,48 @@ pub fn command(args: &Merge) -> Result<()> {
         args.out.display()
     ));
     let mut bar = Progress::new("merging", total);
-    let mut batch = Batch::default();
-    for split in Split::ALL {
-        for &i in &order {
-            stores[i].for_each(split, |image, samples| {
-                batch.images.push(image);
-                batch.samples.extend(samples);
-                let stopped = stop.check("the same command goes on from here");
-                if batch.images.len() == AT_ONCE || stopped.is_err() {
-                    batch.write(&mut writer, &mut bar)?;
-                }
-                stopped
-            })?;
+    thread::scope(|scope| {
+        let (sender, batches) = mpsc::sync_channel(READ_AHEAD);
+        let reader = scope.spawn(move || read(&stores, &stop, &sender));
+        for batch in batches {
+            writer.insert_missing(&batch.images, &batch.samples)?;
+            bar.add(batch.images.len() as u64, "");
         }
-    }
-    batch.write(&mut writer, &mut bar)?;
+        match reader.join() {
+            Ok(read) => read,
+            Err(panic) => std::panic::resume_unwind(panic),
+        }
+    })?;
     bar.finish();
-    stores.clear();
     let hash = writer.finish()?;
     log::info(format_args!(
         "{}: complete, content hash {hash}",
         args.out.display()
     ));
+    Ok(())
+}
+
+/// Hands over all rows of the shards, until nobody takes them; when it is asked to stop, what it has
+/// read so far.
+fn read(stores: &[Store], stop: &Stop, sender: &SyncSender<Batch>) -> Result<()> {
+    let mut batch = Batch::default();
+    for split in Split::ALL {
+        for store in stores {
+            store.for_each(split, |image, samples| {
+                batch.images.push(image);
+                batch.samples.extend(samples);
+                let stopped = stop.check("the same command goes on from here");
+                if batch.images.len() == AT_ONCE || stopped.is_err() {
+                    let batch = std::mem::take(&mut batch);
+                    // Whoever takes no more says why.
+                    let left = |_| Error::Interrupted("nobody takes the pictures".into());
+                    sender.send(batch).map_err(left)?;
+                }
+                stopped
+            })?;
+        }
+    }
+    let _ = sender.send(batch);
     Ok(())
 }
 
@@ -105,17 +130,4 @@ fn same_file(a: &std::path::Path, b: &std::path::Path) -> bool {
 struct Batch {
     images: Vec<ImageRow>,
     samples: Vec<SampleRow>,
-}
-
-impl Batch {
-    /// Writes what is not there yet.
-    fn write(&mut self, writer: &mut Writer, bar: &mut Progress) -> Result<()> {
-        let count = self.images.len() as u64;
-        writer.insert_missing(
-            &std::mem::take(&mut self.images),
-            &std::mem::take(&mut self.samples),
-        )?;
-        bar.add(count, "");
-        Ok(())
-    }
 }

@@ -22,9 +22,11 @@ pub fn to_tensor(bytes: &[u8], device: &Device) -> Result<Tensor> {
 /// L2 and Linf between two pictures of bytes, in `[0,1]` units. The sums are of whole numbers, so
 /// every machine gets the same bits.
 pub fn distances(a: &[u8], b: &[u8]) -> (f64, f64) {
-    let levels = || std::iter::zip(a, b).map(|(&a, &b)| u32::from(a.abs_diff(b)));
-    let square: u32 = levels().map(|level| level * level).sum();
-    let largest = levels().max().unwrap_or(0);
+    // Of types that let the compiler do many at once.
+    let pairs = || std::iter::zip(a, b);
+    let difference = |(&a, &b): (&u8, &u8)| i32::from(i16::from(a) - i16::from(b));
+    let square: i32 = pairs().map(difference).map(|d| d * d).sum();
+    let largest = pairs().map(|(a, b)| a.abs_diff(*b)).fold(0, u8::max);
     (f64::from(square).sqrt() / 255.0, f64::from(largest) / 255.0)
 }
 

@@ -50,8 +50,9 @@ pub(super) fn read_write(path: &Path) -> Result<Connection> {
         conn.pragma_update_and_check(None, "journal_mode", "DELETE", |_| Ok(()))?;
         conn.pragma_update(None, "synchronous", "FULL")?;
         conn.pragma_update(None, "foreign_keys", true)?;
-        // KiB, negative: a batch should not spill to the file before it is whole.
-        conn.pragma_update(None, "cache_size", -65_536)
+        // KiB, negative. Little: so a large batch goes to the file while it is near, and the disk is at
+        // work before the last flush; the journal takes it back if it never comes to that.
+        conn.pragma_update(None, "cache_size", -4_096)
     };
     settings().map_err(fault(path))?;
     Ok(conn)

@@ -27,40 +27,46 @@ impl Store {
     pub fn for_each(
         &self,
         split: Split,
-        mut each: impl FnMut(ImageRow, Vec<SampleRow>) -> Result<()>,
+        each: impl FnMut(ImageRow, Vec<SampleRow>) -> Result<()>,
     ) -> Result<()> {
-        let mut images = 0;
-        let found = self.scan(split, |image, samples| {
-            if self.meta.complete {
-                self.check_all_there(&image, &samples)?;
-            }
-            images += 1;
-            each(image, samples)
-        })?;
-        if !self.meta.complete {
-            return Ok(());
-        }
-        let split_name = split_name(split);
-        if images != self.meta.images_of(split) {
-            let what = self.part(format!("images in {split_name}"));
-            return Err(Error::data(what, images, self.meta.images_of(split)));
-        }
-        match self.meta.split_hash(split) {
-            Some(expected) if expected == found => Ok(()),
-            expected => Err(Error::data(
-                self.part(format!("hash of {split_name}")),
-                found,
-                expected.unwrap_or("one"),
-            )),
-        }
+        self.for_each_of(&[split], each)
     }
 
-    /// Like [`Self::for_each`], without a claim to be complete; returns the split's hash.
+    /// The same of several splits, in one pass over the file.
+    pub fn for_each_of(
+        &self,
+        splits: &[Split],
+        mut each: impl FnMut(ImageRow, Vec<SampleRow>) -> Result<()>,
+    ) -> Result<()> {
+        let complete = self.meta.complete;
+        let found = self.scan(splits, |image, samples| {
+            if complete {
+                self.check_all_there(&image, &samples)?;
+            }
+            each(image, samples)
+        })?;
+        for &split in splits.iter().filter(|_| complete) {
+            let (split_name, (images, hash)) = (split_name(split), &found[split as usize]);
+            if *images != self.meta.images_of(split) {
+                let what = self.part(format!("images in {split_name}"));
+                return Err(Error::data(what, images, self.meta.images_of(split)));
+            }
+            let expected = self.meta.split_hash(split);
+            if expected != Some(hash) {
+                let what = self.part(format!("hash of {split_name}"));
+                return Err(Error::data(what, hash, expected.unwrap_or("one")));
+            }
+        }
+        Ok(())
+    }
+
+    /// Like [`Self::for_each_of`], without a claim to be complete; returns how many images each of
+    /// train, val and test has, and its hash, if it was asked for.
     pub(super) fn scan(
         &self,
-        split: Split,
+        splits: &[Split],
         mut each: impl FnMut(ImageRow, Vec<SampleRow>) -> Result<()>,
-    ) -> Result<String> {
+    ) -> Result<[(u64, String); 3]> {
         let bad = fault(&self.path);
         // Splits are told apart here and not by SQL, so that the order of all ids is seen: a
         // damaged tree may lead in a circle.
@@ -72,23 +78,26 @@ impl Store {
             "SELECT image_id, attack_id, pixels, crc32, pred, pred_float, l2, linf, steps \
              FROM sample WHERE image_id = ? ORDER BY attack_id",
         )?;
-        let mut hash = SplitHash::new(split);
+        let mut found = SPLITS.map(|split| (0, SplitHash::new(split)));
         let mut last = None;
         let mut rows = images.query([]).map_err(&bad)?;
         while let Some(row) = rows.next().map_err(&bad)? {
-            let image = self.image(row)?;
-            if last.is_some_and(|last| last >= image.id) {
-                let what = self.part(format!("image {}", image.id));
+            let (id, split) = self.place(row)?;
+            if last.is_some_and(|last| last >= id) {
+                let what = self.part(format!("image {id}"));
                 return Err(Error::data(what, "it after a greater id", "order"));
             }
-            last = Some(image.id);
-            if image.split == split {
-                let samples = self.samples(&mut samples, image.id)?;
+            last = Some(id);
+            if splits.contains(&split) {
+                let image = self.image(row, id, split)?;
+                let samples = self.samples(&mut samples, id)?;
+                let (images, hash) = &mut found[split as usize];
+                *images += 1;
                 hash.add(&image, &samples);
                 each(image, samples)?;
             }
         }
-        Ok(hash.hex())
+        Ok(found.map(|(images, hash)| (images, hash.hex())))
     }
 
     /// Fails with the first attack that `image` has no sample of.
@@ -109,17 +118,27 @@ impl Store {
         self.conn.prepare(sql).map_err(fault(&self.path))
     }
 
-    fn image(&self, row: &Row) -> Result<ImageRow> {
+    /// An image's id and split.
+    fn place(&self, row: &Row) -> Result<(u64, Split)> {
         let id = self.value(row, 0)?;
-        let place = || self.part(format!("image {id}"));
         let name: String = self.value(row, 1)?;
         let split = SPLITS.into_iter().find(|split| split_name(*split) == name);
+        let split = split.ok_or_else(|| {
+            let found = format!("split '{}'", name.escape_debug());
+            Error::data(
+                self.part(format!("image {id}")),
+                found,
+                "train, val or test",
+            )
+        })?;
+        Ok((id, split))
+    }
+
+    fn image(&self, row: &Row, id: u64, split: Split) -> Result<ImageRow> {
+        let place = || self.part(format!("image {id}"));
         Ok(ImageRow {
             id,
-            split: split.ok_or_else(|| {
-                let found = format!("split '{}'", name.escape_debug());
-                Error::data(place(), found, "train, val or test")
-            })?,
+            split,
             source_index: self.value(row, 2)?,
             label: class(self.value(row, 3)?, place)?,
             pixels: self.pixels(row, 4, place)?,

@@ -42,14 +42,12 @@ pub fn verify(path: &Path) -> Result<Verified> {
     let bad = fault(&store.path);
     store.conn.execute_batch("BEGIN").map_err(&bad)?;
     let mut samples_read = 0;
-    for split in SPLITS {
-        store.for_each(split, |image, samples| {
-            samples_read += samples.len() as u64;
-            samples
-                .iter()
-                .try_for_each(|s| check_distances(&store, &image, s))
-        })?;
-    }
+    store.for_each_of(&SPLITS, |image, samples| {
+        samples_read += samples.len() as u64;
+        samples
+            .iter()
+            .try_for_each(|s| check_distances(&store, &image, s))
+    })?;
     check_pragma(&store, "integrity_check(1)", &["ok"])?;
     check_pragma(&store, "foreign_key_check", &[])?;
     check_count(&store, "image", store.meta().images.iter().sum())?;

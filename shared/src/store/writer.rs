@@ -11,7 +11,7 @@ use rusqlite::{Connection, Transaction, params};
 use super::{
     SCHEMA,
     fault::fault,
-    hash,
+    hash::{self, SplitHash},
     header::{self, Header},
     lock::Lock,
     meta::Identity,
@@ -25,6 +25,8 @@ use crate::{Error, Result};
 #[derive(Debug)]
 pub struct Writer {
     store: Store,
+    /// Of all rows there are, while this writer alone has written them, in order.
+    running: Option<Running>,
     // Last, so that the connection is closed before another build may begin.
     _lock: Lock,
 }
@@ -50,7 +52,14 @@ impl Writer {
         }
         let store = Store::checked(conn, file)?;
         identity.check_same(&store.identity_without_weights()?, path)?;
-        let mut writer = Self { store, _lock: lock };
+        let mut writer = Self {
+            store,
+            running: None,
+            _lock: lock,
+        };
+        if writer.images_present()? == 0 {
+            writer.running = Some(Running::new(&writer.store));
+        }
         writer.note_device(device)?;
         Ok(writer)
     }
@@ -152,19 +161,27 @@ impl Writer {
         if let (true, Some(hash)) = (self.is_complete(), &self.store.meta().content_hash) {
             return Ok(hash.clone());
         }
-        let mut splits = [const { String::new() }; 3];
+        let scan = || {
+            let store = &self.store;
+            store.scan(&SPLITS, |image, samples| {
+                store.check_all_there(&image, &samples)
+            })
+        };
+        let scanned = match self.running.take() {
+            Some(running) => running.hex(),
+            None => scan()?,
+        };
         for split in SPLITS {
-            let mut images = 0;
-            splits[split as usize] = self.store.scan(split, |image, samples| {
-                images += 1;
-                self.store.check_all_there(&image, &samples)
-            })?;
-            let expected = self.store.meta().images_of(split);
+            let (images, expected) = (
+                scanned[split as usize].0,
+                self.store.meta().images_of(split),
+            );
             if images != expected {
                 let what = self.store.part(format!("images in {}", split_name(split)));
                 return Err(Error::data(what, images, expected));
             }
         }
+        let splits = scanned.map(|(_, hash)| hash);
         let [train, val, test] = &splits;
         // With its weights, so that their hash is checked once more.
         let model = self.store.model()?;
@@ -208,10 +225,17 @@ impl Writer {
             let path = self.store.path.display();
             return Err(Error::Usage(format!("{path}: it is complete already")));
         }
-        self.transact(|transaction| {
+        let running = self.running.take();
+        let hash = || running.and_then(|running| running.add(images, samples));
+        let write = |transaction: &Transaction| {
             insert_images(transaction, images)?;
             insert_samples(transaction, samples)
-        })
+        };
+        let (written, running) = rayon::join(|| self.transact(write), hash);
+        if written.is_ok() {
+            self.running = running;
+        }
+        written
     }
 
     /// Does all of `work` or nothing.
@@ -242,6 +266,48 @@ impl Writer {
         let there = list().map_err(fault(&self.store.path))?;
         let mut there = there.into_iter().peekable();
         Ok(ids.filter(|id| there.next_if_eq(id).is_none()).collect())
+    }
+}
+
+/// What rows that are written one after the other, each image with all its samples, add up to: they
+/// need not be read again for it.
+#[derive(Debug)]
+struct Running {
+    attacks: Vec<i64>,
+    last: Option<u64>,
+    /// Images and hash of train, val and test.
+    splits: [(u64, SplitHash); 3],
+}
+
+impl Running {
+    fn new(store: &Store) -> Self {
+        Self {
+            attacks: store.attacks().iter().map(|attack| attack.id).collect(),
+            last: None,
+            splits: SPLITS.map(|split| (0, SplitHash::new(split))),
+        }
+    }
+
+    /// With these rows; nothing if an image is out of order or a sample is missing.
+    fn add(mut self, images: &[ImageRow], mut samples: &[SampleRow]) -> Option<Self> {
+        for image in images {
+            let of_image = |sample: &&SampleRow| sample.image_id == image.id;
+            let count = samples.iter().take_while(of_image).count();
+            let own = samples.split_off(..count)?;
+            let attacks = own.iter().map(|sample| sample.attack_id);
+            if self.last >= Some(image.id) || !attacks.eq(self.attacks.iter().copied()) {
+                return None;
+            }
+            self.last = Some(image.id);
+            let (images, hash) = &mut self.splits[image.split as usize];
+            *images += 1;
+            hash.add(image, own);
+        }
+        samples.is_empty().then_some(self)
+    }
+
+    fn hex(self) -> [(u64, String); 3] {
+        self.splits.map(|(images, hash)| (images, hash.hex()))
     }
 }
 
