@@ -25,7 +25,7 @@ use crate::{Error, Result};
 #[derive(Debug)]
 pub struct Writer {
     store: Store,
-    /// Of all rows there are, while this writer alone has written them, in order.
+    /// Of all rows there are, while they come in order from another store, which has checked them.
     running: Option<Running>,
     // Last, so that the connection is closed before another build may begin.
     _lock: Lock,
@@ -132,7 +132,8 @@ impl Writer {
     }
 
     /// Adds images, ascending by id, together with their samples in one transaction; images that are
-    /// there already are left with theirs as they are.
+    /// there already are left with theirs as they are. The rows come from a [`Store`], so they have been
+    /// checked.
     ///
     /// # Errors
     /// As [`Self::insert_images`].
@@ -143,7 +144,13 @@ impl Writer {
         let missing = self.missing_images(first.id..last.id.saturating_add(1))?;
         let is_missing = |id: &u64| missing.binary_search(id).is_ok();
         if images.iter().all(|image| is_missing(&image.id)) {
-            return self.insert(images, samples);
+            let running = self.running.take();
+            let hash = || running.and_then(|running| running.add(images, samples));
+            let (inserted, running) = rayon::join(|| self.insert(images, samples), hash);
+            if inserted.is_ok() {
+                self.running = running;
+            }
+            return inserted;
         }
         let images = images.iter().filter(|image| is_missing(&image.id));
         let samples = samples.iter().filter(|sample| is_missing(&sample.image_id));
@@ -225,17 +232,11 @@ impl Writer {
             let path = self.store.path.display();
             return Err(Error::Usage(format!("{path}: it is complete already")));
         }
-        let running = self.running.take();
-        let hash = || running.and_then(|running| running.add(images, samples));
-        let write = |transaction: &Transaction| {
+        self.running = None;
+        self.transact(|transaction| {
             insert_images(transaction, images)?;
             insert_samples(transaction, samples)
-        };
-        let (written, running) = rayon::join(|| self.transact(write), hash);
-        if written.is_ok() {
-            self.running = running;
-        }
-        written
+        })
     }
 
     /// Does all of `work` or nothing.

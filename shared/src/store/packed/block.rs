@@ -49,7 +49,7 @@ impl Block {
         count: usize,
         attacks: &[i64],
     ) -> Result<(Vec<ImageRow>, Vec<SampleRow>)> {
-        let ids = input.column(count, u64::from_le_bytes)?;
+        let ids = input.ids(count)?;
         let indices = input.column(count, u32::from_le_bytes)?;
         let classes = input.column(count, |classes: [u8; 2]| classes)?;
         let images = (0..count).map(|i| {

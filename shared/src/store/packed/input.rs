@@ -36,6 +36,18 @@ impl<'a, R: Read> Input<'a, R> {
         (0..count).map(|_| Ok(value(self.array()?))).collect()
     }
 
+    /// As many ids of images, as large as a store's may be.
+    pub fn ids(&mut self, count: usize) -> Result<Vec<u64>> {
+        let ids = self.column(count, u64::from_le_bytes)?;
+        match ids.iter().find(|id| i64::try_from(**id).is_err()) {
+            None => Ok(ids),
+            Some(id) => {
+                let what = format!("{}: id of an image", self.path.display());
+                Err(Error::data(what, id, format!("at most {}", i64::MAX)))
+            }
+        }
+    }
+
     /// A length and as many bytes, which are believed as they come.
     pub fn sized(&mut self, most: u64, what: &str) -> Result<Vec<u8>> {
         let len = u64::from_le_bytes(self.array()?);

@@ -61,3 +61,25 @@ fn a_packed_store_that_is_not_whole_leaves_nothing() {
         assert!(strange.is_empty(), "{number}: {strange:?}");
     }
 }
+
+#[test]
+fn an_id_that_no_store_can_hold_is_the_files_fault() {
+    let (folder, path) = place();
+    build(&path);
+    let [packed, back] = ["packed", "back.db"].map(|name| folder.path().join(name));
+    pack(&path, &packed, &Stop::default()).unwrap();
+    let whole = std::fs::read(&packed).unwrap();
+    let (start, frame) = whole.split_at(b"mithpack".len() + 1);
+    let mut bytes = zstd::decode_all(frame).unwrap();
+    // The first id stands behind header and weights, which have their lengths before them.
+    let mut at = 0;
+    for _ in 0..2 {
+        at += 8 + u64::from_le_bytes(*bytes[at..].first_chunk().unwrap()) as usize;
+    }
+    bytes[at + 7] = 0x80;
+    let frame = zstd::encode_all(&bytes[..], 1).unwrap();
+    std::fs::write(&packed, [start, &frame].concat()).unwrap();
+    let error = unpack(&packed, &back, &Stop::default()).unwrap_err();
+    assert_eq!(error.exit_code(), 3, "{error}");
+    assert!(error.to_string().contains("id of an image"), "{error}");
+}
