@@ -55,8 +55,8 @@ pub fn correlate(
     assert!(input.len() == geometry.input.len());
     let windows = Windows::new(geometry);
     let (output, image_len) = (geometry.output(), geometry.input.image_len());
-    let shared = output.images.div_ceil(rayon::current_num_threads());
-    let together = ROWS.div_ceil(output.positions()).min(shared.max(1));
+    let per_thread = output.images.div_ceil(rayon::current_num_threads());
+    let together = ROWS.div_ceil(output.positions()).min(per_thread.max(1));
     let chunk = together * output.image_len();
     let compute = |(number, (out, pictures)): (usize, (&mut [MaybeUninit<f32>], &[f32]))| {
         let images = pictures.len() / image_len;
