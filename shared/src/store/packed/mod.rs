@@ -133,7 +133,13 @@ pub fn unpack(from: &Path, out: &Path, stop: &Stop) -> Result<String> {
 
     let partial = files::partial(out);
     Writer::remove(&partial)?;
-    let mut writer = Writer::create_or_resume(&partial, &identity, &device)?;
+    let mut writer = match Writer::create_or_resume(&partial, &identity, &device) {
+        Ok(writer) => writer,
+        Err(error) => {
+            Writer::remove(&partial)?;
+            return Err(error);
+        }
+    };
     let filled = fill(&mut writer, &identity, &mut input, stop)
         .and_then(|()| Input::new(from, input.stream.finish()).end())
         .and_then(|()| writer.finish());
