@@ -20,11 +20,9 @@
 //!
 //! Times, paths, page layout, device, shard, limit and versions of programs are in neither.
 
-use crate::cifar10::Split;
-
 use super::{
     meta::Meta,
-    rows::{AttackRow, ImageRow, ModelRow, SampleRow, split_name},
+    rows::{AttackRow, ImageRow, ModelRow, SPLITS, SampleRow, split_name},
 };
 
 /// Bytes that are hashed at a time: with so many, a power of two, BLAKE3 uses wide registers.
@@ -70,20 +68,23 @@ impl Fields {
     }
 }
 
-/// The hash of a split under way.
+/// How many images each of train, val and test has so far, and their hash.
 #[derive(Debug)]
-pub(super) struct SplitHash(Fields);
+pub(super) struct SplitHashes([(u64, Fields); 3]);
 
-impl SplitHash {
-    pub(super) fn new(split: Split) -> Self {
-        let mut fields = Fields::new("mithridate split 1");
-        fields.text(split_name(split));
-        Self(fields)
+impl SplitHashes {
+    pub(super) fn new() -> Self {
+        Self(SPLITS.map(|split| {
+            let mut fields = Fields::new("mithridate split 1");
+            fields.text(split_name(split));
+            (0, fields)
+        }))
     }
 
     /// Takes the next image and its samples, both in the order of their ids.
     pub(super) fn add(&mut self, image: &ImageRow, samples: &[SampleRow]) {
-        let fields = &mut self.0;
+        let (images, fields) = &mut self.0[image.split as usize];
+        *images += 1;
         fields.number(image.id);
         fields.number(u64::from(image.source_index));
         fields.number(u64::from(image.label));
@@ -102,8 +103,8 @@ impl SplitHash {
         fields.flush();
     }
 
-    pub(super) fn hex(self) -> String {
-        self.0.hex()
+    pub(super) fn hex(self) -> [(u64, String); 3] {
+        self.0.map(|(images, fields)| (images, fields.hex()))
     }
 }
 

@@ -14,6 +14,7 @@ mod open;
 mod packed;
 mod reader;
 mod rows;
+mod running;
 mod scan;
 mod shard;
 mod table;

@@ -8,7 +8,7 @@ use rusqlite::{Row, types::FromSql};
 
 use super::{
     fault::fault,
-    hash::SplitHash,
+    hash::SplitHashes,
     reader::Store,
     rows::{ImageRow, SPLITS, SampleRow, split_name},
 };
@@ -78,7 +78,7 @@ impl Store {
             "SELECT image_id, attack_id, pixels, crc32, pred, pred_float, l2, linf, steps \
              FROM sample WHERE image_id = ? ORDER BY attack_id",
         )?;
-        let mut found = SPLITS.map(|split| (0, SplitHash::new(split)));
+        let mut found = SplitHashes::new();
         let mut last = None;
         let mut rows = images.query([]).map_err(&bad)?;
         while let Some(row) = rows.next().map_err(&bad)? {
@@ -91,13 +91,11 @@ impl Store {
             if splits.contains(&split) {
                 let image = self.image(row, id, split)?;
                 let samples = self.samples(&mut samples, id)?;
-                let (images, hash) = &mut found[split as usize];
-                *images += 1;
-                hash.add(&image, &samples);
+                found.add(&image, &samples);
                 each(image, samples)?;
             }
         }
-        Ok(found.map(|(images, hash)| (images, hash.hex())))
+        Ok(found.hex())
     }
 
     /// Fails with the first attack that `image` has no sample of.

@@ -11,13 +11,14 @@ use rusqlite::{Connection, Transaction, params};
 use super::{
     SCHEMA,
     fault::fault,
-    hash::{self, SplitHash},
+    hash,
     header::{self, Header},
     lock::Lock,
     meta::Identity,
     open,
     reader::Store,
     rows::{ImageRow, SPLITS, SampleRow, split_name},
+    running::Running,
 };
 use crate::{Error, Result};
 
@@ -58,7 +59,7 @@ impl Writer {
             _lock: lock,
         };
         if writer.images_present()? == 0 {
-            writer.running = Some(Running::new(&writer.store));
+            writer.running = Some(Running::new(writer.store.attacks()));
         }
         writer.note_device(device)?;
         Ok(writer)
@@ -179,10 +180,8 @@ impl Writer {
             None => scan()?,
         };
         for split in SPLITS {
-            let (images, expected) = (
-                scanned[split as usize].0,
-                self.store.meta().images_of(split),
-            );
+            let images = scanned[split as usize].0;
+            let expected = self.store.meta().images_of(split);
             if images != expected {
                 let what = self.store.part(format!("images in {}", split_name(split)));
                 return Err(Error::data(what, images, expected));
@@ -267,48 +266,6 @@ impl Writer {
         let there = list().map_err(fault(&self.store.path))?;
         let mut there = there.into_iter().peekable();
         Ok(ids.filter(|id| there.next_if_eq(id).is_none()).collect())
-    }
-}
-
-/// What rows that are written one after the other, each image with all its samples, add up to: they
-/// need not be read again for it.
-#[derive(Debug)]
-struct Running {
-    attacks: Vec<i64>,
-    last: Option<u64>,
-    /// Images and hash of train, val and test.
-    splits: [(u64, SplitHash); 3],
-}
-
-impl Running {
-    fn new(store: &Store) -> Self {
-        Self {
-            attacks: store.attacks().iter().map(|attack| attack.id).collect(),
-            last: None,
-            splits: SPLITS.map(|split| (0, SplitHash::new(split))),
-        }
-    }
-
-    /// With these rows; nothing if an image is out of order or a sample is missing.
-    fn add(mut self, images: &[ImageRow], mut samples: &[SampleRow]) -> Option<Self> {
-        for image in images {
-            let of_image = |sample: &&SampleRow| sample.image_id == image.id;
-            let count = samples.iter().take_while(of_image).count();
-            let own = samples.split_off(..count)?;
-            let attacks = own.iter().map(|sample| sample.attack_id);
-            if self.last >= Some(image.id) || !attacks.eq(self.attacks.iter().copied()) {
-                return None;
-            }
-            self.last = Some(image.id);
-            let (images, hash) = &mut self.splits[image.split as usize];
-            *images += 1;
-            hash.add(image, own);
-        }
-        samples.is_empty().then_some(self)
-    }
-
-    fn hex(self) -> [(u64, String); 3] {
-        self.splits.map(|(images, hash)| (images, hash.hex()))
     }
 }
 

@@ -28,15 +28,18 @@ pub fn with_scratch<const N: usize, R>(
     lens: [usize; N],
     compute: impl FnOnce([&mut [f32]; N]) -> R,
 ) -> R {
-    let lens = lens.map(|len| len.next_multiple_of(LANES));
+    let lines = |len: usize| len.next_multiple_of(LANES);
     let mut memory = SPARE.take();
-    let needed = lens.iter().sum::<usize>() + LANES;
+    let needed = lens.map(lines).iter().sum::<usize>() + LANES;
     if memory.len() < needed {
         memory = vec![0.0; needed];
     }
     let start = memory.as_ptr().align_offset(LANES * size_of::<f32>());
     let mut rest = &mut memory[start..];
-    let result = compute(lens.map(|len| rest.split_off_mut(..len).unwrap_or_default()));
+    let result = compute(lens.map(|len| {
+        let slice = rest.split_off_mut(..lines(len)).unwrap_or_default();
+        &mut slice[..len]
+    }));
     SPARE.set(memory);
     result
 }

@@ -133,29 +133,22 @@ pub fn unpack(from: &Path, out: &Path, stop: &Stop) -> Result<String> {
 
     let partial = files::partial(out);
     Writer::remove(&partial)?;
-    let mut writer = match Writer::create_or_resume(&partial, &identity, &device) {
-        Ok(writer) => writer,
-        Err(error) => {
-            Writer::remove(&partial)?;
-            return Err(error);
+    let make = || {
+        let mut writer = Writer::create_or_resume(&partial, &identity, &device)?;
+        fill(&mut writer, &identity, &mut input, stop)?;
+        Input::new(from, input.stream.finish()).end()?;
+        let hash = writer.finish()?;
+        if hash != promised {
+            let what = format!("{}: content hash", from.display());
+            return Err(Error::data(what, hash, promised));
         }
+        Ok(hash)
     };
-    let filled = fill(&mut writer, &identity, &mut input, stop)
-        .and_then(|()| Input::new(from, input.stream.finish()).end())
-        .and_then(|()| writer.finish());
-    let checked = filled.and_then(|hash| match hash == promised {
-        true => Ok(hash),
-        false => Err(Error::data(
-            format!("{}: content hash", from.display()),
-            hash,
-            promised,
-        )),
-    });
-    drop(writer);
-    if checked.is_err() {
+    let made = make();
+    if made.is_err() {
         Writer::remove(&partial)?;
     }
-    let hash = checked?;
+    let hash = made?;
     files::rename(&partial, out)?;
     Ok(hash)
 }

@@ -62,24 +62,46 @@ fn a_packed_store_that_is_not_whole_leaves_nothing() {
     }
 }
 
+/// A packed store of the same form with another header and other bytes after it.
+fn changed(whole: &[u8], change: impl Fn(&mut serde_json::Value, &mut [u8])) -> Vec<u8> {
+    let (start, frame) = whole.split_at(b"mithpack".len() + 1);
+    let bytes = zstd::decode_all(frame).unwrap();
+    let (len, bytes) = bytes.split_first_chunk().unwrap();
+    let (header, rest) = bytes.split_at(u64::from_le_bytes(*len) as usize);
+    let mut header = serde_json::from_slice(header).unwrap();
+    let mut rest = rest.to_vec();
+    change(&mut header, &mut rest);
+    let header = header.to_string();
+    let len = (header.len() as u64).to_le_bytes();
+    let bytes = [&len, header.as_bytes(), &rest].concat();
+    [start, &zstd::encode_all(&bytes[..], 1).unwrap()].concat()
+}
+
 #[test]
-fn an_id_that_no_store_can_hold_is_the_files_fault() {
+fn what_no_store_can_hold_is_the_files_fault_and_leaves_nothing() {
     let (folder, path) = place();
     build(&path);
     let [packed, back] = ["packed", "back.db"].map(|name| folder.path().join(name));
     pack(&path, &packed, &Stop::default()).unwrap();
     let whole = std::fs::read(&packed).unwrap();
-    let (start, frame) = whole.split_at(b"mithpack".len() + 1);
-    let mut bytes = zstd::decode_all(frame).unwrap();
-    // The first id stands behind header and weights, which have their lengths before them.
-    let mut at = 0;
-    for _ in 0..2 {
-        at += 8 + u64::from_le_bytes(*bytes[at..].first_chunk().unwrap()) as usize;
+    let config = changed(&whole, |header, _| {
+        header["identity"]["model"]["config"] = "no JSON".into();
+    });
+    // The first id stands behind the weights, which have their length before them.
+    let id = changed(&whole, |_, rest| {
+        let weights = u64::from_le_bytes(*rest.first_chunk().unwrap()) as usize;
+        rest[8 + weights + 7] = 0x80;
+    });
+    for (bytes, said) in [(config, "json_valid(config)"), (id, "id of an image")] {
+        std::fs::write(&packed, bytes).unwrap();
+        let error = unpack(&packed, &back, &Stop::default()).unwrap_err();
+        assert_eq!(error.exit_code(), 3, "{error}");
+        assert!(error.to_string().contains(said), "{error}");
+        let left = std::fs::read_dir(folder.path()).unwrap();
+        let stores = left.filter(|entry| {
+            let name = entry.as_ref().unwrap().file_name();
+            name.to_string_lossy().ends_with(".db")
+        });
+        assert_eq!(stores.count(), 1, "{said}: something was left");
     }
-    bytes[at + 7] = 0x80;
-    let frame = zstd::encode_all(&bytes[..], 1).unwrap();
-    std::fs::write(&packed, [start, &frame].concat()).unwrap();
-    let error = unpack(&packed, &back, &Stop::default()).unwrap_err();
-    assert_eq!(error.exit_code(), 3, "{error}");
-    assert!(error.to_string().contains("id of an image"), "{error}");
 }

@@ -58,29 +58,22 @@ pub fn correlate(
     let per_thread = output.images.div_ceil(rayon::current_num_threads());
     let together = ROWS.div_ceil(output.positions()).min(per_thread.max(1));
     let chunk = together * output.image_len();
+    let starts = windows.starts_in(together);
     let compute = |(number, (out, pictures)): (usize, (&mut [MaybeUninit<f32>], &[f32]))| {
         let images = pictures.len() / image_len;
-        let padded_len = match geometry.padding {
-            0 => 0,
-            _ => images * windows.len(),
-        };
-        let sums_len = images * output.positions() * LANES;
-        with_scratch([padded_len, sums_len], |[padded, sums]| {
-            let padded = &mut padded[..padded_len];
+        let copies = if geometry.padding == 0 { 0 } else { images };
+        let rows = images * output.positions();
+        let lens = [copies * windows.len(), rows * LANES];
+        with_scratch(lens, |[padded, sums]| {
             padded.fill(0.0);
-            let pictures = match geometry.padding {
-                0 => pictures,
-                _ => {
-                    let places = padded.chunks_exact_mut(windows.len());
-                    for (picture, padded) in pictures.chunks_exact(image_len).zip(places) {
-                        windows.pad(geometry, picture, padded);
-                    }
-                    padded
-                }
-            };
+            let places = padded.chunks_exact_mut(windows.len());
+            for (picture, padded) in pictures.chunks_exact(image_len).zip(places) {
+                windows.pad(geometry, picture, padded);
+            }
             dispatch(Task {
                 windows: &windows,
-                pictures,
+                starts: &starts[..rows],
+                pictures: if copies == 0 { pictures } else { padded },
                 panels: &panels.0,
                 epilogue: epilogue.from(number * chunk),
                 channels: geometry.c_out,
@@ -102,6 +95,8 @@ pub fn correlate(
 
 struct Task<'a> {
     windows: &'a Windows,
+    /// Where each output's window starts in the pictures.
+    starts: &'a [usize],
     /// Some, with zeros around them where windows see any.
     pictures: &'a [f32],
     panels: &'a [f32],
@@ -151,15 +146,10 @@ impl Kernel for Task<'_> {
     #[inline(always)]
     fn run<L: Lanes>(self) {
         let (windows, channels) = (self.windows, self.channels);
-        let images = self.pictures.len() / windows.len();
-        let places = (0..images).map(|image| image * windows.len());
-        let starts: Vec<usize> = places
-            .flat_map(|place| windows.starts.iter().map(move |start| place + start))
-            .collect();
-        let rows = starts.len();
+        let (starts, rows) = (self.starts, self.starts.len());
         let depth = self.panels.len() / channels.next_multiple_of(LANES);
         let parts = self.parts(depth);
-        assert!(self.pictures.len() == images * windows.len());
+        assert!(self.pictures.len() * windows.starts.len() == rows * windows.len());
         assert!(self.sums.len() >= rows * LANES && self.out.len() == rows * channels);
         let (pictures, sums) = (self.pictures.as_ptr(), self.sums.as_mut_ptr());
         for (block, panel) in self.panels.chunks_exact(depth * LANES).enumerate() {

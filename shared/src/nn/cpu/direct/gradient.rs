@@ -28,14 +28,10 @@ pub fn weight_gradient(geometry: &Geometry, input: &[f32], gradient: &[f32]) -> 
     let group = POSITIONS.div_ceil(positions).min(pictures.images);
     let blocks = geometry.c_out.div_ceil(LANES);
     let mut padded = vec![0.0; group * windows.len()];
-    let starts: Vec<usize> = (0..group)
-        .flat_map(|image| windows.starts.iter().map(move |start| (image, start)))
-        .map(|(image, start)| image * windows.len() + start)
-        .collect();
+    let starts = windows.starts_in(group);
     let taps = geometry.weight_len() / geometry.c_out;
     let lens = [blocks * group * positions * LANES, taps * blocks * LANES];
     with_scratch(lens, |[slopes, sums]| {
-        let (slopes, sums) = (&mut slopes[..lens[0]], &mut sums[..lens[1]]);
         let inputs = input.chunks(group * pictures.image_len());
         let groups = inputs.zip(gradient.chunks(group * output.image_len()));
         for (number, (input, gradient)) in groups.enumerate() {

@@ -44,6 +44,14 @@ impl Windows {
         }
     }
 
+    /// Where the windows of pictures one after the other start.
+    fn starts_in(&self, images: usize) -> Vec<usize> {
+        let places = (0..images).map(|image| image * self.len());
+        places
+            .flat_map(|place| self.starts.iter().map(move |start| place + start))
+            .collect()
+    }
+
     /// Floats of a padded picture.
     fn len(&self) -> usize {
         self.height * self.row

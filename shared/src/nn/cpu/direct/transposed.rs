@@ -57,7 +57,6 @@ pub fn scatter(
     let chunk = input.image_len();
     let compute = |(image, (out, gradient)): (usize, (&mut [MaybeUninit<f32>], &[f32]))| {
         with_scratch([windows.len()], |[padded]| {
-            let padded = &mut padded[..windows.len()];
             padded.fill(0.0);
             dispatch(Task {
                 geometry,

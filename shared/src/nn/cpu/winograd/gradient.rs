@@ -42,7 +42,6 @@ pub fn filter_gradient(
     let sums_len = POINTS * left.blocks * right.blocks * LANES * LANES;
     let lens = [left.len(), right.len(), sums_len];
     with_scratch(lens, |[pixels, slopes, sums]| {
-        let sums = &mut sums[..sums_len];
         for first in (0..input.images).step_by(images) {
             let count = images.min(input.images - first);
             let per_image = input.strip().per_image;
