@@ -84,6 +84,15 @@ impl Error {
         }
     }
 
+    /// The same error; if the input `from` is wrong, `to` is, from which it was made.
+    pub fn renamed(mut self, from: &Path, to: &Path) -> Self {
+        if let Self::Data { what, .. } = &mut self {
+            let names = [from, to].map(|path| printable(&path.display()));
+            *what = what.replacen(&names[0], &names[1], 1);
+        }
+        self
+    }
+
     /// The same error, unless it is a device without memory left: that one names the batch size.
     pub fn of_batch(self, batch_size: usize) -> Self {
         /// As the driver, cuBLAS and cuDNN put it, in capitals or not.

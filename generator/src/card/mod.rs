@@ -149,7 +149,7 @@ fn markdown(info: &Info, name: &str) -> String {
     let hash = meta.content_hash.as_deref().unwrap_or_default();
     let mut text = format!(
         "# {name}\n\n{}: {WHAT}, in one SQLite file of {:.1} MB.\n\n",
-        meta.dataset,
+        code(&meta.dataset),
         info.bytes as f64 / 1e6
     );
     let mut add = |line: String| {
@@ -157,24 +157,19 @@ fn markdown(info: &Info, name: &str) -> String {
         text.push('\n');
     };
     for (what, value) in [
-        ("Content hash (BLAKE3)", format!("`{hash}`")),
-        ("Hash of the source", format!("`{}`", meta.source_hash)),
-        ("Preset, seed", format!("{}, {}", meta.preset, meta.seed)),
-        (
-            "Attacked net",
-            format!("{}, sha256 `{}`", info.model.name, info.model.sha256),
-        ),
-        ("Its settings", format!("`{}`", info.model.config)),
-        (
-            "Made",
-            format!(
-                "{} by generator {} on {}",
-                meta.created, meta.generator_version, meta.device
-            ),
-        ),
-        ("Licence", meta.licence.clone()),
+        ("Content hash (BLAKE3)", hash),
+        ("Hash of the source", &meta.source_hash),
+        ("Preset", &meta.preset),
+        ("Seed", &meta.seed.to_string()),
+        ("Attacked net", &info.model.name),
+        ("SHA-256 of its weights", &info.model.sha256),
+        ("Its settings", &info.model.config.to_string()),
+        ("Made", &meta.created),
+        ("By generator", &meta.generator_version),
+        ("On", &meta.device),
+        ("Licence", &meta.licence),
     ] {
-        add(format!("- {what}: {value}"));
+        add(format!("- {what}: {}", code(value)));
     }
     add("\n## Pictures\n\n| split | pictures | the net's accuracy |\n|---|---|---|".into());
     for split in &info.splits {
@@ -188,7 +183,11 @@ fn markdown(info: &Info, name: &str) -> String {
     }
     add("\n## Attacks\n\n| attack | parameters |\n|---|---|".into());
     for attack in &info.attacks {
-        add(format!("| {} | `{}` |", attack.name, attack.params));
+        add(format!(
+            "| {} | {} |",
+            code(&attack.name),
+            code(&attack.params.to_string())
+        ));
     }
     add(
         "\nWhat is left of the net's accuracy, and how far the variants are from the pictures on \
@@ -200,7 +199,8 @@ fn markdown(info: &Info, name: &str) -> String {
         let (accuracy, l2, linf) = (100.0 * row.surrogate_accuracy, row.mean_l2, row.mean_linf);
         add(format!(
             "| {} | {} | {accuracy:.2} % | {l2:.4} | {linf:.4} |",
-            row.split, row.attack
+            row.split,
+            code(&row.attack)
         ));
     }
     add(format!(
@@ -209,4 +209,24 @@ fn markdown(info: &Info, name: &str) -> String {
          use with `generator verify {name}`, which must end with the content hash above."
     ));
     text
+}
+
+/// What a store says of itself, on one line and as code, so that nothing in it is markup.
+fn code(text: &str) -> String {
+    let characters = text.chars().map(|character| match character {
+        '`' => '\'',
+        '|' => '\u{a6}',
+        control if control.is_control() => ' ',
+        plain => plain,
+    });
+    format!("`{}`", characters.collect::<String>())
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn what_a_store_says_is_no_markup_in_its_card() {
+        let said = super::code("a`<b>\n# x | y");
+        assert_eq!(said, "`a'<b> # x \u{a6} y`");
+    }
 }

@@ -113,7 +113,7 @@ fn a_card_describes_the_very_file() {
     assert_eq!(file["contentSize"], format!("{} B", bytes.len()));
     let markdown = fs::read_to_string(workshop.path("a.md")).unwrap();
     assert!(markdown.contains(&workshop.hash("a.db")));
-    assert!(markdown.contains("| fgsm | `{"), "{markdown}");
+    assert!(markdown.contains("| `fgsm` | `{"), "{markdown}");
     workshop.refuses(&mut workshop.command(&["card", "a.db"]), 2, &["exists"]);
 }
 

@@ -4,6 +4,8 @@
 //! This is the one way to read them. It checks types, lengths, ranges, order and the CRC of every
 //! row, and at the end of a split of a complete store its hash, so that no changed byte passes.
 
+use std::ops::RangeInclusive;
+
 use rusqlite::{Row, types::FromSql};
 
 use super::{
@@ -65,6 +67,16 @@ impl Store {
     pub(super) fn scan(
         &self,
         splits: &[Split],
+        each: impl FnMut(ImageRow, Vec<SampleRow>) -> Result<()>,
+    ) -> Result<[(u64, String); 3]> {
+        self.scan_ids(i64::MIN..=i64::MAX, splits, each)
+    }
+
+    /// The same of images with one of these ids.
+    pub(super) fn scan_ids(
+        &self,
+        ids: RangeInclusive<i64>,
+        splits: &[Split],
         mut each: impl FnMut(ImageRow, Vec<SampleRow>) -> Result<()>,
     ) -> Result<[(u64, String); 3]> {
         let bad = fault(&self.path);
@@ -72,7 +84,7 @@ impl Store {
         // damaged tree may lead in a circle.
         let mut images = self.prepare(
             "SELECT id, split, source_index, label, pixels, crc32, clean_pred \
-             FROM image ORDER BY id",
+             FROM image WHERE id BETWEEN ? AND ? ORDER BY id",
         )?;
         let mut samples = self.prepare(
             "SELECT image_id, attack_id, pixels, crc32, pred, pred_float, l2, linf, steps \
@@ -80,7 +92,7 @@ impl Store {
         )?;
         let mut found = SplitHashes::new();
         let mut last = None;
-        let mut rows = images.query([]).map_err(&bad)?;
+        let mut rows = images.query([ids.start(), ids.end()]).map_err(&bad)?;
         while let Some(row) = rows.next().map_err(&bad)? {
             let (id, split) = self.place(row)?;
             if last.is_some_and(|last| last >= id) {

@@ -132,19 +132,15 @@ impl Writer {
         self.insert(&[], samples)
     }
 
-    /// Adds images, ascending by id, together with their samples in one transaction; images that are
-    /// there already are left with theirs as they are. The rows come from a [`Store`], so they have been
-    /// checked.
+    /// Adds images, ascending by id, each followed by its samples in the order of attacks, in one
+    /// transaction; what is there already must be the same. The rows come from a [`Store`], so they
+    /// have been checked.
     ///
     /// # Errors
-    /// As [`Self::insert_images`].
+    /// As [`Self::insert_images`], and with the first image that is there otherwise.
     pub fn insert_missing(&mut self, images: &[ImageRow], samples: &[SampleRow]) -> Result<()> {
-        let (Some(first), Some(last)) = (images.first(), images.last()) else {
-            return Ok(());
-        };
-        let missing = self.missing_images(first.id..last.id.saturating_add(1))?;
-        let is_missing = |id: &u64| missing.binary_search(id).is_ok();
-        if images.iter().all(|image| is_missing(&image.id)) {
+        let there = self.check_alike(images, samples)?;
+        if there.is_empty() {
             let running = self.running.take();
             let hash = || running.and_then(|running| running.add(images, samples));
             let (inserted, running) = rayon::join(|| self.insert(images, samples), hash);
@@ -153,11 +149,38 @@ impl Writer {
             }
             return inserted;
         }
-        let images = images.iter().filter(|image| is_missing(&image.id));
-        let samples = samples.iter().filter(|sample| is_missing(&sample.image_id));
+        let is_missing = |id: u64| there.binary_search(&id).is_err();
+        let images = images.iter().filter(|image| is_missing(image.id));
+        let samples = samples.iter().filter(|sample| is_missing(sample.image_id));
         let (images, samples): (Vec<_>, Vec<_>) =
             (images.cloned().collect(), samples.cloned().collect());
         self.insert(&images, &samples)
+    }
+
+    /// Those ids of `images` that are there already, with the same rows.
+    fn check_alike(&self, images: &[ImageRow], samples: &[SampleRow]) -> Result<Vec<u64>> {
+        let mut there = Vec::new();
+        let (Some(first), Some(last)) = (images.first(), images.last()) else {
+            return Ok(there);
+        };
+        let signed = |id: u64| i64::try_from(id).unwrap_or(i64::MAX);
+        let ids = signed(first.id)..=signed(last.id);
+        self.store.scan_ids(ids, &SPLITS, |image, own| {
+            let id = image.id;
+            let given = images.binary_search_by_key(&id, |image| image.id);
+            let start = samples.partition_point(|sample| sample.image_id < id);
+            let end = samples.partition_point(|sample| sample.image_id <= id);
+            if given.is_ok_and(|given| images[given] == image) && samples[start..end] == own {
+                there.push(id);
+                return Ok(());
+            }
+            Err(Error::data(
+                self.store.part(format!("image {id}")),
+                "rows that are not those to be added",
+                "the same ones (--force begins anew)",
+            ))
+        })?;
+        Ok(there)
     }
 
     /// Checks that every image has a sample of every attack, marks the store as complete and

@@ -19,7 +19,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use self::{block::Block, input::Input};
-use super::{meta::Identity, reader::Store, writer::Writer};
+use super::{meta::Identity, open, reader::Store, writer::Writer};
 use crate::{Error, Result, cifar10::Split, files, progress::Progress, signal::Stop};
 
 const MAGIC: &[u8; 8] = b"mithpack";
@@ -145,12 +145,14 @@ pub fn unpack(from: &Path, out: &Path, stop: &Stop) -> Result<String> {
         Ok(hash)
     };
     let made = make();
-    if made.is_err() {
-        Writer::remove(&partial)?;
+    match made {
+        Ok(hash) => files::rename(&partial, out).map(|()| hash),
+        Err(error) => {
+            let error = error.renamed(&open::real(&partial)?, from);
+            Writer::remove(&partial)?;
+            Err(error)
+        }
     }
-    let hash = made?;
-    files::rename(&partial, out)?;
-    Ok(hash)
 }
 
 fn fill(

@@ -97,6 +97,10 @@ fn what_no_store_can_hold_is_the_files_fault_and_leaves_nothing() {
         let error = unpack(&packed, &back, &Stop::default()).unwrap_err();
         assert_eq!(error.exit_code(), 3, "{error}");
         assert!(error.to_string().contains(said), "{error}");
+        assert!(
+            error.to_string().starts_with(&packed.display().to_string()),
+            "{error}"
+        );
         let left = std::fs::read_dir(folder.path()).unwrap();
         let stores = left.filter(|entry| {
             let name = entry.as_ref().unwrap().file_name();

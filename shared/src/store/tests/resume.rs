@@ -220,3 +220,45 @@ fn a_full_disk_says_how_to_go_on_and_loses_nothing() {
     allow(&writer, 1_000_000);
     assert_eq!(write_missing(&mut writer, 5), hash);
 }
+
+#[test]
+fn rows_that_come_again_must_be_those_that_are_there() {
+    let (_folder, path) = place();
+    let whole = build(&path);
+    let of = |range: std::ops::Range<usize>| {
+        let images = images()[range.clone()].to_vec();
+        let samples =
+            range.flat_map(|row| (1..=6).map(move |attack| samples_of(attack)[row].clone()));
+        (images, samples.collect::<Vec<_>>())
+    };
+    for change in 0..3 {
+        let (_folder, path) = place();
+        let (mut images, mut samples) = of(0..5);
+        match change {
+            0 => images[3].label = 9,
+            1 => samples[20].steps += 1,
+            _ => {
+                samples.remove(20);
+            }
+        }
+        let mut writer = open_writer(&path);
+        writer.insert_missing(&images, &samples).unwrap();
+        let (images, samples) = of(2..18);
+        let refused = writer.insert_missing(&images, &samples).unwrap_err();
+        assert_eq!(refused.exit_code(), 3);
+        let said = refused.to_string();
+        assert!(
+            said.contains("image 3: found rows that are not those to be added"),
+            "{said}"
+        );
+        assert_eq!(writer.images_present().unwrap(), 5);
+    }
+
+    let (_folder, path) = place();
+    let mut writer = open_writer(&path);
+    for range in [0..5, 3..9, 0..18] {
+        let (images, samples) = of(range);
+        writer.insert_missing(&images, &samples).unwrap();
+    }
+    assert_eq!(writer.finish().unwrap(), whole);
+}
