@@ -20,6 +20,7 @@ mod shard;
 mod table;
 mod time;
 mod verify;
+mod write_back;
 mod writer;
 
 #[cfg(test)]

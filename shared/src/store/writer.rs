@@ -19,6 +19,7 @@ use super::{
     reader::Store,
     rows::{ImageRow, SPLITS, SampleRow, split_name},
     running::Running,
+    write_back::WriteBack,
 };
 use crate::{Error, Result};
 
@@ -28,7 +29,8 @@ pub struct Writer {
     store: Store,
     /// Of all rows there are, while they come in order from another store, which has checked them.
     running: Option<Running>,
-    // Last, so that the connection is closed before another build may begin.
+    // These last, so that the connection is closed before them.
+    write_back: Option<WriteBack>,
     _lock: Lock,
 }
 
@@ -56,6 +58,7 @@ impl Writer {
         let mut writer = Self {
             store,
             running: None,
+            write_back: None,
             _lock: lock,
         };
         if writer.images_present()? == 0 {
@@ -139,6 +142,9 @@ impl Writer {
     /// # Errors
     /// As [`Self::insert_images`], and with the first image that is there otherwise.
     pub fn insert_missing(&mut self, images: &[ImageRow], samples: &[SampleRow]) -> Result<()> {
+        if self.write_back.is_none() {
+            self.write_back = Some(WriteBack::begin(&self.store.path)?);
+        }
         let there = self.check_alike(images, samples)?;
         if there.is_empty() {
             let running = self.running.take();
