@@ -48,7 +48,7 @@ DETECTOR_INPUT = full
 ## the detector's Transformer layers
 DETECTOR_LAYERS = 2
 
-## the Python for make bench (with PyTorch) and make cuda-toolkit (with pip)
+## the Python for make bench and test-python (with PyTorch) and make cuda-toolkit (with pip)
 PYTHON = python3
 ## how long make fuzz takes for each reader, in seconds
 FUZZ_SECONDS = 60
@@ -84,7 +84,7 @@ SHELL = bash
 .DEFAULT_GOAL = build
 .NOTPARALLEL:
 .PHONY: help build data baseline dataset train demo clean-demo test bench lint check-cuda \
-        cuda-toolkit gpu-bundle test-reliability fuzz test-slurm
+        cuda-toolkit gpu-bundle test-reliability fuzz test-slurm test-python
 
 BIN = $(or $(CARGO_TARGET_DIR),target)/release
 GENERATOR = '$(BIN)/generator'
@@ -192,6 +192,10 @@ fuzz: build
 ## the Slurm jobs on a real Slurm of this machine; needs slurm-wlm and root
 test-slurm: build
 	scripts/test-slurm
+
+## what the programs write, read by PyTorch and TensorBoard; PYTHON needs torch and tensorboard
+test-python: build
+	'$(PYTHON)' scripts/test-python
 
 ## images per second beside PyTorch's, on the CPU; PYTHON needs torch, safetensors and torchattacks
 bench: build

@@ -206,12 +206,16 @@ class Sampler:
 
 class Adversarial(torch.utils.data.Dataset):
     """A split of a store: of each image, in the order of ids, (`[3,32,32]` floats in [0,1], label, variant)
-    as the epoch draws it. All of it is read into memory and checked once, 3 KB per picture and variant."""
+    as the epoch draws it. All of it is read into memory, 3 KB per picture and variant, and each picture's
+    checksum is compared; `generator verify` compares the labels and all else."""
 
     def __init__(self, path, split="train", seed=0, adv_ratio="0.5", policy="uniform", bounds=""):
         db = sqlite3.connect(f"file:{path}?mode=ro", uri=True)
         try:
-            if db.execute("PRAGMA application_id").fetchone()[0] != 0x4D697468:
+            db.execute("PRAGMA trusted_schema = OFF")
+            tables = {name for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+            ours = db.execute("PRAGMA application_id").fetchone()[0] == 0x4D697468
+            if not (ours and tables >= {"meta", "attack", "image", "sample"}):
                 raise ValueError(f"{path}: not an adversarial store")
             if db.execute("SELECT value FROM meta WHERE key = 'complete'").fetchone() != ("1",):
                 raise ValueError(f"{path}: not complete; finish the build first")

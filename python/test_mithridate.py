@@ -48,6 +48,13 @@ class Tests(unittest.TestCase):
             sqlite3.connect(path).execute("CREATE TABLE a (b)").connection.close()
             with self.assertRaisesRegex(ValueError, "not an adversarial store"):
                 mithridate.Adversarial(path)
+            # A store's mark, but views in place of its tables.
+            with sqlite3.connect(path) as db:
+                db.execute(f"PRAGMA application_id = {0x4D697468}")
+                for name in ("meta", "attack", "image", "sample"):
+                    db.execute(f"CREATE VIEW {name} AS SELECT b FROM a")
+            with self.assertRaisesRegex(ValueError, "not an adversarial store"):
+                mithridate.Adversarial(path)
 
 
 if __name__ == "__main__":
