@@ -137,7 +137,7 @@ impl Error {
 }
 
 /// What a file says, without the line breaks and terminal commands that it may hold.
-fn printable(text: &dyn std::fmt::Display) -> String {
+pub(crate) fn printable(text: &dyn std::fmt::Display) -> String {
     let mut printable = String::new();
     for character in text.to_string().chars() {
         match character.is_control() {

@@ -173,9 +173,7 @@ fn markdown(info: &Info, name: &str) -> String {
     }
     add("\n## Pictures\n\n| split | pictures | the net's accuracy |\n|---|---|---|".into());
     for split in &info.splits {
-        let accuracy = split
-            .clean_accuracy
-            .map_or("-".into(), |a| format!("{:.2} %", 100.0 * a));
+        let accuracy = percent(split.clean_accuracy);
         add(format!(
             "| {} | {} | {accuracy} |",
             split.split, split.images
@@ -190,15 +188,16 @@ fn markdown(info: &Info, name: &str) -> String {
         ));
     }
     add(
-        "\nWhat is left of the net's accuracy, and how far the variants are from the pictures on \
-         average (pixels in [0,1]):\n\n| split | attack | accuracy | L2 | L-infinity |\n\
-         |---|---|---|---|---|"
+        "\nWhat is left of the net's accuracy, how many of the pictures that it knew it does not know any \
+         more, and how far the variants are from the pictures on average (pixels in [0,1]):\n\n\
+         | split | attack | accuracy | success | L2 | L-infinity |\n|---|---|---|---|---|---|"
             .into(),
     );
     for row in &info.summary {
-        let (accuracy, l2, linf) = (100.0 * row.surrogate_accuracy, row.mean_l2, row.mean_linf);
+        let accuracy = percent(Some(row.surrogate_accuracy));
+        let (success, l2, linf) = (percent(row.success), row.mean_l2, row.mean_linf);
         add(format!(
-            "| {} | {} | {accuracy:.2} % | {l2:.4} | {linf:.4} |",
+            "| {} | {} | {accuracy} | {success} | {l2:.4} | {linf:.4} |",
             row.split,
             code(&row.attack)
         ));
@@ -209,6 +208,10 @@ fn markdown(info: &Info, name: &str) -> String {
          use with `generator verify {name}`, which must end with the content hash above."
     ));
     text
+}
+
+fn percent(share: Option<f64>) -> String {
+    share.map_or("-".into(), |share| format!("{:.2} %", 100.0 * share))
 }
 
 /// What a store says of itself, on one line and as code, so that nothing in it is markup.

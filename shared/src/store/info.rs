@@ -10,7 +10,7 @@ use super::{
     reader::{Store, SummaryRow},
     rows::{AttackRow, SPLITS, split_name},
 };
-use crate::{Error, Result};
+use crate::{Error, Result, error::printable};
 
 /// What a store says of itself; its pictures are not checked (`verify` does that).
 #[derive(Clone, Debug, Serialize)]
@@ -151,31 +151,32 @@ impl fmt::Display for Info {
             "split", "images", "of", "clean accuracy"
         )?;
         for row in &self.splits {
-            let accuracy = row.clean_accuracy.map_or("-".into(), |a| format!("{a:.4}"));
+            let accuracy = share(row.clean_accuracy);
             let (split, images, expected) = (&row.split, row.images, row.expected);
             writeln!(f, "{split:<6} {images:>8} {expected:>8} {accuracy:>15}")?;
         }
         writeln!(f, "\n{:<10} parameters", "attack")?;
         for attack in &self.attacks {
-            let (name, params) = (printable(&attack.name), attack.params.to_string());
-            writeln!(f, "{name:<10} {}", printable(&params))?;
+            let name = printable(&attack.name);
+            writeln!(f, "{name:<10} {}", printable(&attack.params))?;
         }
         write!(
             f,
-            "\n{:<6} {:<10} {:>8} {:>19} {:>9} {:>9}",
-            "split", "attack", "samples", "surrogate accuracy", "mean l2", "mean linf"
+            "\n{:<6} {:<10} {:>8} {:>19} {:>8} {:>9} {:>9}",
+            "split", "attack", "samples", "surrogate accuracy", "success", "mean l2", "mean linf"
         )?;
         for row in &self.summary {
             let (split, attack) = (&row.split, printable(&row.attack));
             let (accuracy, l2, linf) = (row.surrogate_accuracy, row.mean_l2, row.mean_linf);
             write!(f, "\n{split:<6} {attack:<10} {:>8} ", row.count)?;
-            write!(f, "{accuracy:>19.4} {l2:>9.4} {linf:>9.4}")?;
+            let success = share(row.success);
+            write!(f, "{accuracy:>19.4} {success:>8} {l2:>9.4} {linf:>9.4}")?;
         }
         Ok(())
     }
 }
 
-/// `text` without control characters.
-fn printable(text: &str) -> String {
-    text.replace(char::is_control, "\u{fffd}")
+/// A share of something that there may be nothing of.
+fn share(share: Option<f64>) -> String {
+    share.map_or("-".into(), |share| format!("{share:.4}"))
 }

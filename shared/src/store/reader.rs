@@ -24,7 +24,7 @@ pub struct Store {
     pub(super) attacks: Vec<AttackRow>,
 }
 
-/// A row of the view `attack_summary`.
+/// A row of the view `attack_summary`, and how often the attack succeeded.
 #[derive(Clone, Debug, PartialEq, serde::Serialize)]
 pub struct SummaryRow {
     /// `train`, `val` or `test`.
@@ -35,6 +35,9 @@ pub struct SummaryRow {
     pub count: u64,
     /// Share of them that the surrogate classifies correctly.
     pub surrogate_accuracy: f64,
+    /// Share of the pictures that the surrogate classifies correctly while they are clean, and not any
+    /// more as samples; none where it classifies no clean picture correctly.
+    pub success: Option<f64>,
     /// Mean L2 distance from the clean pictures.
     pub mean_l2: f64,
     /// Mean L-infinity distance.
@@ -144,8 +147,12 @@ impl Store {
     /// How strong each attack is in each split, over the rows there are.
     pub fn summary(&self) -> Result<Vec<SummaryRow>> {
         let read = || {
-            let sql = "SELECT split, attack, count, surrogate_accuracy, mean_l2, mean_linf \
-                       FROM attack_summary";
+            // The view has no success, and to join it with one would read all rows twice.
+            let sql = "SELECT i.split, a.name, count(*), avg(s.pred = i.label), avg(s.l2), \
+                       avg(s.linf), avg(s.pred <> i.label) FILTER (WHERE i.clean_pred = i.label) \
+                       FROM sample s JOIN image i ON i.id = s.image_id \
+                       JOIN attack a ON a.id = s.attack_id GROUP BY i.split, a.id \
+                       ORDER BY i.split = 'test', i.split = 'val', a.id";
             let mut query = self.conn.prepare(sql)?;
             let rows = query.query_map([], |row| {
                 Ok(SummaryRow {
@@ -155,6 +162,7 @@ impl Store {
                     surrogate_accuracy: row.get(3)?,
                     mean_l2: row.get(4)?,
                     mean_linf: row.get(5)?,
+                    success: row.get(6)?,
                 })
             })?;
             rows.collect::<rusqlite::Result<_>>()

@@ -89,9 +89,29 @@ fn the_summary_is_that_of_the_rows() {
         assert_eq!(found.count, rows.len() as u64);
         let accuracy = mean(&|i, s| f64::from(u8::from(i.label == s.pred)));
         assert!((found.surrogate_accuracy - accuracy).abs() < 1e-12);
+        let was_right = |i: &ImageRow| f64::from(u8::from(i.label == i.clean_pred));
+        let turned = mean(&|i, s| was_right(i) * f64::from(u8::from(i.label != s.pred)));
+        let success = turned / mean(&|i, _| was_right(i));
+        match found.success {
+            Some(found) => assert!((found - success).abs() < 1e-12),
+            None => assert!(success.is_nan()),
+        }
         assert!((found.mean_l2 - mean(&|_, s| s.l2)).abs() < 1e-12);
         assert!((found.mean_linf - mean(&|_, s| s.linf)).abs() < 1e-12);
     }
+
+    let db = rusqlite::Connection::open(&path).unwrap();
+    let mut view = db.prepare("SELECT * FROM attack_summary").unwrap();
+    let said = |row: &rusqlite::Row| {
+        let names = (row.get(0)?, row.get(1)?, row.get(2)?);
+        Ok((names, [row.get(3)?, row.get(4)?, row.get(5)?]))
+    };
+    let view = view.query_map([], said).unwrap().map(Result::unwrap);
+    let rows = summary.into_iter().map(|row| {
+        let numbers = [row.surrogate_accuracy, row.mean_l2, row.mean_linf];
+        ((row.split, row.attack, row.count), numbers)
+    });
+    assert!(view.eq::<Vec<((String, String, u64), [f64; 3])>>(rows.collect()));
 }
 
 #[test]
@@ -106,6 +126,7 @@ fn info_says_everything_to_people_and_programs() {
         "cifar10",
         "deepfool",
         "clean accuracy",
+        "success",
         "\"width\":64",
     ] {
         assert!(text.contains(said), "{said} in\n{text}");
