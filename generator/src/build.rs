@@ -17,7 +17,7 @@ use shared::{
     store::{AttackRow, Identity, ImageRow, ModelRow, SampleRow, Shard, Writer},
 };
 
-use crate::cli::Build;
+use crate::arguments::Build;
 
 /// Builds the store, or what is missing of it.
 pub fn command(args: &Build) -> Result<()> {

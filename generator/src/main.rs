@@ -1,5 +1,6 @@
 //! The generator: pictures and a trained net come in, an adversarial store goes out.
 
+mod arguments;
 mod build;
 mod card;
 mod cli;

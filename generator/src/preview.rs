@@ -1,43 +1,66 @@
 //! `generator preview`: a store comes in, a PNG of test pictures, their variants and the amplified
 //! differences goes out.
 
+use std::path::PathBuf;
+
+use clap::Args;
 use shared::{
     Result,
+    arguments::positive,
     cifar10::Split,
     files,
     sheet::{self, Strip},
     store::Store,
 };
 
-use crate::cli::Preview;
-
 /// Pixels per pixel.
 const SCALE: u32 = 2;
 
-/// Draws the first pictures of the test split.
-pub fn command(args: &Preview) -> Result<()> {
-    files::may_write(&args.out, args.force)?;
-    let table = Store::open(&args.db)?.load(Split::Test)?;
-    let strips: Vec<Strip> = (0..table.len().min(args.count))
-        .map(|row| Strip {
-            caption: format!("image {}", table.ids[row]),
-            clean: table.variant(row, 0),
-            variants: table
-                .attacks
-                .iter()
-                .enumerate()
-                .map(|(i, name)| (name.clone(), table.variant(row, 1 + i)))
-                .collect(),
-        })
-        .collect();
-    let image = sheet::render(&strips, SCALE, args.amplify)?;
-    files::write_whole(&args.out, &sheet::png(&image)?)?;
-    println!(
-        "{}: {} pictures; in columns clean, {}; below each the difference x {}",
-        args.out.display(),
-        strips.len(),
-        table.attacks.join(", "),
-        args.amplify
-    );
-    Ok(())
+/// `generator preview`.
+#[derive(Debug, Args)]
+pub struct Preview {
+    /// The store
+    db: PathBuf,
+    /// The sheet
+    #[arg(long, value_name = "sheet.png")]
+    out: PathBuf,
+    /// Pictures on it
+    #[arg(long, default_value_t = 10, value_name = "N", value_parser = positive)]
+    count: usize,
+    /// How much differences are amplified
+    #[arg(long, default_value_t = 8.0, value_name = "X")]
+    amplify: f32,
+    /// Replace a file that is there
+    #[arg(long)]
+    force: bool,
+}
+
+impl Preview {
+    /// Draws the first pictures of the test split.
+    pub fn run(&self) -> Result<()> {
+        files::may_write(&self.out, self.force)?;
+        let table = Store::open(&self.db)?.load(Split::Test)?;
+        let strips: Vec<Strip> = (0..table.len().min(self.count))
+            .map(|row| Strip {
+                caption: format!("image {}", table.ids[row]),
+                clean: table.variant(row, 0),
+                variants: table
+                    .attacks
+                    .iter()
+                    .enumerate()
+                    .map(|(i, name)| (name.clone(), table.variant(row, 1 + i)))
+                    .collect(),
+            })
+            .collect();
+        let image = sheet::render(&strips, SCALE, self.amplify)?;
+        files::write_whole(&self.out, &sheet::png(&image)?)?;
+        println!(
+            "{}: {} pictures; in columns clean, {}; below each the difference x {}",
+            self.out.display(),
+            strips.len(),
+            table.attacks.join(", "),
+            self.amplify
+        );
+        Ok(())
+    }
 }

@@ -2,14 +2,17 @@
 //! (the paper's Table 4), on the mixed set (Table 2) and of the detector (Table 3) go out.
 
 mod auc;
+mod command;
 mod mixed;
 mod print;
+
+pub use command::Eval;
 
 use std::path::Path;
 
 use candle_core::Device;
 use shared::{
-    Error, Result,
+    Result,
     cifar10::Split,
     model::{Classifier, Detector, FrozenResNet34, Metadata, ResNet34, Weights, likeliest},
     store::{Store, Table},
@@ -17,7 +20,6 @@ use shared::{
 
 use crate::{
     batch::Source,
-    cli::Eval,
     metrics::{DetectorMetrics, Named},
     report::evaluation::{Baseline, Evaluation, Mixed, Model, SplitResult, Surrogate},
     step::Watch,
@@ -211,39 +213,4 @@ fn describe(net: &ResNet34, metadata: &Metadata) -> Model {
 pub fn read_detector(path: &Path, device: &Device) -> Result<Detector> {
     let (weights, _) = Weights::read(path, device)?;
     Detector::new(&path.display().to_string(), weights)
-}
-
-/// `trainer eval`.
-pub fn command(args: &Eval) -> Result<()> {
-    let device = args.device.open()?;
-    let store = Store::open(&args.db)?;
-    let (net, model) = read_net(&args.model, &device)?;
-    let beside = args.model.with_file_name("detector.safetensors");
-    let detector = match &args.detector {
-        Some(path) => Some(read_detector(path, &device)?),
-        None if beside.exists() => Some(read_detector(&beside, &device)?),
-        None => None,
-    };
-    let pretrained = surrogate(&store, &device)?.frozen()?;
-    let watch = detector.as_ref().map(|detector| Watch {
-        detector,
-        pretrained: &pretrained,
-    });
-    let splits = args
-        .split
-        .map_or(vec![Split::Val, Split::Test], |split| vec![split]);
-    let how = Measure {
-        share: args.adv_ratio,
-        seed: store.meta().seed,
-        batch_size: args.batch_size,
-    };
-    let evaluation = evaluate(&store, &splits, model, &net, watch, how, &device)?;
-    if args.json {
-        let text = serde_json::to_string_pretty(&evaluation)
-            .map_err(|reason| Error::data("evaluation", reason, "numbers that JSON can hold"))?;
-        println!("{text}");
-    } else {
-        print!("{}", print::text(&evaluation));
-    }
-    Ok(())
 }

@@ -3,6 +3,7 @@
 //! A command walks from [`cli`] to the run that it names; what a run leaves in its folder is read by
 //! [`config`], [`checkpoint`] and [`report`].
 
+mod arguments;
 mod augment;
 mod batch;
 mod bench;

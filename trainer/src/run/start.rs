@@ -12,8 +12,8 @@ use shared::{
 
 use super::{Run, folder};
 use crate::{
+    arguments::{Common, Pretrain, Train},
     batch::{Source, clean_table},
-    cli::{Common, Pretrain, Train},
     config::{Config, Joint, Method, Sampling},
     evaluate::{self, Measure},
     sampler::{self, Bounds, Sampler},

@@ -1,0 +1,231 @@
+//! The arguments of training: what the command line says comes in, the settings of optimizer, sampler and
+//! detector go out.
+
+use std::path::PathBuf;
+
+use clap::{
+    Args, ValueEnum,
+    builder::{PossibleValue, PossibleValuesParser},
+};
+use shared::{
+    arguments::{not_negative, part, positive},
+    device::DeviceArguments,
+    model::{DetectorInput, PAPER_WIDTH},
+};
+
+use crate::{
+    augment::Augment,
+    config::{Joint, Method, Optimizer, Sampling},
+    sampler::{Entry, POLICIES, Share},
+    schedule::{Decay, Schedule},
+};
+
+/// `trainer pretrain`.
+#[derive(Debug, Args)]
+pub struct Pretrain {
+    /// Pictures: a folder of data_batch_*.bin, the official .tar.gz, or an image folder
+    #[arg(long, value_name = "PATH")]
+    pub data: PathBuf,
+    /// Use only N training pictures, balanced over the classes, and N/5 for validation
+    #[arg(long, value_name = "N")]
+    pub limit: Option<usize>,
+    /// Channels of the net's stem
+    #[arg(long, default_value_t = PAPER_WIDTH, value_name = "N")]
+    pub width: usize,
+    #[command(flatten)]
+    pub common: Common,
+}
+
+/// `trainer train`.
+#[derive(Debug, Args)]
+pub struct Train {
+    /// The adversarial store, made by `generator build`
+    #[arg(long, value_name = "DB")]
+    pub db: PathBuf,
+    /// Training with the detector (joint) or without (adversarial)
+    #[arg(long, value_enum, default_value_t = TrainMethod::Joint)]
+    pub method: TrainMethod,
+    #[command(flatten)]
+    pub common: Common,
+    #[command(flatten)]
+    pub sampling: SamplingArgs,
+    #[command(flatten)]
+    pub joint: JointArgs,
+}
+
+/// The methods that draw from a store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum TrainMethod {
+    /// Cross entropy on the draws
+    Adversarial,
+    /// The same, plus the distance between detector features
+    Joint,
+}
+
+impl From<TrainMethod> for Method {
+    fn from(method: TrainMethod) -> Self {
+        match method {
+            TrainMethod::Adversarial => Self::Adversarial,
+            TrainMethod::Joint => Self::Joint,
+        }
+    }
+}
+
+/// What every training has.
+#[derive(Debug, Args)]
+pub struct Common {
+    /// The run folder; an unfinished run of the same settings in it is resumed
+    #[arg(long, value_name = "RUN")]
+    pub out: PathBuf,
+    /// Start anew in a folder that holds another run
+    #[arg(long)]
+    pub force: bool,
+    /// Passes over the training pictures
+    #[arg(long, default_value_t = 150, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub epochs: u32,
+    /// Pictures per step
+    #[arg(long, default_value_t = 64, value_name = "N", value_parser = positive)]
+    pub batch_size: usize,
+    /// Base learning rate
+    #[arg(long, default_value_t = 0.01, value_name = "RATE", value_parser = not_negative)]
+    pub lr: f64,
+    /// Momentum of SGD
+    #[arg(long, default_value_t = 0.9, value_name = "M", value_parser = not_negative)]
+    pub momentum: f64,
+    /// Weight decay of SGD
+    #[arg(long, default_value_t = 5e-4, value_name = "W", value_parser = not_negative)]
+    pub weight_decay: f64,
+    /// How the learning rate goes
+    #[arg(long, value_enum, default_value_t = ScheduleName::Constant)]
+    pub schedule: ScheduleName,
+    /// Epochs of linear warm-up
+    #[arg(long, default_value_t = 0.0, value_name = "EPOCHS", value_parser = not_negative)]
+    pub warmup: f64,
+    /// Epochs between two decays (schedule step)
+    #[arg(long, default_value_t = 50, value_name = "EPOCHS")]
+    pub lr_step: u64,
+    /// Factor of one decay (schedule step)
+    #[arg(long, default_value_t = 0.1, value_name = "FACTOR")]
+    pub lr_gamma: f64,
+    /// resized (random resized crop, flip), pad (pad-and-crop, flip) or none
+    #[arg(long, default_value = "resized", value_name = "NAME")]
+    pub augment: Augment,
+    /// Seed of every random number
+    #[arg(long, default_value_t = 0, value_name = "N")]
+    pub seed: u64,
+    #[command(flatten)]
+    pub device: DeviceArguments,
+}
+
+impl Common {
+    /// The optimizer's settings.
+    pub fn optimizer(&self) -> Optimizer {
+        Optimizer {
+            lr: self.lr,
+            momentum: self.momentum,
+            weight_decay: self.weight_decay,
+            schedule: Schedule {
+                warmup: self.warmup,
+                decay: match self.schedule {
+                    ScheduleName::Constant => Decay::Constant,
+                    ScheduleName::Cosine => Decay::Cosine,
+                    ScheduleName::Step => Decay::Step {
+                        every: self.lr_step,
+                        gamma: self.lr_gamma,
+                    },
+                },
+            },
+        }
+    }
+}
+
+/// The schedules by name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ScheduleName {
+    /// Always the base rate
+    Constant,
+    /// Times --lr-gamma every --lr-step epochs
+    Step,
+    /// Half a cosine down to 0
+    Cosine,
+}
+
+/// How variants are drawn.
+#[derive(Debug, Args)]
+pub struct SamplingArgs {
+    /// Adversarial share of the draws: a number, or a range LO..HI drawn anew at each redraw
+    #[arg(long, default_value = "0.5", value_name = "R|LO..HI")]
+    adv_ratio: Share,
+    /// How the attacks share it
+    #[arg(long, default_value = "uniform", value_name = "NAME", value_parser = policies())]
+    policy: String,
+    /// Least and greatest part of single attacks, such as fgsm=0.05..0.3,cw=0.1..0.5
+    #[arg(
+        long,
+        default_value = "",
+        value_name = "LIST",
+        hide_default_value = true
+    )]
+    bounds: String,
+    /// Redraw the probabilities every N steps instead of every epoch
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    redraw_every: Option<u64>,
+    /// How fast probability flows to the attacks the net is worst at (policy adaptive)
+    #[arg(long, default_value_t = 1.0, value_name = "ETA", value_parser = not_negative)]
+    eta: f64,
+}
+
+impl SamplingArgs {
+    /// The sampler's settings.
+    pub fn settings(&self) -> Sampling {
+        Sampling {
+            adv_ratio: self.adv_ratio,
+            policy: self.policy.clone(),
+            bounds: self.bounds.clone(),
+            redraw_every: self.redraw_every,
+            eta: self.eta,
+        }
+    }
+}
+
+/// How the detector takes part (method joint).
+#[derive(Debug, Args)]
+pub struct JointArgs {
+    /// The feature maps the detector sees
+    #[arg(long, value_enum, default_value_t = DetectorInput::Full)]
+    detector_input: DetectorInput,
+    /// Its Transformer layers, 1 to 12
+    #[arg(long, default_value_t = 2, value_name = "N")]
+    detector_layers: usize,
+    /// Its base learning rate
+    #[arg(long, default_value_t = 0.01, value_name = "RATE", value_parser = not_negative)]
+    detector_lr: f64,
+    /// Its dropout
+    #[arg(long, default_value_t = 0.1, value_name = "P", value_parser = part)]
+    dropout: f64,
+    /// Weight of the cross entropy
+    #[arg(long, default_value_t = 1.0, value_name = "A", value_parser = not_negative)]
+    alpha: f64,
+    /// Weight of the Smooth L1 distance between detector features
+    #[arg(long, default_value_t = 1.0, value_name = "B", value_parser = not_negative)]
+    beta: f64,
+}
+
+impl JointArgs {
+    /// The detector's settings.
+    pub fn settings(&self) -> Joint {
+        Joint {
+            alpha: self.alpha,
+            beta: self.beta,
+            detector_input: self.detector_input,
+            detector_layers: self.detector_layers,
+            detector_lr: self.detector_lr,
+            dropout: self.dropout,
+        }
+    }
+}
+
+fn policies() -> PossibleValuesParser {
+    let value = |entry: &Entry| PossibleValue::new(entry.name).help(entry.about);
+    POLICIES.iter().map(value).collect::<Vec<_>>().into()
+}
