@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     Attack, Batch, Perturbed, Preset,
     check::{self, Check, number, steps},
-    config::Parameters,
+    preset::Parameters,
     sign,
 };
 use crate::{Result, model::Classifier};

@@ -2,67 +2,23 @@
 //!
 //! The table at the end of this file is the one list of attacks and their parameters.
 
-use std::{fmt, path::Path, str::FromStr};
+use std::path::Path;
 
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
 use super::{
     Attack, Kind,
     bim::Bim,
-    check::{Check, Invalid},
+    check::Invalid,
     cw::Cw,
     deepfool::DeepFool,
     fgsm::Fgsm,
     gaussian::Gaussian,
     nst::Nst,
+    preset::{Parameters, Preset},
 };
 use crate::{Error, Result, files};
-
-/// Where the parameters come from that nobody set.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Preset {
-    /// The paper's Table 1.
-    Paper,
-    /// The values other libraries and papers compare with.
-    Standard,
-}
-
-impl Preset {
-    /// `paper` or `standard`.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Paper => "paper",
-            Self::Standard => "standard",
-        }
-    }
-}
-
-impl fmt::Display for Preset {
-    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        f.pad(self.name())
-    }
-}
-
-impl FromStr for Preset {
-    type Err = String;
-
-    fn from_str(text: &str) -> std::result::Result<Self, String> {
-        [Self::Paper, Self::Standard]
-            .into_iter()
-            .find(|preset| preset.name() == text)
-            .ok_or_else(|| format!("'{text}' is none of paper, standard"))
-    }
-}
-
-/// What an attack's parameters can do besides attacking.
-pub(super) trait Parameters: Attack + Clone + Serialize + DeserializeOwned {
-    /// The preset's parameters.
-    fn preset(preset: Preset) -> Self;
-    /// Refuses what is not finite or out of range.
-    fn check(&self) -> Check;
-}
 
 /// A row of the table is an attack's kind, its TOML table and its parameters.
 macro_rules! table {

@@ -11,8 +11,8 @@ use super::{
     Attack, Batch, Perturbed, Preset,
     check::{Check, number, steps},
     cohort::{Cohort, select},
-    config::Parameters,
     logits,
+    preset::Parameters,
     search::Search,
 };
 use crate::{Result, model::Classifier};

@@ -12,8 +12,8 @@ use super::{
     Attack, Batch, Perturbed, Preset,
     check::{Check, number, steps},
     cohort::{Cohort, column, pick, select},
-    config::Parameters,
     gradient, logits,
+    preset::Parameters,
 };
 use crate::{
     Result,

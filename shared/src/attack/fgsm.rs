@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     Attack, Batch, Perturbed, Preset,
     check::{self, Check, number},
-    config::Parameters,
+    preset::Parameters,
     sign,
 };
 use crate::{Result, model::Classifier};

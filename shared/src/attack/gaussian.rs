@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     Attack, Batch, Perturbed, Preset,
     check::{Check, number},
-    config::Parameters,
+    preset::Parameters,
 };
 use crate::{Result, cifar10::PIXELS, model::Classifier, random::Stream};
 

@@ -10,6 +10,7 @@ mod check;
 mod cohort;
 mod gradient;
 mod logits;
+mod preset;
 mod repair;
 mod search;
 mod sign;
@@ -35,9 +36,10 @@ use candle_core::Tensor;
 
 use crate::{Error, Result, cifar10::CLASSES, model::Classifier};
 
-pub use config::{AttackConfig, Preset};
+pub use config::AttackConfig;
 pub use judge::{Sample, run};
 pub use kind::Kind;
+pub use preset::Preset;
 pub use style::style_of;
 
 /// A batch of pictures to attack. What an attack does to one of them depends on that picture,

@@ -13,8 +13,8 @@ use serde::{Deserialize, Serialize};
 use super::{
     Attack, Batch, Perturbed, Preset,
     check::{Check, number, steps},
-    config::Parameters,
     gradient,
+    preset::Parameters,
 };
 use crate::{
     Result,

@@ -8,6 +8,7 @@ mod fault;
 mod hash;
 mod header;
 mod info;
+mod insert;
 mod lock;
 mod meta;
 mod open;

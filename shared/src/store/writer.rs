@@ -6,13 +6,13 @@
 
 use std::{ops::Range, path::Path};
 
-use rusqlite::{Connection, Transaction, params};
+use rusqlite::{Transaction, params};
 
 use super::{
-    SCHEMA,
     fault::fault,
     hash,
     header::{self, Header},
+    insert::{create, insert_images, insert_samples},
     lock::Lock,
     meta::Identity,
     open,
@@ -296,52 +296,4 @@ impl Writer {
         let mut there = there.into_iter().peekable();
         Ok(ids.filter(|id| there.next_if_eq(id).is_none()).collect())
     }
-}
-
-/// Schema and identity in one transaction: either both are there or the file is empty.
-fn create(conn: &mut Connection, identity: &Identity, device: &str) -> rusqlite::Result<()> {
-    let transaction = conn.transaction()?;
-    transaction.execute_batch(SCHEMA)?;
-    identity.write(&transaction, device)?;
-    transaction.commit()
-}
-
-fn insert_images(transaction: &Transaction, images: &[ImageRow]) -> rusqlite::Result<()> {
-    let mut insert = transaction.prepare_cached(
-        "INSERT INTO image (id, split, source_index, label, pixels, crc32, clean_pred) \
-         VALUES (?, ?, ?, ?, ?, ?, ?)",
-    )?;
-    for row in images {
-        insert.execute(params![
-            row.id,
-            split_name(row.split),
-            row.source_index,
-            row.label,
-            row.pixels,
-            crc32fast::hash(&row.pixels),
-            row.clean_pred,
-        ])?;
-    }
-    Ok(())
-}
-
-fn insert_samples(transaction: &Transaction, samples: &[SampleRow]) -> rusqlite::Result<()> {
-    let mut insert = transaction.prepare_cached(
-        "INSERT INTO sample (image_id, attack_id, pixels, crc32, pred, pred_float, l2, linf, \
-         steps) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-    )?;
-    for row in samples {
-        insert.execute(params![
-            row.image_id,
-            row.attack_id,
-            row.pixels,
-            crc32fast::hash(&row.pixels),
-            row.pred,
-            row.pred_float,
-            row.l2,
-            row.linf,
-            row.steps,
-        ])?;
-    }
-    Ok(())
 }

@@ -1,0 +1,67 @@
+//! Putting rows into tables: plain values and a transaction come in; constraints are SQLite's to check.
+
+use rusqlite::{Connection, Transaction, params};
+
+use super::{
+    SCHEMA,
+    meta::Identity,
+    rows::{ImageRow, SampleRow, split_name},
+};
+
+/// Schema and identity in one transaction: either both are there or the file is empty.
+pub(super) fn create(
+    conn: &mut Connection,
+    identity: &Identity,
+    device: &str,
+) -> rusqlite::Result<()> {
+    let transaction = conn.transaction()?;
+    transaction.execute_batch(SCHEMA)?;
+    identity.write(&transaction, device)?;
+    transaction.commit()
+}
+
+pub(super) fn insert_images(
+    transaction: &Transaction,
+    images: &[ImageRow],
+) -> rusqlite::Result<()> {
+    let mut insert = transaction.prepare_cached(
+        "INSERT INTO image (id, split, source_index, label, pixels, crc32, clean_pred) \
+         VALUES (?, ?, ?, ?, ?, ?, ?)",
+    )?;
+    for row in images {
+        insert.execute(params![
+            row.id,
+            split_name(row.split),
+            row.source_index,
+            row.label,
+            row.pixels,
+            crc32fast::hash(&row.pixels),
+            row.clean_pred,
+        ])?;
+    }
+    Ok(())
+}
+
+pub(super) fn insert_samples(
+    transaction: &Transaction,
+    samples: &[SampleRow],
+) -> rusqlite::Result<()> {
+    let mut insert = transaction.prepare_cached(
+        "INSERT INTO sample (image_id, attack_id, pixels, crc32, pred, pred_float, l2, linf, \
+         steps) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+    )?;
+    for row in samples {
+        insert.execute(params![
+            row.image_id,
+            row.attack_id,
+            row.pixels,
+            crc32fast::hash(&row.pixels),
+            row.pred,
+            row.pred_float,
+            row.l2,
+            row.linf,
+            row.steps,
+        ])?;
+    }
+    Ok(())
+}
