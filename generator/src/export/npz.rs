@@ -17,13 +17,27 @@ type Archive = ZipWriter<BufWriter<File>>;
 pub fn write(pictures: &Pictures, out: &Path) -> Result<()> {
     let file = File::create(out).map_err(Error::io("create", out))?;
     let mut archive = ZipWriter::new(BufWriter::new(file));
+    if let Err(error) = fill(&mut archive, pictures, out) {
+        // Dropped, it would try to end what could not be written, and say so beside our error.
+        std::mem::forget(archive);
+        return Err(error);
+    }
+    let file = archive.finish().map_err(|reason| failed(out, reason))?;
+    let file = file
+        .into_inner()
+        .map_err(|error| Error::io("write", out)(error.into_error()))?;
+    file.sync_all().map_err(Error::io("write", out))
+}
+
+/// All arrays, and what is still on its way to the file.
+fn fill(archive: &mut Archive, pictures: &Pictures, out: &Path) -> Result<()> {
     let mut bar = pictures.progress();
     let variants = pictures.variants.len();
     for split in Split::ALL {
         let images = pictures.store.meta().images_of(split) as usize;
         let name = split.name();
         let shape = format!("({images}, {variants}, 3, 32, 32)");
-        start(&mut archive, out, &format!("{name}_images"), "|u1", &shape)?;
+        start(archive, out, &format!("{name}_images"), "|u1", &shape)?;
         let (mut labels, mut ids) = (Vec::new(), Vec::new());
         pictures.each(split, &mut bar, |image, pixels| {
             labels.push(image.label);
@@ -34,7 +48,7 @@ pub fn write(pictures: &Pictures, out: &Path) -> Result<()> {
         })?;
         for (what, kind, bytes) in [("labels", "|u1", labels), ("ids", "<u8", ids)] {
             start(
-                &mut archive,
+                archive,
                 out,
                 &format!("{name}_{what}"),
                 kind,
@@ -51,7 +65,7 @@ pub fn write(pictures: &Pictures, out: &Path) -> Result<()> {
         .max()
         .unwrap_or(0);
     start(
-        &mut archive,
+        archive,
         out,
         "variants",
         &format!("<U{longest}"),
@@ -67,11 +81,7 @@ pub fn write(pictures: &Pictures, out: &Path) -> Result<()> {
         archive.write_all(&bytes).map_err(Error::io("write", out))?;
     }
     bar.finish();
-    let file = archive.finish().map_err(|reason| failed(out, reason))?;
-    let file = file
-        .into_inner()
-        .map_err(|error| Error::io("write", out)(error.into_error()))?;
-    file.sync_all().map_err(Error::io("write", out))
+    archive.flush().map_err(Error::io("write", out))
 }
 
 /// Begins an array: NumPy's format 1.0, whose header ends at a multiple of 64 bytes.

@@ -1,6 +1,6 @@
 //! What other tools get of a store: arrays, PNG files, tar files and a card, all of the same pictures.
 
-use std::{collections::BTreeMap, fs, io::Read};
+use std::{collections::BTreeMap, fs, io::Read, process::Command};
 
 use serde_json::Value;
 use sha2::Digest;
@@ -127,4 +127,28 @@ fn a_store_is_packed_and_unpacked_by_command() {
     workshop.refuses(again, 2, &["b.db: exists", "--force"]);
     let wrong = &mut workshop.command(&["unpack", "a.db", "--out", "c.db"]);
     workshop.refuses(wrong, 3, &["a.db: found other bytes", "packed store"]);
+}
+
+#[test]
+fn what_cannot_be_written_whole_is_one_line_and_leaves_nothing() {
+    let workshop = workshop();
+    done(&workshop.run(&["pack", "a.db", "--out", "a.pack"]));
+    for (args, out) in [
+        (&["pack", "a.db"][..], "b"),
+        (&["unpack", "a.pack"], "b.db"),
+        (&["export", "a.db", "--format", "npz"], "b.npz"),
+        (&["export", "a.db", "--format", "webdataset"], "b"),
+        (&["preview", "a.db"], "b.png"),
+        (&["card", "a.db", "--force"], ""),
+    ] {
+        let program = env!("CARGO_BIN_EXE_generator");
+        let mut limited = Command::new("bash");
+        // Files of 4 KiB at most.
+        limited.args(["-c", "trap '' XFSZ; ulimit -f 4; exec \"$@\"", "-", program]);
+        limited.args(args).current_dir(workshop.path(""));
+        if !out.is_empty() {
+            limited.args(["--out", out]);
+        }
+        workshop.refuses(&mut limited, 1, &["error: "]);
+    }
 }
