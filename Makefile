@@ -84,7 +84,7 @@ SHELL = bash
 .DEFAULT_GOAL = build
 .NOTPARALLEL:
 .PHONY: help build data baseline dataset train demo clean-demo test bench lint check-cuda \
-        cuda-toolkit gpu-bundle test-reliability fuzz test-slurm test-python
+        cuda-toolkit gpu-bundle test-reliability fuzz test-slurm test-python bench-store
 
 BIN = $(or $(CARGO_TARGET_DIR),target)/release
 GENERATOR = '$(BIN)/generator'
@@ -200,6 +200,10 @@ test-python: build
 ## images per second beside PyTorch's, on the CPU; PYTHON needs torch, safetensors and torchattacks
 bench: build
 	'$(PYTHON)' scripts/bench '$(BIN)/trainer'
+
+## how fast a store as large as CIFAR-10's is merged, beside the disk, and verified
+bench-store: build
+	scripts/bench-store
 
 ## format, lock file, clippy and documentation, without a warning
 lint:
