@@ -14,7 +14,7 @@ use shared::{
     model::{Metadata, Weights},
 };
 
-use crate::{run::Totals, sampler};
+use crate::{sampler, totals::Totals};
 
 /// Where a run stands.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]

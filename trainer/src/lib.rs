@@ -19,3 +19,4 @@ mod sampler;
 mod schedule;
 mod show;
 mod step;
+mod totals;

@@ -4,7 +4,6 @@
 
 mod folder;
 mod start;
-mod totals;
 
 use std::{path::PathBuf, time::Instant};
 
@@ -13,10 +12,7 @@ use shared::{
     Error, Result, device, log, progress, random::permutation, signal::Stop, store::Store,
 };
 
-pub use self::{
-    start::{pretrain, train},
-    totals::Totals,
-};
+pub use self::start::{pretrain, train};
 use crate::{
     batch::{Batch, Source},
     checkpoint::{self, Progress},
@@ -25,6 +21,7 @@ use crate::{
     metrics::{self, EpochMetrics, Mixture, Named, ValMetrics},
     sampler::Sampler,
     step::{Seen, Step},
+    totals::Totals,
 };
 
 /// Everything a run needs while it lasts.

@@ -2,8 +2,6 @@
 
 use std::sync::{PoisonError, RwLock};
 
-use candle_core::{Device, Result};
-
 /// What numbers nets are computed with. Weights, losses and sums are always f32.
 #[derive(
     Clone,
@@ -53,20 +51,9 @@ static CHOSEN: RwLock<Arithmetic> = RwLock::new(Arithmetic {
     deterministic: false,
 });
 
-/// Makes a device ready, and this the arithmetic of the whole program.
-pub fn prepare(device: &Device, arithmetic: Arithmetic) -> Result<()> {
-    #[cfg(feature = "cuda")]
-    if let Device::Cuda(device) = device {
-        super::cuda::prepare(device)?;
-    }
-    let _ = device;
-    arithmetic.choose();
-    Ok(())
-}
-
 impl Arithmetic {
     /// Makes this the arithmetic of the whole program, for nets that are made after this.
-    fn choose(self) {
+    pub(super) fn choose(self) {
         *CHOSEN.write().unwrap_or_else(PoisonError::into_inner) = self;
         // Of candle's own products.
         candle_core::cuda::set_gemm_reduced_precision_f32(self.precision != Precision::F32);

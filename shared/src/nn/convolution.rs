@@ -12,7 +12,7 @@ use super::{
         epilogue::Epilogue,
     },
     geometry::{Geometry, Pictures},
-    host::{floats, with_floats},
+    host::{floats, like, with_floats},
     learning::Filter,
 };
 
@@ -86,11 +86,6 @@ pub(super) fn shape(pictures: Pictures) -> Shape {
         channels,
     } = pictures;
     (images, height, width, channels).into()
-}
-
-/// A new tensor like another, of these values.
-pub(super) fn like(tensor: &Tensor, values: Vec<f32>) -> Result<Tensor> {
-    Tensor::from_vec(values, tensor.shape(), tensor.device())
 }
 
 /// Sums over the positions of `[positions, channels]`, in `of_bias`'s shape, if it is learned.

@@ -1,4 +1,5 @@
-//! CPU tensors as slices: contiguous f32 tensors come in, slices go out, without a copy.
+//! CPU tensors as slices: contiguous f32 tensors come in, slices go out, without a copy; and values become
+//! tensors again.
 
 use candle_core::{CpuStorage, Layout, Result, Storage, Tensor, bail};
 
@@ -34,4 +35,9 @@ pub fn with_floats<T, const N: usize>(
         };
     }
     f(slices)
+}
+
+/// A new tensor like another, of these values.
+pub fn like(tensor: &Tensor, values: Vec<f32>) -> Result<Tensor> {
+    Tensor::from_vec(values, tensor.shape(), tensor.device())
 }

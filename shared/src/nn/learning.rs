@@ -8,14 +8,13 @@ use candle_core::{Result, Tensor, bail};
 
 use super::{
     chain::Layer,
-    convolution::like,
     cpu::{
         convolve::{self, Backward, Forward},
         epilogue::Epilogue,
         normalise::{self, Channels},
     },
     geometry::{Geometry, Pictures},
-    host::with_floats,
+    host::{like, with_floats},
 };
 
 /// PyTorch's default.

@@ -20,7 +20,9 @@ mod momentum;
 mod show;
 mod token;
 
-pub use arithmetic::{Arithmetic, Precision, prepare};
+use candle_core::{Device, Result};
+
+pub use arithmetic::{Arithmetic, Precision};
 pub use chain::{Around, Link, frozen_chain, learning_chain};
 pub use convolution::{conv_transpose2d, conv2d};
 pub use dropout::Mask;
@@ -31,6 +33,17 @@ pub use loss::{cross_entropy, smooth_l1};
 pub use momentum::{Descent, Momentum};
 pub use show::{DevicePictures, Window};
 pub use token::{layer_norm, linear};
+
+/// Makes a device ready, and this the arithmetic of the whole program.
+pub fn prepare(device: &Device, arithmetic: Arithmetic) -> Result<()> {
+    #[cfg(feature = "cuda")]
+    if let Device::Cuda(device) = device {
+        cuda::prepare(device)?;
+    }
+    let _ = device;
+    arithmetic.choose();
+    Ok(())
+}
 
 #[cfg(test)]
 mod tests;

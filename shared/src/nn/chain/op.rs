@@ -11,10 +11,10 @@ use super::{
 #[cfg(feature = "cuda")]
 use crate::nn::cuda;
 use crate::nn::{
-    convolution::{like, pictures, shape},
+    convolution::{pictures, shape},
     frozen::FrozenConvNorm,
     handle::handle,
-    host::{floats, with_floats},
+    host::{floats, like, with_floats},
     learning::{ConvNormParameters, Learner, Moments},
 };
 
