@@ -1,7 +1,7 @@
 //! `generator verify`: a path comes in; every claim the file makes is checked again from its bytes;
 //! what was found goes out, or the first thing that is wrong.
 
-use std::{fmt, path::Path};
+use std::{fmt, path::Path, thread};
 
 use super::{
     fault::fault,
@@ -37,19 +37,15 @@ pub struct Verified {
 /// # Errors
 /// [`Error::Data`] with the first bad row or the first broken claim.
 pub fn verify(path: &Path) -> Result<Verified> {
-    let store = Store::open(path)?;
-    // One transaction, so that every check sees the same file.
-    let bad = fault(&store.path);
-    store.conn.execute_batch("BEGIN").map_err(&bad)?;
-    let mut samples_read = 0;
-    store.for_each_of(&SPLITS, |image, samples| {
-        samples_read += samples.len() as u64;
-        samples
-            .iter()
-            .try_for_each(|s| check_distances(&store, &image, s))
+    let store = open(path)?;
+    let samples_read = thread::scope(|scope| {
+        let structure = scope.spawn(|| check_structure(path));
+        let read = check_rows(&store)?;
+        match structure.join() {
+            Ok(checked) => checked.map(|()| read),
+            Err(panic) => std::panic::resume_unwind(panic),
+        }
     })?;
-    check_pragma(&store, "integrity_check(1)", &["ok"])?;
-    check_pragma(&store, "foreign_key_check", &[])?;
     check_count(&store, "image", store.meta().images.iter().sum())?;
     check_count(&store, "sample", samples_read)?;
     check_count(&store, "model", 1)?;
@@ -63,6 +59,34 @@ pub fn verify(path: &Path) -> Result<Verified> {
         content_hash: store.meta().content_hash.clone().unwrap_or_default(),
         bytes: store.bytes()?,
     })
+}
+
+/// Opens the store in one transaction, so that all checks on it see the same file.
+fn open(path: &Path) -> Result<Store> {
+    let store = Store::open(path)?;
+    let begun = store.conn.execute_batch("BEGIN");
+    begun.map_err(fault(&store.path))?;
+    Ok(store)
+}
+
+/// Checks all rows and says how many samples there are.
+fn check_rows(store: &Store) -> Result<u64> {
+    let mut samples_read = 0;
+    store.for_each_of(&SPLITS, |image, samples| {
+        samples_read += samples.len() as u64;
+        samples
+            .iter()
+            .try_for_each(|s| check_distances(store, &image, s))
+    })?;
+    Ok(samples_read)
+}
+
+/// What SQLite says of its own structure and of the references between tables, on a connection of its
+/// own: it reads the whole file once more.
+fn check_structure(path: &Path) -> Result<()> {
+    let store = open(path)?;
+    check_pragma(&store, "integrity_check(1)", &["ok"])?;
+    check_pragma(&store, "foreign_key_check", &[])
 }
 
 fn check_distances(store: &Store, image: &ImageRow, sample: &SampleRow) -> Result<()> {
