@@ -26,6 +26,14 @@ fn missing_files_are_named() {
 }
 
 #[test]
+fn settings_that_are_no_text_are_refused() {
+    let workshop = Workshop::new();
+    fs::write(workshop.path("a.toml"), b"[cw]\nsteps = \xff\n").unwrap();
+    let attacks = &mut workshop.command(&["attacks", "--attacks-config", "a.toml"]);
+    workshop.refuses(attacks, 3, &["a.toml: found ", "expected text in UTF-8"]);
+}
+
+#[test]
 fn batch_files_of_a_wrong_length_or_label_are_refused() {
     let workshop = Workshop::new();
     let batch = workshop.path("data/data_batch_3.bin");

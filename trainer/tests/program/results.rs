@@ -136,4 +136,7 @@ fn a_report_names_its_runs_and_replaces_nothing_but_a_report() {
         "expected one epoch's metrics",
     ];
     workshop.refuses(&mut workshop.command(&report), 3, &said);
+    fs::write(workshop.path("plain-7/config.toml"), b"\xff").unwrap();
+    let said = ["plain-7/config.toml: found ", "expected text in UTF-8"];
+    workshop.refuses(&mut workshop.command(&report), 3, &said);
 }
