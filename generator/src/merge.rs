@@ -17,7 +17,7 @@ use shared::{
     store::{ImageRow, SampleRow, Shard, Store, Writer, whole},
 };
 
-/// Pictures that go into the store in one transaction.
+/// Pictures that are read and handed over together.
 const AT_ONCE: usize = 2048;
 
 /// Such batches that are read while one is written.
@@ -83,6 +83,7 @@ pub fn command(args: &Merge) -> Result<()> {
             writer.insert_missing(&batch.images, &batch.samples)?;
             bar.add(batch.images.len() as u64, "");
         }
+        writer.commit()?;
         match reader.join() {
             Ok(read) => read,
             Err(panic) => std::panic::resume_unwind(panic),

@@ -1,6 +1,6 @@
-//! Putting rows into tables: plain values and a transaction come in; constraints are SQLite's to check.
+//! Putting rows into tables: plain values come in, and a connection with a transaction; constraints are SQLite's to check.
 
-use rusqlite::{Connection, Transaction, params};
+use rusqlite::{Connection, params};
 
 use super::{
     SCHEMA,
@@ -20,11 +20,8 @@ pub(super) fn create(
     transaction.commit()
 }
 
-pub(super) fn insert_images(
-    transaction: &Transaction,
-    images: &[ImageRow],
-) -> rusqlite::Result<()> {
-    let mut insert = transaction.prepare_cached(
+pub(super) fn insert_images(conn: &Connection, images: &[ImageRow]) -> rusqlite::Result<()> {
+    let mut insert = conn.prepare_cached(
         "INSERT INTO image (id, split, source_index, label, pixels, crc32, clean_pred) \
          VALUES (?, ?, ?, ?, ?, ?, ?)",
     )?;
@@ -42,11 +39,8 @@ pub(super) fn insert_images(
     Ok(())
 }
 
-pub(super) fn insert_samples(
-    transaction: &Transaction,
-    samples: &[SampleRow],
-) -> rusqlite::Result<()> {
-    let mut insert = transaction.prepare_cached(
+pub(super) fn insert_samples(conn: &Connection, samples: &[SampleRow]) -> rusqlite::Result<()> {
+    let mut insert = conn.prepare_cached(
         "INSERT INTO sample (image_id, attack_id, pixels, crc32, pred, pred_float, l2, linf, \
          steps) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
     )?;

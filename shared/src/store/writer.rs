@@ -23,12 +23,17 @@ use super::{
 };
 use crate::{Error, Result};
 
+/// Images that [`Writer::insert_missing`] commits together.
+const COMMIT_AFTER: usize = 8192;
+
 /// A store that is being built; nobody else can build on the same file meanwhile.
 #[derive(Debug)]
 pub struct Writer {
     store: Store,
     /// Of all rows there are, while they come in order from another store, which has checked them.
     running: Option<Running>,
+    /// Images of [`Self::insert_missing`] since the last commit.
+    uncommitted: usize,
     // These last, so that the connection is closed before them.
     write_back: Option<WriteBack>,
     _lock: Lock,
@@ -58,6 +63,7 @@ impl Writer {
         let mut writer = Self {
             store,
             running: None,
+            uncommitted: 0,
             write_back: None,
             _lock: lock,
         };
@@ -135,21 +141,58 @@ impl Writer {
         self.insert(&[], samples)
     }
 
-    /// Adds images, ascending by id, each followed by its samples in the order of attacks, in one
-    /// transaction; what is there already must be the same. The rows come from a [`Store`], so they
-    /// have been checked.
+    /// Adds images, ascending by id, each followed by its samples in the order of attacks; what is
+    /// there already must be the same. The rows come from a [`Store`], so they have been checked. Each
+    /// transaction takes several calls, for the disk stands still where one ends; the last one is for
+    /// [`Self::commit`] to end.
     ///
     /// # Errors
-    /// As [`Self::insert_images`], and with the first image that is there otherwise.
+    /// As [`Self::insert_images`], and with the first image that is there otherwise; nothing is added
+    /// since the last commit then.
     pub fn insert_missing(&mut self, images: &[ImageRow], samples: &[SampleRow]) -> Result<()> {
         if self.write_back.is_none() {
             self.write_back = Some(WriteBack::begin(&self.store.path)?);
         }
+        if self.store.conn.is_autocommit() {
+            self.execute("BEGIN")?;
+        }
+        let added = self.add_missing(images, samples);
+        if added.is_err() {
+            // Fails where SQLite has rolled back by itself.
+            let _ = self.execute("ROLLBACK");
+            self.uncommitted = 0;
+            return added;
+        }
+        self.uncommitted += images.len();
+        if self.uncommitted >= COMMIT_AFTER {
+            self.commit()?;
+        }
+        Ok(())
+    }
+
+    /// Ends the transaction of [`Self::insert_missing`], if there is one.
+    ///
+    /// # Errors
+    /// A full disk is an [`Error::Sqlite`] that says how to go on.
+    pub fn commit(&mut self) -> Result<()> {
+        self.uncommitted = 0;
+        match self.store.conn.is_autocommit() {
+            true => Ok(()),
+            false => self.execute("COMMIT"),
+        }
+    }
+
+    fn execute(&self, sql: &str) -> Result<()> {
+        let executed = self.store.conn.execute_batch(sql);
+        executed.map_err(fault(&self.store.path))
+    }
+
+    fn add_missing(&mut self, images: &[ImageRow], samples: &[SampleRow]) -> Result<()> {
         let there = self.check_alike(images, samples)?;
         if there.is_empty() {
             let running = self.running.take();
             let hash = || running.and_then(|running| running.add(images, samples));
-            let (inserted, running) = rayon::join(|| self.insert(images, samples), hash);
+            let (inserted, running) = rayon::join(|| self.add(images, samples), hash);
             if inserted.is_ok() {
                 self.running = running;
             }
@@ -160,7 +203,7 @@ impl Writer {
         let samples = samples.iter().filter(|sample| is_missing(sample.image_id));
         let (images, samples): (Vec<_>, Vec<_>) =
             (images.cloned().collect(), samples.cloned().collect());
-        self.insert(&images, &samples)
+        self.add(&images, &samples)
     }
 
     /// Those ids of `images` that are there already, with the same rows.
@@ -198,6 +241,7 @@ impl Writer {
         if let (true, Some(hash)) = (self.is_complete(), &self.store.meta().content_hash) {
             return Ok(hash.clone());
         }
+        self.commit()?;
         let scan = || {
             let store = &self.store;
             store.scan(&SPLITS, |image, samples| {
@@ -256,15 +300,32 @@ impl Writer {
     }
 
     pub(super) fn insert(&mut self, images: &[ImageRow], samples: &[SampleRow]) -> Result<()> {
-        if self.is_complete() {
-            let path = self.store.path.display();
-            return Err(Error::Usage(format!("{path}: it is complete already")));
-        }
+        self.check_unfinished()?;
         self.running = None;
         self.transact(|transaction| {
             insert_images(transaction, images)?;
             insert_samples(transaction, samples)
         })
+    }
+
+    /// The same in the transaction that there is.
+    fn add(&mut self, images: &[ImageRow], samples: &[SampleRow]) -> Result<()> {
+        self.check_unfinished()?;
+        self.running = None;
+        let conn = &self.store.conn;
+        insert_images(conn, images)
+            .and_then(|()| insert_samples(conn, samples))
+            .map_err(fault(&self.store.path))
+    }
+
+    fn check_unfinished(&self) -> Result<()> {
+        match self.is_complete() {
+            false => Ok(()),
+            true => Err(Error::Usage(format!(
+                "{}: it is complete already",
+                self.store.path.display()
+            ))),
+        }
     }
 
     /// Does all of `work` or nothing.

@@ -243,6 +243,7 @@ fn rows_that_come_again_must_be_those_that_are_there() {
         }
         let mut writer = open_writer(&path);
         writer.insert_missing(&images, &samples).unwrap();
+        writer.commit().unwrap();
         let (images, samples) = of(2..18);
         let refused = writer.insert_missing(&images, &samples).unwrap_err();
         assert_eq!(refused.exit_code(), 3);
@@ -261,4 +262,17 @@ fn rows_that_come_again_must_be_those_that_are_there() {
         writer.insert_missing(&images, &samples).unwrap();
     }
     assert_eq!(writer.finish().unwrap(), whole);
+
+    // What is not committed goes when the writer does.
+    let (_folder, path) = place();
+    let mut writer = open_writer(&path);
+    for (range, commits) in [(0..5, true), (5..9, false)] {
+        let (images, samples) = of(range);
+        writer.insert_missing(&images, &samples).unwrap();
+        if commits {
+            writer.commit().unwrap();
+        }
+    }
+    drop(writer);
+    assert_eq!(open_writer(&path).images_present().unwrap(), 5);
 }
