@@ -158,16 +158,17 @@ impl Writer {
         }
         let added = self.add_missing(images, samples);
         if added.is_err() {
+            self.running = None;
             // Fails where SQLite has rolled back by itself.
             let _ = self.execute("ROLLBACK");
             self.uncommitted = 0;
             return added;
         }
         self.uncommitted += images.len();
-        if self.uncommitted >= COMMIT_AFTER {
-            self.commit()?;
+        match self.uncommitted < COMMIT_AFTER {
+            true => Ok(()),
+            false => self.commit(),
         }
-        Ok(())
     }
 
     /// Ends the transaction of [`Self::insert_missing`], if there is one.
@@ -178,7 +179,7 @@ impl Writer {
         self.uncommitted = 0;
         match self.store.conn.is_autocommit() {
             true => Ok(()),
-            false => self.execute("COMMIT"),
+            false => self.execute("COMMIT").inspect_err(|_| self.running = None),
         }
     }
 
