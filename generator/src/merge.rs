@@ -18,7 +18,7 @@ use shared::{
 };
 
 /// Pictures that are read and handed over together.
-const AT_ONCE: usize = 2048;
+const AT_ONCE: usize = 512;
 
 /// Such batches that are read while one is written.
 const READ_AHEAD: usize = 2;
