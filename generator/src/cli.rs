@@ -3,7 +3,13 @@
 use std::path::PathBuf;
 
 use clap::{Args, CommandFactory, Parser, Subcommand};
-use shared::{Error, Result, cifar10::synthetic, log::LogArguments, manual::Manual, store};
+use shared::{
+    Error, Result,
+    cifar10::synthetic,
+    log::{self, LogArguments},
+    manual::Manual,
+    store,
+};
 
 use crate::{
     arguments::{Build, Parameters},
@@ -72,25 +78,19 @@ impl Cli {
         match self.command {
             Command::Build(args) => build::command(&args),
             Command::Merge(args) => merge::command(&args),
-            Command::Verify { db } => {
-                println!("{}", store::verify(&db)?);
-                Ok(())
-            }
+            Command::Verify { db } => log::result(store::verify(&db)?),
             Command::Info { db, json } => info(&db, json),
             Command::Card(args) => args.run(),
             Command::Pack(args) => args.pack(),
             Command::Unpack(args) => args.unpack(),
             Command::Export(args) => args.run(),
             Command::Preview(args) => args.run(),
-            Command::Attacks { parameters } => {
-                print!("{}", parameters.load()?.to_toml()?);
-                Ok(())
-            }
+            Command::Attacks { parameters } => log::result(parameters.load()?.to_toml()?),
             Command::Manual(manual) => manual.write(Self::command()),
             Command::Synthetic(args) => {
                 synthetic::write(&args.out, args.count, args.seed, args.force)?;
-                println!("{}: {} training pictures", args.out.display(), args.count);
-                Ok(())
+                let (out, count) = (args.out.display(), args.count);
+                log::result(format_args!("{out}: {count} training pictures"))
             }
         }
     }
@@ -99,13 +99,11 @@ impl Cli {
 fn info(db: &std::path::Path, json: bool) -> Result<()> {
     let info = store::info(db)?;
     if !json {
-        println!("{info}");
-        return Ok(());
+        return log::result(info);
     }
     let text = serde_json::to_string_pretty(&info)
         .map_err(|reason| Error::data(db.display(), reason, "what JSON can say"))?;
-    println!("{text}");
-    Ok(())
+    log::result(text)
 }
 
 /// `generator synthetic`.

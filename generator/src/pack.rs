@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use shared::{Result, files, signal::Stop, store};
+use shared::{Result, files, log, signal::Stop, store};
 
 /// `generator pack` and `generator unpack`.
 #[derive(Debug, Args)]
@@ -23,21 +23,20 @@ impl Transport {
     pub fn pack(&self) -> Result<()> {
         files::may_write(&self.out, self.force)?;
         let (raw, packed) = store::pack(&self.from, &self.out, &Stop::listen()?)?;
-        println!(
+        log::result(format_args!(
             "{}: {:.1} MB, {:.1} % of {:.1} MB",
             self.out.display(),
             packed as f64 / 1e6,
             100.0 * packed as f64 / raw as f64,
             raw as f64 / 1e6
-        );
-        Ok(())
+        ))
     }
 
     /// Makes the store again.
     pub fn unpack(&self) -> Result<()> {
         files::may_write(&self.out, self.force)?;
         let hash = store::unpack(&self.from, &self.out, &Stop::listen()?)?;
-        println!("{}: complete, content hash {hash}", self.out.display());
-        Ok(())
+        let out = self.out.display();
+        log::result(format_args!("{out}: complete, content hash {hash}"))
     }
 }

@@ -8,7 +8,7 @@ use shared::{
     Result,
     arguments::positive,
     cifar10::Split,
-    files,
+    files, log,
     sheet::{self, Strip},
     store::Store,
 };
@@ -54,13 +54,12 @@ impl Preview {
             .collect();
         let image = sheet::render(&strips, SCALE, self.amplify)?;
         files::write_whole(&self.out, &sheet::png(&image)?)?;
-        println!(
+        log::result(format_args!(
             "{}: {} pictures; in columns clean, {}; below each the difference x {}",
             self.out.display(),
             strips.len(),
             table.attacks.join(", "),
             self.amplify
-        );
-        Ok(())
+        ))
     }
 }

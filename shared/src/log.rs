@@ -1,11 +1,17 @@
 //! What programs say while they work: a message comes in; on standard error it goes out as a line for
 //! people, as a line of JSON for programs that watch, or not at all.
 
-use std::{fmt::Display, sync::OnceLock, time::SystemTime};
+use std::{
+    fmt::Display,
+    io::{ErrorKind, Write},
+    path::Path,
+    sync::OnceLock,
+    time::SystemTime,
+};
 
 use serde_json::json;
 
-use crate::store::rfc3339;
+use crate::{Error, Result, store::rfc3339};
 
 /// The command line's part about it.
 #[derive(Clone, Copy, Debug, Default, clap::Args)]
@@ -82,11 +88,29 @@ fn line(level: &str, prefix: &str, message: &dyn Display) {
     if is_json() {
         object(json!({"level": level, "message": message.to_string()}));
     } else {
-        eprintln!("{prefix}{message}");
+        stderr(&format_args!("{prefix}{message}"));
     }
 }
 
 fn object(mut fields: serde_json::Value) {
     fields["time"] = rfc3339(SystemTime::now()).into();
-    eprintln!("{fields}");
+    stderr(&fields);
+}
+
+/// A line of standard error; work does not end because nobody reads it.
+fn stderr(line: &dyn Display) {
+    let _ = writeln!(std::io::stderr(), "{line}");
+}
+
+/// Prints a command's result as lines of standard output. A reader that has gone wanted no more.
+///
+/// # Errors
+/// [`Error::Io`] when it cannot be written for another reason.
+pub fn result(text: impl Display) -> Result<()> {
+    let mut out = std::io::stdout().lock();
+    let text = text.to_string();
+    match writeln!(out, "{}", text.trim_end_matches('\n')).and_then(|()| out.flush()) {
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+        written => written.map_err(Error::io("write", Path::new("standard output"))),
+    }
 }

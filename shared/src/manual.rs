@@ -1,12 +1,12 @@
 //! What shells and `man` want to know of a program: its command line comes in; completions go to
 //! standard output, man pages into a folder.
 
-use std::{io::Write, path::PathBuf};
+use std::path::PathBuf;
 
 use clap::{Command, Subcommand};
 use clap_complete::Shell;
 
-use crate::{Error, Result, files};
+use crate::{Error, Result, files, log};
 
 /// The commands about the program itself.
 #[derive(Debug, Subcommand)]
@@ -32,9 +32,7 @@ impl Manual {
             Self::Completions { shell } => {
                 let mut text = Vec::new();
                 clap_complete::generate(*shell, &mut program, name, &mut text);
-                let out = PathBuf::from("standard output");
-                let mut stdout = std::io::stdout().lock();
-                stdout.write_all(&text).map_err(Error::io("write", &out))
+                log::result(String::from_utf8_lossy(&text))
             }
             Self::Man { out } => {
                 files::create_folder(out)?;

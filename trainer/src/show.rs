@@ -32,8 +32,7 @@ pub fn report(runs: &[PathBuf], out: &Path, force: bool) -> Result<()> {
         }
     }
     report::write(runs, strips.as_deref(), out, force)?;
-    println!("{}", out.display());
-    Ok(())
+    log::result(out.display())
 }
 
 /// One test picture each of the first classes; those that the surrogate gets right come first,

@@ -13,7 +13,7 @@ use sha2::{Digest, Sha256};
 use shared::{
     Error, Result,
     cifar10::CLASS_NAMES,
-    files,
+    files, log,
     store::{self, Info},
 };
 
@@ -47,7 +47,7 @@ impl Card {
             .map_err(|reason| Error::data(self.db.display(), reason, "what JSON can say"))?;
         for (path, text) in paths.iter().zip([text + "\n", markdown(&info, &name)]) {
             files::write_whole(path, text.as_bytes())?;
-            println!("{}", path.display());
+            log::result(path.display())?;
         }
         Ok(())
     }

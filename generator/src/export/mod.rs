@@ -12,7 +12,7 @@ use image::{Rgb, RgbImage};
 use shared::{
     Result,
     cifar10::Split,
-    files,
+    files, log,
     progress::Progress,
     sheet,
     signal::Stop,
@@ -75,8 +75,7 @@ impl Export {
         }
         written?;
         files::rename(&partial, &self.out)?;
-        println!("{}", self.out.display());
-        Ok(())
+        log::result(self.out.display())
     }
 }
 

@@ -1,6 +1,6 @@
 //! What the program writes and where it must not; and what other programs read of it.
 
-use std::fs;
+use std::{fs, process::Stdio};
 
 use shared::{cifar10::Split, store::Store};
 
@@ -185,5 +185,18 @@ fn shells_and_man_are_told_of_every_command() {
     for page in ["generator.1", "generator-build.1", "generator-export.1"] {
         let page = fs::read_to_string(workshop.path("man").join(page)).unwrap();
         assert!(page.starts_with(".ie") || page.contains(".TH"), "{page}");
+    }
+}
+
+#[test]
+fn whoever_reads_may_go_before_the_end() {
+    let workshop = Workshop::new();
+    // Neither what a build says nor what `info` prints finds a reader.
+    let mut build = workshop.build("a.db", &["--attacks", "gaussian"]);
+    for command in [&mut build, &mut workshop.command(&["info", "a.db"])] {
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        drop((child.stdout.take(), child.stderr.take()));
+        assert_eq!(child.wait().unwrap().code(), Some(0), "{command:?}");
     }
 }

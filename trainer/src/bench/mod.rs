@@ -39,11 +39,10 @@ pub fn command(args: &Bench) -> Result<()> {
         .collect::<Result<Vec<_>>>()
         .map_err(|error| error.of_batch(args.batch_size))?;
     if args.json {
-        println!("{}", print::json(&rows));
+        log::result(print::json(&rows))
     } else {
-        print!("{}", print::table(&rows));
+        log::result(print::table(&rows))
     }
-    Ok(())
 }
 
 fn measure(work: Work, inputs: &Inputs, args: &Bench) -> Result<Row> {

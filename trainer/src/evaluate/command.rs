@@ -8,6 +8,7 @@ use shared::{
     arguments::{Parsed, part, positive},
     cifar10::Split,
     device::DeviceArguments,
+    log,
     store::Store,
 };
 
@@ -72,11 +73,10 @@ impl Eval {
             let text = serde_json::to_string_pretty(&evaluation).map_err(|reason| {
                 Error::data("evaluation", reason, "numbers that JSON can hold")
             })?;
-            println!("{text}");
+            log::result(text)
         } else {
-            print!("{}", print::text(&evaluation));
+            log::result(print::text(&evaluation))
         }
-        Ok(())
     }
 }
 
