@@ -4,6 +4,7 @@
 //! `schema.sql` says what stands in the file. Only this module speaks SQL. Nothing that a file says
 //! is believed before it was checked: files come from other people, and disks flip bits.
 
+mod copy;
 mod fault;
 mod hash;
 mod header;
