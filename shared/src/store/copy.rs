@@ -3,7 +3,7 @@
 
 use super::{
     fault::fault,
-    insert::{insert_images, insert_samples},
+    insert::insert_rows,
     rows::{ImageRow, SPLITS, SampleRow},
     write_back::WriteBack,
     writer::Writer,
@@ -15,9 +15,9 @@ const COMMIT_AFTER: usize = 8192;
 
 impl Writer {
     /// Adds images, ascending by id, each followed by its samples in the order of attacks; what is
-    /// there already must be the same. The rows come from a [`super::Store`], so they have been checked. Each
-    /// transaction takes several calls, for the disk stands still where one ends; the last one is for
-    /// [`Self::commit`] to end.
+    /// there already must be the same. The rows come from a [`super::Store`], so they have been
+    /// checked. Each transaction takes several calls, for the disk stands still where one ends; the
+    /// last one is for [`Self::commit`] to end.
     ///
     /// # Errors
     /// As [`Self::insert_images`], and with the first image that is there otherwise; nothing is added
@@ -110,9 +110,7 @@ impl Writer {
     fn add(&mut self, images: &[ImageRow], samples: &[SampleRow]) -> Result<()> {
         self.check_unfinished()?;
         self.running = None;
-        let conn = &self.store.conn;
-        insert_images(conn, images)
-            .and_then(|()| insert_samples(conn, samples))
-            .map_err(fault(&self.store.path))
+        let inserted = insert_rows(&self.store.conn, images, samples);
+        inserted.map_err(fault(&self.store.path))
     }
 }

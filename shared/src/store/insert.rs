@@ -20,7 +20,17 @@ pub(super) fn create(
     transaction.commit()
 }
 
-pub(super) fn insert_images(conn: &Connection, images: &[ImageRow]) -> rusqlite::Result<()> {
+/// Images, then their samples.
+pub(super) fn insert_rows(
+    conn: &Connection,
+    images: &[ImageRow],
+    samples: &[SampleRow],
+) -> rusqlite::Result<()> {
+    insert_images(conn, images)?;
+    insert_samples(conn, samples)
+}
+
+fn insert_images(conn: &Connection, images: &[ImageRow]) -> rusqlite::Result<()> {
     let mut insert = conn.prepare_cached(
         "INSERT INTO image (id, split, source_index, label, pixels, crc32, clean_pred) \
          VALUES (?, ?, ?, ?, ?, ?, ?)",
@@ -39,7 +49,7 @@ pub(super) fn insert_images(conn: &Connection, images: &[ImageRow]) -> rusqlite:
     Ok(())
 }
 
-pub(super) fn insert_samples(conn: &Connection, samples: &[SampleRow]) -> rusqlite::Result<()> {
+fn insert_samples(conn: &Connection, samples: &[SampleRow]) -> rusqlite::Result<()> {
     let mut insert = conn.prepare_cached(
         "INSERT INTO sample (image_id, attack_id, pixels, crc32, pred, pred_float, l2, linf, \
          steps) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",

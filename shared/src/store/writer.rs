@@ -12,7 +12,7 @@ use super::{
     fault::fault,
     hash,
     header::{self, Header},
-    insert::{create, insert_images, insert_samples},
+    insert::{create, insert_rows},
     lock::Lock,
     meta::Identity,
     open,
@@ -208,10 +208,7 @@ impl Writer {
     pub(super) fn insert(&mut self, images: &[ImageRow], samples: &[SampleRow]) -> Result<()> {
         self.check_unfinished()?;
         self.running = None;
-        self.transact(|transaction| {
-            insert_images(transaction, images)?;
-            insert_samples(transaction, samples)
-        })
+        self.transact(|transaction| insert_rows(transaction, images, samples))
     }
 
     pub(super) fn check_unfinished(&self) -> Result<()> {
