@@ -209,7 +209,7 @@ impl Builder<'_> {
                 split,
                 source_index: picture.source_index,
                 label: picture.label,
-                pixels: picture.pixels.clone(),
+                pixels: picture.pixels.clone().into(),
                 clean_pred,
             };
             let rows: Vec<ImageRow> = ids.iter().zip(&pictures).zip(classes).map(row).collect();

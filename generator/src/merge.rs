@@ -17,10 +17,10 @@ use shared::{
     store::{ImageRow, SampleRow, Shard, Store, Writer, whole},
 };
 
-/// Pictures that are read and handed over together.
-const AT_ONCE: usize = 512;
+/// Pictures that are read and handed over together: so few that a processor's cache holds them.
+const AT_ONCE: usize = 64;
 
-/// Such batches that are read while one is written.
+/// Such batches that are read of a shard before they are asked for.
 const READ_AHEAD: usize = 2;
 
 /// `generator merge`.
@@ -76,19 +76,7 @@ pub fn command(args: &Merge) -> Result<()> {
         args.out.display()
     ));
     let mut bar = Progress::new("merging", total);
-    thread::scope(|scope| {
-        let (sender, batches) = mpsc::sync_channel(READ_AHEAD);
-        let reader = scope.spawn(move || read(&stores, &stop, &sender));
-        for batch in batches {
-            writer.insert_missing(&batch.images, &batch.samples)?;
-            bar.add(batch.images.len() as u64, "");
-        }
-        writer.commit()?;
-        match reader.join() {
-            Ok(read) => read,
-            Err(panic) => std::panic::resume_unwind(panic),
-        }
-    })?;
+    copy(stores, &mut writer, &stop, &mut bar)?;
     bar.finish();
     let hash = writer.finish()?;
     log::info(format_args!(
@@ -98,37 +86,72 @@ pub fn command(args: &Merge) -> Result<()> {
     Ok(())
 }
 
-/// Hands over all rows of the shards, until nobody takes them; when it is asked to stop, what it has
-/// read so far.
-fn read(stores: &[Store], stop: &Stop, sender: &SyncSender<Batch>) -> Result<()> {
-    let mut batch = Batch::default();
-    for split in Split::ALL {
-        for store in stores {
-            store.for_each(split, |image, samples| {
-                batch.images.push(image);
-                batch.samples.extend(samples);
-                let stopped = stop.check("the same command goes on from here");
-                if batch.images.len() == AT_ONCE || stopped.is_err() {
-                    let batch = std::mem::take(&mut batch);
-                    // Whoever takes no more says why.
-                    let left = |_| Error::Interrupted("nobody takes the pictures".into());
-                    sender.send(batch).map_err(left)?;
+/// Copies the splits one after the other, each from all shards in turn. A shard is read once, from its
+/// start to its end, on a thread of its own.
+fn copy(shards: Vec<Store>, writer: &mut Writer, stop: &Stop, bar: &mut Progress) -> Result<()> {
+    thread::scope(|scope| {
+        let start = |shard: Store| {
+            let (sender, batches) = mpsc::sync_channel(READ_AHEAD);
+            scope.spawn(move || read(&shard, &sender));
+            batches.into_iter().peekable()
+        };
+        let mut shards: Vec<_> = shards.into_iter().map(start).collect();
+        for split in Split::ALL {
+            let is_later = |batch: &Batch| batch.split as usize > split as usize;
+            let is_due = |batch: &Result<Batch>| !batch.as_ref().is_ok_and(is_later);
+            for shard in &mut shards {
+                while let Some(batch) = shard.next_if(is_due) {
+                    let batch = batch?;
+                    writer.insert_missing(&batch.images, &batch.samples)?;
+                    bar.add(batch.images.len() as u64, "");
+                    let stopped = stop.check("the same command goes on from here");
+                    stopped.or_else(|stopped| writer.commit().and(Err(stopped)))?;
                 }
-                stopped
-            })?;
+            }
         }
+        writer.commit()
+    })
+}
+
+/// Hands over all rows of a shard, or the error that ends them, for as long as they are taken.
+fn read(shard: &Store, batches: &SyncSender<Result<Batch>>) {
+    let send = |batch: Option<Batch>| {
+        let nobody = |_| Error::Interrupted("nobody takes the pictures".into());
+        batch.map_or(Ok(()), |batch| batches.send(Ok(batch)).map_err(nobody))
+    };
+    let mut batch: Option<Batch> = None;
+    let all = shard.for_each_of(&Split::ALL, |image, samples| {
+        let split = image.split;
+        let full = |batch: &mut Batch| batch.split != split || batch.images.len() == AT_ONCE;
+        send(batch.take_if(full))?;
+        let batch = batch.get_or_insert_with(|| Batch::of(split));
+        batch.images.push(image);
+        batch.samples.extend(samples);
+        Ok(())
+    });
+    if let Err(error) = all.and_then(|()| send(batch)) {
+        // Whoever takes no more knows why.
+        let _ = batches.send(Err(error));
     }
-    let _ = sender.send(batch);
-    Ok(())
 }
 
 fn same_file(a: &std::path::Path, b: &std::path::Path) -> bool {
     matches!((a.canonicalize(), b.canonicalize()), (Ok(a), Ok(b)) if a == b)
 }
 
-/// Rows that go into the store together.
-#[derive(Default)]
+/// Rows of one split that go into the store together.
 struct Batch {
+    split: Split,
     images: Vec<ImageRow>,
     samples: Vec<SampleRow>,
+}
+
+impl Batch {
+    fn of(split: Split) -> Self {
+        Self {
+            split,
+            images: Vec::with_capacity(AT_ONCE),
+            samples: Vec::new(),
+        }
+    }
 }

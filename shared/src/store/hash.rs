@@ -88,12 +88,12 @@ impl SplitHashes {
         fields.number(image.id);
         fields.number(u64::from(image.source_index));
         fields.number(u64::from(image.label));
-        fields.text(&image.pixels);
+        fields.text(&*image.pixels);
         fields.number(u64::from(image.clean_pred));
         fields.number(samples.len() as u64);
         for sample in samples {
             fields.number(sample.attack_id.cast_unsigned());
-            fields.text(&sample.pixels);
+            fields.text(&*sample.pixels);
             fields.number(u64::from(sample.pred));
             fields.number(u64::from(sample.pred_float));
             fields.number(sample.l2.to_bits());

@@ -120,7 +120,7 @@ fn harden(conn: &Connection) -> rusqlite::Result<()> {
         (Limit::SQLITE_LIMIT_FUNCTION_ARG, 8),
         (Limit::SQLITE_LIMIT_ATTACHED, 0),
         (Limit::SQLITE_LIMIT_LIKE_PATTERN_LENGTH, 50),
-        (Limit::SQLITE_LIMIT_VARIABLE_NUMBER, 20),
+        (Limit::SQLITE_LIMIT_VARIABLE_NUMBER, 60),
         (Limit::SQLITE_LIMIT_TRIGGER_DEPTH, 1),
     ] {
         conn.set_limit(limit, most)?;

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use super::pixels::Pixels;
 pub use crate::attack::quantise::distances;
 use crate::cifar10::Split;
 
@@ -29,8 +30,8 @@ pub struct ImageRow {
     pub source_index: u32,
     /// True class, 0 to 9.
     pub label: u8,
-    /// [`crate::cifar10::PIXELS`] bytes.
-    pub pixels: Box<[u8]>,
+    /// As bytes.
+    pub pixels: Pixels,
     /// The class the surrogate gives the clean picture.
     pub clean_pred: u8,
 }
@@ -42,8 +43,8 @@ pub struct SampleRow {
     pub image_id: u64,
     /// The attack that made it.
     pub attack_id: i64,
-    /// [`crate::cifar10::PIXELS`] bytes.
-    pub pixels: Box<[u8]>,
+    /// As bytes.
+    pub pixels: Pixels,
     /// The class the surrogate gives these bytes.
     pub pred: u8,
     /// The class the surrogate gave the floats before they became bytes.

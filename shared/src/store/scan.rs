@@ -11,6 +11,7 @@ use rusqlite::{Row, types::FromSql};
 use super::{
     fault::fault,
     hash::SplitHashes,
+    pixels::Pixels,
     reader::Store,
     rows::{ImageRow, SPLITS, SampleRow, split_name},
 };
@@ -202,7 +203,7 @@ impl Store {
     }
 
     /// The pixels in `column`, whose CRC stands in the next one.
-    fn pixels(&self, row: &Row, column: usize, place: impl Fn() -> String) -> Result<Box<[u8]>> {
+    fn pixels(&self, row: &Row, column: usize, place: impl Fn() -> String) -> Result<Pixels> {
         let value = row.get_ref(column).map_err(fault(&self.path))?;
         let pixels = value
             .as_blob()
@@ -211,12 +212,11 @@ impl Store {
             let found = format!("{} bytes of pixels", pixels.len());
             return Err(Error::data(place(), found, PIXELS));
         }
-        let (found, expected) = (crc32fast::hash(pixels), self.value::<u32>(row, column + 1)?);
-        if found != expected {
+        let expected = self.value(row, column + 1)?;
+        Pixels::checked(pixels, expected).map_err(|found| {
             let found = format!("pixels of CRC-32 {found:08x}");
-            return Err(Error::data(place(), found, format!("{expected:08x}")));
-        }
-        Ok(pixels.into())
+            Error::data(place(), found, format!("{expected:08x}"))
+        })
     }
 }
 

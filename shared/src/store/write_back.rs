@@ -12,7 +12,7 @@ use std::{
 use crate::{Error, Result};
 
 /// Between two looks for something to write.
-const PAUSE: Duration = Duration::from_millis(5);
+const PAUSE: Duration = Duration::from_millis(50);
 
 /// Goes on until it is dropped. That must be after SQLite's connection: a process that closes a file
 /// gives up all its locks on it.

@@ -121,7 +121,7 @@ impl Writer {
         self.absent(sql, Some(attack_id), ids)
     }
 
-    /// Adds images in one transaction; the CRCs are computed here.
+    /// Adds images in one transaction.
     ///
     /// # Errors
     /// [`Error::Data`] when a row is there already or breaks a constraint; nothing is added then.
@@ -130,7 +130,7 @@ impl Writer {
         self.insert(images, &[])
     }
 
-    /// Adds samples in one transaction, after their images; the CRCs are computed here.
+    /// Adds samples in one transaction, after their images.
     ///
     /// # Errors
     /// As [`Self::insert_images`].

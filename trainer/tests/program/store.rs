@@ -55,7 +55,7 @@ pub fn write(data: &Path, weights: &Path, out: &Path, all: bool) {
             split,
             source_index: picture.source_index,
             label: picture.label,
-            pixels: picture.pixels.clone(),
+            pixels: picture.pixels.clone().into(),
             clean_pred,
         };
         let rows: Vec<ImageRow> = ids.iter().zip(pictures).zip(preds).map(row).collect();

@@ -74,7 +74,7 @@ impl Block {
                 samples.push(SampleRow {
                     image_id: image.id,
                     attack_id,
-                    pixels: both(&differences, &image.pixels, u8::wrapping_add),
+                    pixels: both(&differences, &image.pixels, u8::wrapping_add).into(),
                     pred: classes[i][0],
                     pred_float: classes[i][1],
                     l2: l2[i],
@@ -96,6 +96,6 @@ fn column<T, const N: usize>(
     out.write_all(&bytes)
 }
 
-fn both(a: &[u8], b: &[u8], f: impl Fn(u8, u8) -> u8) -> Box<[u8]> {
+fn both(a: &[u8], b: &[u8], f: impl Fn(u8, u8) -> u8) -> Vec<u8> {
     std::iter::zip(a, b).map(|(&a, &b)| f(a, b)).collect()
 }

@@ -87,7 +87,7 @@ fn samples_of(attack_id: i64) -> Vec<SampleRow> {
         SampleRow {
             image_id: image.id,
             attack_id,
-            pixels,
+            pixels: pixels.into(),
             pred: stream.below(10) as u8,
             pred_float: stream.below(10) as u8,
             l2,

@@ -48,7 +48,11 @@ fn the_content_hash_sees_every_column_and_the_parameters() {
             0 => images[3].label = 9,
             1 => images[3].source_index = 0,
             2 => images[3].clean_pred = 8,
-            3 => images[3].pixels[0] ^= 1,
+            3 => {
+                let mut pixels = images[3].pixels.to_vec();
+                pixels[0] ^= 1;
+                images[3].pixels = pixels.into();
+            }
             4 => samples[5].pred = (samples[5].pred + 1) % 10,
             5 => samples[5].pred_float = (samples[5].pred_float + 1) % 10,
             6 => samples[5].l2 = f64::from_bits(samples[5].l2.to_bits() + 1),
