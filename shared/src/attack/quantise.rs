@@ -2,7 +2,7 @@
 
 use candle_core::{Device, Tensor};
 
-use crate::{Result, cifar10::PIXELS};
+use crate::{Result, cifar10::PIXELS, nn::vectorised};
 
 /// Rounds each of these floats in `[0,1]` to the nearest of the 256 levels.
 pub fn round(floats: &[f32]) -> Vec<u8> {
@@ -19,15 +19,17 @@ pub fn to_tensor(bytes: &[u8], device: &Device) -> Result<Tensor> {
     Ok(Tensor::from_vec(floats, shape, device)?)
 }
 
-/// L2 and Linf between two pictures of bytes, in `[0,1]` units. The sums are of whole numbers, so
-/// every machine gets the same bits.
-pub fn distances(a: &[u8], b: &[u8]) -> (f64, f64) {
-    // Of types that let the compiler do many at once.
-    let pairs = || std::iter::zip(a, b);
-    let difference = |(&a, &b): (&u8, &u8)| i32::from(i16::from(a) - i16::from(b));
-    let square: i32 = pairs().map(difference).map(|d| d * d).sum();
-    let largest = pairs().map(|(a, b)| a.abs_diff(*b)).fold(0, u8::max);
-    (f64::from(square).sqrt() / 255.0, f64::from(largest) / 255.0)
+vectorised! {
+    /// L2 and Linf between two pictures of bytes, in `[0,1]` units. The sums are of whole numbers, so
+    /// every machine gets the same bits.
+    pub fn distances(a: &[u8], b: &[u8]) -> (f64, f64) {
+        // Of types that let the compiler do many at once.
+        let pairs = || std::iter::zip(a, b);
+        let difference = |(&a, &b): (&u8, &u8)| i32::from(i16::from(a) - i16::from(b));
+        let square: i32 = pairs().map(difference).map(|d| d * d).sum();
+        let largest = pairs().map(|(a, b)| a.abs_diff(*b)).fold(0, u8::max);
+        (f64::from(square).sqrt() / 255.0, f64::from(largest) / 255.0)
+    }
 }
 
 #[cfg(test)]

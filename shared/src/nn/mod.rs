@@ -5,6 +5,7 @@ mod arithmetic;
 mod chain;
 mod convolution;
 mod cpu;
+pub(crate) use cpu::vectorised;
 #[cfg(feature = "cuda")]
 mod cuda;
 mod dropout;

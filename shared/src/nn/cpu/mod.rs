@@ -22,4 +22,6 @@ pub mod rows;
 mod vectorise;
 mod winograd;
 
+pub(crate) use vectorise::vectorised;
+
 use super::geometry;

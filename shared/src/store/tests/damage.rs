@@ -138,6 +138,16 @@ fn verify_names_the_row_or_the_claim_that_is_wrong() {
             "foreign_key_check",
         ),
         (
+            "PRAGMA foreign_keys = OFF; UPDATE sample SET image_id = 99 WHERE image_id = 3; \
+             DELETE FROM image WHERE id = 3",
+            "images in train: found 11, expected 12",
+        ),
+        (
+            "PRAGMA foreign_keys = OFF; INSERT INTO sample SELECT 99, attack_id, pixels, crc32, \
+             pred, pred_float, l2, linf, steps FROM sample WHERE image_id = 3",
+            "foreign_key_check(sample): found sample 109 image 1",
+        ),
+        (
             "PRAGMA ignore_check_constraints = ON; UPDATE image SET clean_pred = 11 WHERE id = 1",
             "image 1: found class 11",
         ),
