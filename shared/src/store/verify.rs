@@ -48,9 +48,8 @@ pub fn verify(path: &Path) -> Result<Verified> {
     })?;
     check_count(&store, "image", store.meta().images.iter().sum())?;
     // All that have an image were read. The others are soon found, and told by name.
-    check_count(&store, "sample", samples_read).or_else(|count| {
-        check_pragma(&store, "foreign_key_check(sample)", &[]).and(Err(count))
-    })?;
+    check_count(&store, "sample", samples_read)
+        .or_else(|count| check_pragma(&store, "foreign_key_check(sample)", &[]).and(Err(count)))?;
     check_count(&store, "model", 1)?;
     let model = store.model()?;
     Ok(Verified {

@@ -1,5 +1,7 @@
 //! Writing back early: a store that much is written to comes in, and the disk works on it while the next
-//! rows are put together, not only at the end of each batch.
+//! rows are put together, not only at the end of each batch. What is on the disk leaves the system's
+//! memory, so that a large store does not drive other files out of it, and its pages are used again: on a
+//! virtual machine those are at hand, where new ones come from the host, at a third of the speed.
 
 use std::{
     fs::File,
@@ -12,7 +14,7 @@ use std::{
 use crate::{Error, Result};
 
 /// Between two looks for something to write.
-const PAUSE: Duration = Duration::from_millis(50);
+const PAUSE: Duration = Duration::from_millis(10);
 
 /// Goes on until it is dropped. That must be after SQLite's connection: a process that closes a file
 /// gives up all its locks on it.
@@ -29,6 +31,8 @@ impl WriteBack {
             while let Err(RecvTimeoutError::Timeout) = ended.recv_timeout(PAUSE) {
                 // Whatever fails, SQLite hears of it too when it commits.
                 let _ = file.sync_data();
+                #[cfg(target_os = "linux")]
+                let _ = rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed);
             }
         });
         Ok(Self {
