@@ -54,10 +54,10 @@ pub(super) fn insert_rows(
     })
 }
 
-/// So many rows at a time, and the rest one by one.
+/// `at_once` rows by one statement, and the rest one by one.
 ///
-/// A statement of several rows must not be able to fail alone, as it is with OR ABORT or a key that may be
-/// no integer: SQLite then notes before each how the pages were, which takes longer than the rows.
+/// A statement of several rows must not be one that can fail alone, as with OR ABORT, or with a key that
+/// may be no integer: SQLite then writes down how each page was before, which takes longer than the rows.
 fn insert<'a, T, const COLUMNS: usize>(
     conn: &Connection,
     into: &str,
