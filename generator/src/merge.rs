@@ -124,7 +124,11 @@ fn read(shard: &Store, batches: &SyncSender<Result<Batch>>) {
         let split = image.split;
         let full = |batch: &mut Batch| batch.split != split || batch.images.len() == AT_ONCE;
         send(batch.take_if(full))?;
-        let batch = batch.get_or_insert_with(|| Batch::of(split));
+        let batch = batch.get_or_insert_with(|| Batch {
+            split,
+            images: Vec::new(),
+            samples: Vec::new(),
+        });
         batch.images.push(image);
         batch.samples.extend(samples);
         Ok(())
@@ -144,14 +148,4 @@ struct Batch {
     split: Split,
     images: Vec<ImageRow>,
     samples: Vec<SampleRow>,
-}
-
-impl Batch {
-    fn of(split: Split) -> Self {
-        Self {
-            split,
-            images: Vec::with_capacity(AT_ONCE),
-            samples: Vec::new(),
-        }
-    }
 }
