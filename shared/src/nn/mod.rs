@@ -5,7 +5,6 @@ mod arithmetic;
 mod chain;
 mod convolution;
 mod cpu;
-pub(crate) use cpu::vectorised;
 #[cfg(feature = "cuda")]
 mod cuda;
 mod dropout;
@@ -26,6 +25,7 @@ use candle_core::{Device, Result};
 pub use arithmetic::{Arithmetic, Precision};
 pub use chain::{Around, Link, frozen_chain, learning_chain};
 pub use convolution::{conv_transpose2d, conv2d};
+pub(crate) use cpu::vectorised;
 pub use dropout::Mask;
 pub use encoder::{HalfLayer, attention_half, class_attention_half, embed, feed_forward_half};
 pub use frozen::{FrozenConvNorm, Normalisation};

@@ -13,6 +13,9 @@ use crate::{Error, Result};
 /// Images that [`Writer::insert_missing`] commits together.
 const COMMIT_AFTER: usize = 20_480;
 
+/// Samples that go in by one statement: those of a picture.
+const SAMPLES: usize = 6;
+
 /// What a reader of stores has checked, SQLite need not check in each row again. That no row comes twice
 /// it still does.
 const TRUST: &str = "PRAGMA foreign_keys = OFF; PRAGMA ignore_check_constraints = ON";
@@ -115,7 +118,7 @@ impl Writer {
     fn add(&mut self, images: &[ImageRow], samples: &[SampleRow]) -> Result<()> {
         self.check_unfinished()?;
         self.running = None;
-        let inserted = insert_rows(&self.store.conn, images, samples);
+        let inserted = insert_rows(&self.store.conn, images, samples, SAMPLES);
         inserted.map_err(fault(&self.store.path))
     }
 }

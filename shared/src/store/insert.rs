@@ -8,10 +8,6 @@ use super::{
     rows::{ImageRow, SampleRow, split_name},
 };
 
-/// Samples of one statement, as many as a picture has: to begin a statement and end it takes as long as
-/// a row.
-const SAMPLES: usize = 6;
-
 /// Schema and identity in one transaction: either both are there or the file is empty.
 pub(super) fn create(conn: &mut Connection, identity: &Identity, device: &str) -> Result<()> {
     let transaction = conn.transaction()?;
@@ -20,11 +16,13 @@ pub(super) fn create(conn: &mut Connection, identity: &Identity, device: &str) -
     transaction.commit()
 }
 
-/// Images, then their samples. A row that breaks a constraint may take the whole transaction back.
+/// Images, then their samples, `at_once` by one statement. A row that breaks a constraint may take the whole
+/// transaction back.
 pub(super) fn insert_rows(
     conn: &Connection,
     images: &[ImageRow],
     samples: &[SampleRow],
+    at_once: usize,
 ) -> Result<()> {
     let image = "image (id, split, source_index, label, pixels, crc32, clean_pred)";
     insert(conn, image, 1, images, |row| {
@@ -39,7 +37,7 @@ pub(super) fn insert_rows(
         ])
     })?;
     let sample = "sample (image_id, attack_id, pixels, crc32, pred, pred_float, l2, linf, steps)";
-    insert(conn, sample, SAMPLES, samples, |row| {
+    insert(conn, sample, at_once, samples, |row| {
         Ok([
             row.image_id.to_sql()?,
             row.attack_id.into(),
@@ -56,8 +54,9 @@ pub(super) fn insert_rows(
 
 /// `at_once` rows by one statement, and the rest one by one.
 ///
-/// A statement of several rows must not be one that can fail alone, as with OR ABORT, or with a key that
-/// may be no integer: SQLite then writes down how each page was before, which takes longer than the rows.
+/// To begin a statement and end it takes as long as a row. But one of several rows must not be able to fail
+/// alone, as with OR ABORT, a key that may be no integer, or references to check: SQLite then writes down how
+/// each page was before, which takes longer than the rows.
 fn insert<'a, T, const COLUMNS: usize>(
     conn: &Connection,
     into: &str,

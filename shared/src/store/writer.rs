@@ -208,7 +208,7 @@ impl Writer {
     pub(super) fn insert(&mut self, images: &[ImageRow], samples: &[SampleRow]) -> Result<()> {
         self.check_unfinished()?;
         self.running = None;
-        self.transact(|transaction| insert_rows(transaction, images, samples))
+        self.transact(|transaction| insert_rows(transaction, images, samples, 1))
     }
 
     pub(super) fn check_unfinished(&self) -> Result<()> {
