@@ -1,7 +1,7 @@
 //! The arguments of a build: what the command line says comes in, which part of the pictures and which
 //! attacks it means goes out.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, str::FromStr};
 
 use clap::Args;
 use shared::{
@@ -9,18 +9,21 @@ use shared::{
     arguments::positive,
     attack::{AttackConfig, Kind, Preset},
     device::DeviceArguments,
+    model::NormalizationArguments,
     store::Shard,
 };
 
 /// `generator build`.
 #[derive(Debug, Args)]
 pub struct Build {
-    /// Pictures: a folder of data_batch_*.bin, the official .tar.gz, or an image folder
+    /// Images: a folder of data_batch_*.bin, the official .tar.gz, or an image folder
     #[arg(long, value_name = "PATH")]
     pub data: PathBuf,
-    /// Weights of the net to attack (PyTorch's names), such as best.safetensors of a baseline
+    /// Weights of the model to attack (PyTorch's names), such as best.safetensors of a baseline
     #[arg(long, value_name = "W.safetensors")]
     pub model: PathBuf,
+    #[command(flatten)]
+    pub normalization: NormalizationArguments,
     /// The store; an unfinished one of the same settings is resumed
     #[arg(long, value_name = "DB")]
     pub out: PathBuf,
@@ -29,13 +32,13 @@ pub struct Build {
     /// Attacks to run, such as fgsm,cw, or all
     #[arg(long, default_value = "all", value_name = "A,B")]
     attacks: String,
-    /// Use only N training pictures, balanced over the classes, and N/5 of val and test each
+    /// Use only N training images, balanced over the classes, and N/5 of val and test each
     #[arg(long, value_name = "N")]
     pub limit: Option<usize>,
-    /// Do only the I-th of N parts, for generator merge [default: the task of a Slurm array, or all]
-    #[arg(long, value_name = "I/N")]
-    shard: Option<Shard>,
-    /// Pictures per batch: speed and memory, never the result
+    /// Do only the I-th of N parts, for generator merge; slurm: the part of this task of a Slurm array
+    #[arg(long, value_name = "I/N|slurm")]
+    shard: Option<ShardChoice>,
+    /// Images per batch: speed and memory, never the result
     #[arg(long, default_value_t = 128, value_name = "N", value_parser = positive)]
     pub batch_size: usize,
     /// Seed of every random number
@@ -49,13 +52,15 @@ pub struct Build {
 }
 
 impl Build {
-    /// The part to do: the one asked for, or this task's of a Slurm array, or all.
+    /// The part to do: the one asked for, or all.
     ///
     /// # Errors
-    /// [`Error::Usage`] when Slurm's variables make no sense.
+    /// [`Error::Usage`] when Slurm is asked and its variables are missing or make no sense.
     pub fn shard(&self) -> Result<Shard> {
-        if let Some(shard) = self.shard {
-            return Ok(shard);
+        match self.shard {
+            None => return Ok(Shard::WHOLE),
+            Some(ShardChoice::Part(shard)) => return Ok(shard),
+            Some(ShardChoice::Slurm) => {}
         }
         let number = |name: &str| match std::env::var(format!("SLURM_ARRAY_TASK_{name}")) {
             Err(_) => Ok(None),
@@ -64,7 +69,10 @@ impl Build {
             }),
         };
         let (Some(id), Some(count)) = (number("ID")?, number("COUNT")?) else {
-            return Ok(Shard::WHOLE);
+            let advice = "SLURM_ARRAY_TASK_ID and SLURM_ARRAY_TASK_COUNT are not set";
+            return Err(Error::Usage(format!(
+                "--shard slurm: {advice}; is this a task of an array?"
+            )));
         };
         let (first, step) = (number("MIN")?.unwrap_or(1), number("STEP")?.unwrap_or(1));
         let index = id.saturating_sub(first) / step.max(1) + 1;
@@ -86,6 +94,25 @@ impl Build {
         kinds.sort_unstable();
         kinds.dedup();
         Ok(kinds)
+    }
+}
+
+/// Which part of a build to do.
+#[derive(Clone, Copy, Debug)]
+enum ShardChoice {
+    Part(Shard),
+    /// What Slurm's variables say. They are not asked unless this is: an array may run over seeds.
+    Slurm,
+}
+
+impl FromStr for ShardChoice {
+    type Err = String;
+
+    fn from_str(text: &str) -> std::result::Result<Self, String> {
+        match text {
+            "slurm" => Ok(Self::Slurm),
+            part => part.parse().map(Self::Part),
+        }
     }
 }
 

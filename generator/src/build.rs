@@ -2,22 +2,23 @@
 //! batch, and each batch of each attack goes into the store in one transaction. What the store
 //! already has is not computed again, so a killed build goes on where it was.
 
-use std::{ops::Range, path::Path};
+use std::ops::Range;
 
-use candle_core::Device;
+use candle_core::{Device, Tensor};
 use shared::{
     Error, Result,
     attack::{self, AttackConfig, Batch, Kind, quantise, style_of},
     cifar10::{self, Dataset, Picture, Split},
     device, log,
-    model::{Classifier, FrozenResNet34, Metadata, ResNet34, Weights, likeliest},
+    model::{Classifier, FrozenResNet34, Loaded, Metadata, likeliest, load},
     nn::Precision,
+    output,
     progress::Progress,
     signal::Stop,
-    store::{AttackRow, Identity, ImageRow, ModelRow, SampleRow, Shard, Writer},
+    store::{self, AttackRow, Identity, ImageRow, ModelRow, SampleRow, Shard, Writer},
 };
 
-use crate::arguments::Build;
+use crate::{arguments::Build, warnings};
 
 /// Builds the store, or what is missing of it.
 pub fn command(args: &Build) -> Result<()> {
@@ -25,18 +26,23 @@ pub fn command(args: &Build) -> Result<()> {
         let advice = "attacks look for small differences: take f32 or tf32";
         return Err(Error::Usage(format!("--precision bf16: {advice}")));
     }
+    let mut inputs = vec![args.data.as_path(), args.model.as_path()];
+    inputs.extend(args.parameters.attacks_config.as_deref());
+    let out = output::check(&args.out, &store::OUTPUT, &inputs, args.force)?;
     let device = args.device.open()?;
     let config = args.parameters.load()?;
     let kinds = args.kinds()?;
-    let (net, model) = surrogate(&args.model, &device)?;
-    let data = cifar10::load(&args.data, args.seed, args.limit)?;
     let shard = args.shard()?;
-    let identity = identity(args, &config, &kinds, &data, model, shard);
+    let loaded = load::read(&args.model, &args.normalization, &device)?;
+    let data = cifar10::load(&args.data, args.seed, args.limit)?;
+    check_styles(&kinds, &data)?;
+    let identity = identity(args, &config, &kinds, &data, surrogate(&loaded), shard);
+    let (net, metadata) = (loaded.net, loaded.metadata);
     let stop = Stop::listen()?;
     if args.force {
-        Writer::remove(&args.out)?;
+        Writer::remove(&out)?;
     }
-    let mut writer = Writer::create_or_resume(&args.out, &identity, &device::describe(&device))?;
+    let mut writer = Writer::create_or_resume(&out, &identity, &device::describe(&device))?;
     if writer.is_complete() {
         log::info(format_args!("{}: already complete", args.out.display()));
         return Ok(());
@@ -46,7 +52,7 @@ pub fn command(args: &Build) -> Result<()> {
         part => format!(", shard {part}"),
     };
     log::info(format_args!(
-        "building {} on {}{part}: {} pictures, attacks {} ({}), against ResNet34 of width {}, seed {}",
+        "building {} on {}{part}: {} images, attacks {} ({}), against ResNet34 of width {}, seed {}",
         args.out.display(),
         device::describe(&device),
         identity.images.iter().sum::<u64>(),
@@ -68,9 +74,11 @@ pub fn command(args: &Build) -> Result<()> {
         device: &device,
         stop: &stop,
     };
+    warnings::check_seed(&args.model, &metadata, &data, args.seed);
     build
         .images(&mut writer)
         .map_err(|error| error.of_batch(args.batch_size))?;
+    warnings::check_accuracy(&args.model, &metadata, &writer.store().counts()?);
     let attacks: Vec<_> = kinds
         .iter()
         .map(|kind| (*kind, config.build(*kind)))
@@ -79,6 +87,8 @@ pub fn command(args: &Build) -> Result<()> {
         .samples(&mut writer, &attacks)
         .map_err(|error| error.of_batch(args.batch_size))?;
     device::say_peak(&device)?;
+    warnings::check_unchanged(&writer.store().summary()?);
+    writer.note_warnings(&log::warnings())?;
     let hash = writer.finish()?;
     log::info(format_args!(
         "{}: complete, content hash {hash}",
@@ -87,28 +97,59 @@ pub fn command(args: &Build) -> Result<()> {
     Ok(())
 }
 
-/// The net to attack, and how the store keeps it.
-fn surrogate(path: &Path, device: &Device) -> Result<(ResNet34, ModelRow)> {
-    let bytes = std::fs::read(path).map_err(Error::io("read", path))?;
-    let what = path.display().to_string();
-    let (weights, metadata) = Weights::parse(&what, &bytes, device)?;
-    let net = ResNet34::new(&what, weights)?;
-    let text = |key: &str| metadata.get(key).cloned();
-    let config: Metadata = [
-        "architecture",
-        "method",
-        "epoch",
-        "accuracy",
-        "data_hash",
-        "code_version",
-    ]
-    .into_iter()
-    .filter_map(|key| Some((key.to_string(), text(key)?)))
-    .chain([("width".to_string(), net.width().to_string())])
-    .collect();
-    let name = format!("ResNet34 of width {}", net.width());
+/// What a store keeps of a model's header.
+const KEPT: [&str; 12] = [
+    "architecture",
+    "method",
+    "epoch",
+    "accuracy",
+    "clean_accuracy",
+    "seed",
+    "data_hash",
+    "source_hash",
+    "split_seed",
+    "code_version",
+    "mean",
+    "std",
+];
+
+/// The model to attack as the store keeps it.
+fn surrogate(loaded: &Loaded) -> ModelRow {
+    let width = loaded.net.width();
+    let text = |key: &str| loaded.metadata.get(key).cloned();
+    let config: Metadata = KEPT
+        .into_iter()
+        .filter_map(|key| Some((key.to_string(), text(key)?)))
+        .chain([("width".to_string(), width.to_string())])
+        .collect();
     let config = serde_json::json!(config).to_string();
-    Ok((net, ModelRow::new(name, config, bytes)))
+    ModelRow::new(
+        format!("ResNet34 of width {width}"),
+        config,
+        loaded.bytes.clone(),
+    )
+}
+
+/// Style transfer needs an image of another class in every split that has images.
+fn check_styles(kinds: &[Kind], data: &Dataset) -> Result<()> {
+    if !kinds.contains(&Kind::Nst) {
+        return Ok(());
+    }
+    for split in Split::ALL {
+        let images = data.split(split);
+        if let Some(first) = images
+            .first()
+            .filter(|first| images.iter().all(|i| i.label == first.label))
+        {
+            let class = &data.classes[usize::from(first.label)];
+            return Err(Error::data(
+                format!("images of {split}"),
+                format!("only the class {class}"),
+                "two classes at least, for nst takes its style from another (leave nst out, or take more images)",
+            ));
+        }
+    }
+    Ok(())
 }
 
 fn identity(
@@ -128,6 +169,7 @@ fn identity(
     };
     Identity {
         dataset: data.name.clone(),
+        classes: data.classes.clone(),
         source_hash: data.source_hash.clone(),
         seed: args.seed,
         preset: args.parameters.preset.to_string(),
@@ -258,17 +300,16 @@ impl Builder<'_> {
     ) -> Result<Vec<SampleRow>> {
         let pictures = self.pictures(split, ids);
         let labels: Vec<u8> = pictures.iter().map(|picture| picture.label).collect();
-        let all = self.data.split(split);
-        let of_split: Vec<u8> = all.iter().map(|picture| picture.label).collect();
-        let styles = ids
-            .iter()
-            .zip(&labels)
-            .map(|(id, label)| Ok(&all[style_of(self.args.seed, *id, *label, &of_split)?]))
-            .collect::<Result<Vec<_>>>()?;
         let clean = bytes(&pictures);
+        let images = quantise::to_tensor(&clean, self.device)?;
+        let styles = match kind {
+            Kind::Nst => self.styles(split, ids, &labels)?,
+            // Nobody looks at them.
+            _ => images.clone(),
+        };
         let batch = Batch {
-            images: quantise::to_tensor(&clean, self.device)?,
-            styles: quantise::to_tensor(&bytes(&styles), self.device)?,
+            images,
+            styles,
             labels: &labels,
             ids,
             seed: self.args.seed,
@@ -285,6 +326,16 @@ impl Builder<'_> {
             steps: sample.steps,
         };
         Ok(ids.iter().zip(samples).map(row).collect())
+    }
+
+    /// For each image one of another class of its split, `[B,3,32,32]`.
+    fn styles(&self, split: Split, ids: &[u64], labels: &[u8]) -> Result<Tensor> {
+        let all = self.data.split(split);
+        let of_split: Vec<u8> = all.iter().map(|image| image.label).collect();
+        let styles = std::iter::zip(ids, labels)
+            .map(|(id, label)| Ok(&all[style_of(self.args.seed, *id, *label, &of_split)?]))
+            .collect::<Result<Vec<_>>>()?;
+        quantise::to_tensor(&bytes(&styles), self.device)
     }
 }
 

@@ -8,6 +8,7 @@ mod export;
 mod merge;
 mod pack;
 mod preview;
+mod warnings;
 
 use clap::Parser;
 

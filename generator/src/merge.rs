@@ -2,7 +2,7 @@
 //! out. A merge that was stopped goes on where it was when the same command is given again.
 
 use std::{
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::mpsc::{self, SyncSender},
     thread,
 };
@@ -11,10 +11,10 @@ use clap::Args;
 use shared::{
     Error, Result,
     cifar10::Split,
-    log,
+    log, output,
     progress::Progress,
     signal::Stop,
-    store::{ImageRow, SampleRow, Shard, Store, Writer, whole},
+    store::{self, ImageRow, SampleRow, Shard, Store, Writer, whole},
 };
 
 /// Pictures that are read and handed over together: so few that a processor's cache holds them.
@@ -39,16 +39,28 @@ pub struct Merge {
 
 /// Merges the shards.
 pub fn command(args: &Merge) -> Result<()> {
-    let stores = args.shards.iter().map(|path| Store::open(path));
+    let inputs: Vec<&Path> = args.shards.iter().map(PathBuf::as_path).collect();
+    let out = output::check(&args.out, &store::OUTPUT, &inputs, args.force)?;
+    let stores = args.shards.iter().map(|path| Store::open_part(path));
     let mut stores = stores.collect::<Result<Vec<Store>>>()?;
     let identities = std::iter::zip(&args.shards, &stores)
         .map(|(path, store)| Ok((path.as_path(), store.identity()?)))
         .collect::<Result<Vec<_>>>()?;
     let identity = whole(&identities)?;
-    if args.shards.iter().any(|shard| same_file(shard, &args.out)) {
-        let out = args.out.display();
-        return Err(Error::Usage(format!("{out} is one of the shards")));
+    for (path, other) in &identities {
+        if other.classes != identity.classes {
+            log::warning(format_args!(
+                "{}: names the classes {}, the merged store names them as the first shard: {}",
+                path.display(),
+                other.classes.join(", "),
+                identity.classes.join(", ")
+            ));
+        }
     }
+    let warnings: Vec<String> = stores
+        .iter()
+        .flat_map(|store| store.meta().warnings.clone())
+        .collect();
     // In the order of ids: shards divide every split in the order of their numbers.
     stores.sort_by_key(|store| store.meta().shard.parse::<Shard>().ok());
     let mut devices: Vec<String> = Vec::new();
@@ -62,22 +74,24 @@ pub fn command(args: &Merge) -> Result<()> {
 
     let stop = Stop::listen()?;
     if args.force {
-        Writer::remove(&args.out)?;
+        Writer::remove(&out)?;
     }
-    let mut writer = Writer::create_or_resume(&args.out, &identity, &devices.join("; "))?;
+    let mut writer = Writer::create_or_resume(&out, &identity, &devices.join("; "))?;
     if writer.is_complete() {
         log::info(format_args!("{}: already complete", args.out.display()));
         return Ok(());
     }
     let total: u64 = identity.images.iter().sum();
     log::info(format_args!(
-        "merging {} shards into {}: {total} pictures",
+        "merging {} shards into {}: {total} images",
         stores.len(),
         args.out.display()
     ));
     let mut bar = Progress::new("merging", total);
     copy(stores, &mut writer, &stop, &mut bar)?;
     bar.finish();
+    writer.note_warnings(&warnings)?;
+    writer.note_warnings(&log::warnings())?;
     let hash = writer.finish()?;
     log::info(format_args!(
         "{}: complete, content hash {hash}",
@@ -137,10 +151,6 @@ fn read(shard: &Store, batches: &SyncSender<Result<Batch>>) {
         // Whoever takes no more knows why.
         let _ = batches.send(Err(error));
     }
-}
-
-fn same_file(a: &std::path::Path, b: &std::path::Path) -> bool {
-    matches!((a.canonicalize(), b.canonicalize()), (Ok(a), Ok(b)) if a == b)
 }
 
 /// Rows of one split that go into the store together.

@@ -3,7 +3,12 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use shared::{Result, files, log, signal::Stop, store};
+use shared::{
+    Result, log,
+    output::{self, Output},
+    signal::Stop,
+    store,
+};
 
 /// `generator pack` and `generator unpack`.
 #[derive(Debug, Args)]
@@ -21,8 +26,8 @@ pub struct Transport {
 impl Transport {
     /// Packs a store.
     pub fn pack(&self) -> Result<()> {
-        files::may_write(&self.out, self.force)?;
-        let (raw, packed) = store::pack(&self.from, &self.out, &Stop::listen()?)?;
+        let out = self.claim(&store::PACKED_OUTPUT)?;
+        let (raw, packed) = store::pack(&self.from, &out.path, &Stop::listen()?)?;
         log::result(format_args!(
             "{}: {:.1} MB, {:.1} % of {:.1} MB",
             self.out.display(),
@@ -34,9 +39,13 @@ impl Transport {
 
     /// Makes the store again.
     pub fn unpack(&self) -> Result<()> {
-        files::may_write(&self.out, self.force)?;
-        let hash = store::unpack(&self.from, &self.out, &Stop::listen()?)?;
+        let out = self.claim(&store::UNPACKED_OUTPUT)?;
+        let hash = store::unpack(&self.from, &out.path, &Stop::listen()?)?;
         let out = self.out.display();
         log::result(format_args!("{out}: complete, content hash {hash}"))
+    }
+
+    fn claim(&self, kind: &output::Kind) -> Result<Output> {
+        Output::claim(&self.out, kind, &[&self.from], self.force)
     }
 }

@@ -8,9 +8,18 @@ use shared::{
     Result,
     arguments::positive,
     cifar10::Split,
-    files, log,
+    log,
+    output::{self, Existing, Form, Output},
     sheet::{self, Strip},
     store::Store,
+};
+
+/// The contact sheet as an output.
+const PNG: output::Kind = output::Kind {
+    name: "a PNG image",
+    form: Form::File,
+    existing: Existing::Kept,
+    matches: |path| output::begins_with(path, b"\x89PNG\r\n"),
 };
 
 /// Pixels per pixel.
@@ -38,7 +47,7 @@ pub struct Preview {
 impl Preview {
     /// Draws the first pictures of the test split.
     pub fn run(&self) -> Result<()> {
-        files::may_write(&self.out, self.force)?;
+        let out = Output::claim(&self.out, &PNG, &[&self.db], self.force)?;
         let table = Store::open(&self.db)?.load(Split::Test)?;
         let strips: Vec<Strip> = (0..table.len().min(self.count))
             .map(|row| Strip {
@@ -53,9 +62,9 @@ impl Preview {
             })
             .collect();
         let image = sheet::render(&strips, SCALE, self.amplify)?;
-        files::write_whole(&self.out, &sheet::png(&image)?)?;
+        out.write(&sheet::png(&image)?)?;
         log::result(format_args!(
-            "{}: {} pictures; in columns clean, {}; below each the difference x {}",
+            "{}: {} images; in columns clean, {}; below each the difference x {}",
             self.out.display(),
             strips.len(),
             table.attacks.join(", "),

@@ -45,7 +45,7 @@ pub enum Error {
     },
 
     /// A tensor operation failed: a bug here or an exhausted device.
-    #[error("tensor operation failed: {0}")]
+    #[error("tensor operation failed: {}", one_line(&root(.0)))]
     Tensor(#[from] candle_core::Error),
 
     /// The device has no memory left.
@@ -126,8 +126,19 @@ impl Error {
         match self {
             Self::Usage(_) => 2,
             Self::Data { .. } => 3,
-            // A named input that is not there is bad data, not a fault of the machine.
-            Self::Io { source, .. } if source.kind() == std::io::ErrorKind::NotFound => 3,
+            // A named input that is not there, or a folder in place of a file, is bad data and no
+            // fault of the machine.
+            Self::Io { source, .. }
+                if matches!(
+                    source.kind(),
+                    std::io::ErrorKind::NotFound
+                        | std::io::ErrorKind::IsADirectory
+                        | std::io::ErrorKind::NotADirectory
+                        | std::io::ErrorKind::InvalidFilename
+                ) =>
+            {
+                3
+            }
             Self::NoDevice(_) => 4,
             Self::NonFinite(_) => 5,
             Self::Interrupted(_) => 75,
@@ -136,16 +147,32 @@ impl Error {
     }
 }
 
-/// What a file says, without the line breaks and terminal commands that it may hold.
+/// What a file says on one line, without the terminal commands that it may hold.
 pub(crate) fn printable(text: &dyn std::fmt::Display) -> String {
     let mut printable = String::new();
-    for character in text.to_string().chars() {
+    for character in one_line(text).chars() {
         match character.is_control() {
             true => printable.extend(character.escape_default()),
             false => printable.push(character),
         }
     }
     printable
+}
+
+/// Text of several lines on one.
+pub(crate) fn one_line(text: &dyn std::fmt::Display) -> String {
+    let text = text.to_string();
+    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+    lines.collect::<Vec<_>>().join(" ")
+}
+
+/// The error that candle wraps, without its backtrace.
+fn root(error: &candle_core::Error) -> &candle_core::Error {
+    use candle_core::Error as Tensor;
+    match error {
+        Tensor::WithBacktrace { inner, .. } | Tensor::Context { inner, .. } => root(inner),
+        other => other,
+    }
 }
 
 #[cfg(test)]
@@ -165,6 +192,24 @@ mod tests {
     #[test]
     fn what_a_file_says_stays_on_one_line_and_commands_no_terminal() {
         let error = Error::data("a\nb", "\u{1b}[2J", "é");
-        assert_eq!(error.to_string(), r"a\nb: found \u{1b}[2J, expected é");
+        assert_eq!(error.to_string(), r"a b: found \u{1b}[2J, expected é");
+    }
+
+    #[test]
+    fn a_tensor_error_is_one_line_without_a_backtrace() {
+        let inner = candle_core::Error::Msg("shape mismatch\n  in conv2d".into());
+        let error = Error::Tensor(candle_core::Error::WithBacktrace {
+            inner: Box::new(inner),
+            backtrace: Box::new(std::backtrace::Backtrace::force_capture()),
+        });
+        let said = "tensor operation failed: shape mismatch in conv2d";
+        assert_eq!(error.to_string(), said);
+    }
+
+    #[test]
+    fn a_folder_in_place_of_a_file_is_bad_data() {
+        let folder = tempfile::tempdir().unwrap();
+        let read = std::fs::read(folder.path()).map_err(Error::io("read", folder.path()));
+        assert_eq!(read.unwrap_err().exit_code(), 3);
     }
 }

@@ -11,12 +11,32 @@ use crate::{Error, Result};
 /// How the names of files begin that are not whole yet.
 const PARTIAL: &str = ".partial-";
 
+/// A file's bytes.
+///
+/// # Errors
+/// [`Error::Io`] when it cannot be read, [`Error::Data`] when it is a folder.
+pub fn read(path: &Path) -> Result<Vec<u8>> {
+    check_is_file(path)?;
+    std::fs::read(path).map_err(Error::io("read", path))
+}
+
+/// Refuses a folder where a file is to be read.
+///
+/// # Errors
+/// [`Error::Data`].
+pub fn check_is_file(path: &Path) -> Result<()> {
+    match path.is_dir() {
+        true => Err(Error::data(path.display(), "a folder", "a file")),
+        false => Ok(()),
+    }
+}
+
 /// A file's text.
 ///
 /// # Errors
-/// [`Error::Io`] when it cannot be read, [`Error::Data`] when it is not UTF-8.
+/// As [`read`], and [`Error::Data`] when it is not UTF-8.
 pub fn read_text(path: &Path) -> Result<String> {
-    let bytes = std::fs::read(path).map_err(Error::io("read", path))?;
+    let bytes = read(path)?;
     String::from_utf8(bytes).map_err(|error| Error::data(path.display(), error, "text in UTF-8"))
 }
 
@@ -25,12 +45,17 @@ pub fn read_text(path: &Path) -> Result<String> {
 pub fn remove_partials(folder: &Path) -> Result<()> {
     for entry in std::fs::read_dir(folder).map_err(Error::io("read", folder))? {
         let path = entry.map_err(Error::io("read", folder))?.path();
-        let name = path.file_name().and_then(|name| name.to_str());
-        if name.is_some_and(|name| name.starts_with(PARTIAL)) {
+        if is_partial(&path) {
             std::fs::remove_file(&path).map_err(Error::io("remove", &path))?;
         }
     }
     Ok(())
+}
+
+/// Whether a file is one that was being written.
+pub fn is_partial(path: &Path) -> bool {
+    let name = path.file_name().and_then(|name| name.to_str());
+    name.is_some_and(|name| name.starts_with(PARTIAL))
 }
 
 /// Writes `bytes` to `path`: into a temporary neighbour first, flushed to the disk, then renamed.
@@ -95,20 +120,11 @@ pub fn partial(path: &Path) -> PathBuf {
     path.with_file_name(name)
 }
 
-/// Refuses to write over what is there, unless forced.
-///
-/// # Errors
-/// [`Error::Usage`] that says what to do.
-pub fn may_write(path: &Path, force: bool) -> Result<()> {
-    if path.exists() && !force {
-        let advice = "exists; name another file, or add --force";
-        return Err(Error::Usage(format!("{}: {advice}", path.display())));
-    }
-    if path.is_dir() {
-        let advice = "is a folder, which is never replaced; remove it, or name another";
-        return Err(Error::Usage(format!("{}: {advice}", path.display())));
-    }
-    Ok(())
+/// `path` with `suffix` added to its file name.
+pub fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    name.into()
 }
 
 /// The folder a path lies in.

@@ -2,8 +2,8 @@
 //!
 //! [`cifar10`] (read) -> [`attack`] (perturb, quantise) -> [`store`] (write, read),
 //! with [`model`] (the nets) built on [`nn`] (how each operation is computed on a device).
-//! [`arguments`], [`device`], [`error`], [`files`], [`program`], [`progress`], [`random`], [`sheet`]
-//! and [`signal`] serve all of them.
+//! [`arguments`], [`device`], [`error`], [`files`], [`lock`], [`output`], [`program`], [`progress`],
+//! [`random`], [`sheet`] and [`signal`] serve all of them.
 
 pub mod arguments;
 pub mod attack;
@@ -11,10 +11,12 @@ pub mod cifar10;
 pub mod device;
 pub mod error;
 pub mod files;
+pub mod lock;
 pub mod log;
 pub mod manual;
 pub mod model;
 pub mod nn;
+pub mod output;
 pub mod program;
 pub mod progress;
 pub mod random;

@@ -1,7 +1,9 @@
-//! One build per output: a store's path comes in, a lock that a second build cannot have goes out.
+//! File locks: the one place that takes the lock of what is written (a store, a run folder, an export), so
+//! that two programs never write the same.
 //!
-//! The lock is on `<store>.lock`, not on the store: SQLite's own locks must stay free for readers,
-//! and the two kinds get in each other's way on network file systems.
+//! The lock is on a file beside the output, or inside it if it is a folder that stays, never on the output
+//! itself: SQLite's own locks must stay free for readers, and the two kinds get in each other's way on
+//! network file systems.
 
 use std::{
     fs::{File, TryLockError},
@@ -10,32 +12,47 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::header::beside;
-use crate::{Error, Result};
+use crate::{Error, Result, files};
 
-/// Held for as long as a build runs. The file goes when the lock does; a killed build leaves an
-/// empty one, which locks nothing.
+/// The name of the lock file inside a folder.
+pub const INSIDE: &str = ".lock";
+
+/// Held for as long as something is written. The lock file is removed with the lock; a killed program leaves
+/// an empty one, which locks nothing.
 #[derive(Debug)]
-pub(super) struct Lock {
+pub struct Lock {
     path: PathBuf,
     _file: File,
 }
 
 impl Lock {
-    /// Locks the store at `store`.
+    /// Locks `output` by a file beside it, named like it with `.lock` at the end.
     ///
     /// # Errors
-    /// [`Error::Usage`] when another build has it or its folder is not there.
-    pub(super) fn take(store: &Path) -> Result<Self> {
-        let path = beside(store, ".lock");
+    /// [`Error::Usage`] when another program holds the lock, when the folder is not there, or when the lock
+    /// file has content and so is none of ours.
+    pub fn beside(output: &Path) -> Result<Self> {
+        Self::take(files::with_suffix(output, ".lock"), output)
+    }
+
+    /// Locks a folder that is there by a file in it.
+    ///
+    /// # Errors
+    /// As [`Lock::beside`].
+    pub fn inside(folder: &Path) -> Result<Self> {
+        Self::take(folder.join(INSIDE), folder)
+    }
+
+    fn take(path: PathBuf, output: &Path) -> Result<Self> {
         loop {
-            let file = open(&path, store)?;
+            check_is_ours(&path)?;
+            let file = open(&path, output)?;
             match file.try_lock() {
                 Ok(()) => {}
                 Err(TryLockError::WouldBlock) => {
                     return Err(Error::Usage(format!(
-                        "{}: another build is writing to it",
-                        store.display()
+                        "{}: another program is writing to it; wait until it has ended, or name another output",
+                        output.display()
                     )));
                 }
                 Err(TryLockError::Error(error)) => return Err(Error::io("lock", &path)(error)),
@@ -56,7 +73,18 @@ impl Drop for Lock {
     }
 }
 
-fn open(path: &Path, store: &Path) -> Result<File> {
+/// A lock file is removed in the end, so it must not be a file that somebody keeps (`Cargo.lock`).
+fn check_is_ours(path: &Path) -> Result<()> {
+    match path.symlink_metadata() {
+        Ok(found) if !found.is_file() || found.len() > 0 => Err(Error::Usage(format!(
+            "{}: found a file that is no lock, expected none; name another output",
+            path.display()
+        ))),
+        _ => Ok(()),
+    }
+}
+
+fn open(path: &Path, output: &Path) -> Result<File> {
     let opened = File::options()
         .create(true)
         .truncate(false)
@@ -65,7 +93,7 @@ fn open(path: &Path, store: &Path) -> Result<File> {
     opened.map_err(|error| match error.kind() {
         ErrorKind::NotFound => Error::Usage(format!(
             "{}: its folder does not exist; create it or choose another",
-            store.display()
+            output.display()
         )),
         _ => Error::io("create", path)(error),
     })
@@ -75,5 +103,41 @@ fn is_still_there(file: &File, path: &Path) -> bool {
     match (file.metadata(), std::fs::metadata(path)) {
         (Ok(ours), Ok(there)) => ours.ino() == there.ino() && ours.dev() == there.dev(),
         _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lock_is_held_once_and_its_file_goes_with_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let output = folder.path().join("a.db");
+        let held = Lock::beside(&output).unwrap();
+        let refused = Lock::beside(&output).unwrap_err();
+        assert_eq!(refused.exit_code(), 2);
+        let text = refused.to_string();
+        assert!(text.contains("a.db: another program is writing"), "{text}");
+        drop(held);
+        drop(Lock::beside(&output).unwrap());
+        drop(Lock::inside(folder.path()).unwrap());
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+        // What a killed program leaves.
+        std::fs::write(folder.path().join("a.db.lock"), "").unwrap();
+        Lock::beside(&output).unwrap();
+    }
+
+    #[test]
+    fn a_users_lock_file_is_neither_locked_nor_removed() {
+        let folder = tempfile::tempdir().unwrap();
+        let theirs = folder.path().join("Cargo.lock");
+        std::fs::write(&theirs, "version = 4\n").unwrap();
+        let refused = Lock::beside(&folder.path().join("Cargo")).unwrap_err();
+        assert!(
+            refused.to_string().contains("Cargo.lock: found"),
+            "{refused}"
+        );
+        assert_eq!(std::fs::read_to_string(theirs).unwrap(), "version = 4\n");
     }
 }

@@ -5,13 +5,13 @@ use std::{
     fmt::Display,
     io::{ErrorKind, Write},
     path::Path,
-    sync::OnceLock,
+    sync::{Mutex, OnceLock, PoisonError},
     time::SystemTime,
 };
 
 use serde_json::json;
 
-use crate::{Error, Result, store::rfc3339};
+use crate::{Error, Result, error::one_line, store::rfc3339};
 
 /// The command line's part about it.
 #[derive(Clone, Copy, Debug, Default, clap::Args)]
@@ -61,14 +61,52 @@ pub fn info(message: impl Display) {
     }
 }
 
-/// Says what somebody should know, though the work goes on.
+/// Every warning of this program so far, each text once, with how often it was said.
+static WARNINGS: Mutex<Vec<(String, usize)>> = Mutex::new(Vec::new());
+
+/// Says what somebody should know, though the work goes on. It is counted, and stands at the end of the
+/// program's output again ([`summary`]).
 pub fn warning(message: impl Display) {
-    line("warning", "warning: ", &message);
+    let text = one_line(&message);
+    line("warning", "warning: ", &text);
+    let mut warnings = WARNINGS.lock().unwrap_or_else(PoisonError::into_inner);
+    match warnings.iter_mut().find(|(said, _)| *said == text) {
+        Some((_, count)) => *count += 1,
+        None => warnings.push((text, 1)),
+    }
+}
+
+/// The texts of all warnings so far, in the order they were first said.
+pub fn warnings() -> Vec<String> {
+    let warnings = WARNINGS.lock().unwrap_or_else(PoisonError::into_inner);
+    warnings.iter().map(|(text, _)| text.clone()).collect()
+}
+
+/// Says all warnings once more, counted: for the end of a program, so that nobody must search its log.
+pub fn summary() {
+    let warnings = WARNINGS.lock().unwrap_or_else(PoisonError::into_inner);
+    let count: usize = warnings.iter().map(|(_, count)| count).sum();
+    if count == 0 {
+        return;
+    }
+    if is_json() {
+        let texts: Vec<&str> = warnings.iter().map(|(text, _)| text.as_str()).collect();
+        object(json!({"level": "warnings", "count": count, "messages": texts}));
+        return;
+    }
+    let plural = if count == 1 { "" } else { "s" };
+    stderr(&format_args!("{count} warning{plural}:"));
+    for (text, count) in warnings.iter() {
+        match count {
+            1 => stderr(&format_args!("  {text}")),
+            _ => stderr(&format_args!("  {text} ({count} times)")),
+        }
+    }
 }
 
 /// Says why the work has ended.
 pub fn error(message: impl Display) {
-    line("error", "error: ", &message);
+    line("error", "error: ", &one_line(&message));
 }
 
 /// Says how far the work is: `(images done, of, per second, seconds left)`.

@@ -15,7 +15,9 @@ pub fn run(command: impl FnOnce() -> Result<()>) -> ExitCode {
     calm_candle();
     keep_memory();
     join_in();
-    match command() {
+    let outcome = command();
+    log::summary();
+    match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             log::error(&error);

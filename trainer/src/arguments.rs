@@ -8,9 +8,10 @@ use clap::{
     builder::{PossibleValue, PossibleValuesParser},
 };
 use shared::{
+    Error, Result,
     arguments::{not_negative, part, positive},
     device::DeviceArguments,
-    model::{DetectorInput, PAPER_WIDTH},
+    model::{DetectorInput, NormalizationArguments, PAPER_WIDTH},
 };
 
 use crate::{
@@ -23,15 +24,17 @@ use crate::{
 /// `trainer pretrain`.
 #[derive(Debug, Args)]
 pub struct Pretrain {
-    /// Pictures: a folder of data_batch_*.bin, the official .tar.gz, or an image folder
+    /// Images: a folder of data_batch_*.bin, the official .tar.gz, or an image folder
     #[arg(long, value_name = "PATH")]
     pub data: PathBuf,
-    /// Use only N training pictures, balanced over the classes, and N/5 for validation
+    /// Use only N training images, balanced over the classes, and N/5 for validation
     #[arg(long, value_name = "N")]
     pub limit: Option<usize>,
-    /// Channels of the net's stem
+    /// Channels of the model's stem
     #[arg(long, default_value_t = PAPER_WIDTH, value_name = "N")]
     pub width: usize,
+    #[command(flatten)]
+    pub normalization: NormalizationArguments,
     #[command(flatten)]
     pub common: Common,
 }
@@ -101,12 +104,12 @@ pub struct Common {
     /// Epochs of linear warm-up
     #[arg(long, default_value_t = 0.0, value_name = "EPOCHS", value_parser = not_negative)]
     pub warmup: f64,
-    /// Epochs between two decays (schedule step)
-    #[arg(long, default_value_t = 50, value_name = "EPOCHS")]
-    pub lr_step: u64,
-    /// Factor of one decay (schedule step)
-    #[arg(long, default_value_t = 0.1, value_name = "FACTOR")]
-    pub lr_gamma: f64,
+    /// Epochs between two decays (schedule step) [default: 50]
+    #[arg(long, value_name = "EPOCHS")]
+    pub lr_step: Option<u64>,
+    /// Factor of one decay (schedule step) [default: 0.1]
+    #[arg(long, value_name = "FACTOR")]
+    pub lr_gamma: Option<f64>,
     /// resized (random resized crop, flip), pad (pad-and-crop, flip) or none
     #[arg(long, default_value = "resized", value_name = "NAME")]
     pub augment: Augment,
@@ -119,8 +122,18 @@ pub struct Common {
 
 impl Common {
     /// The optimizer's settings.
-    pub fn optimizer(&self) -> Optimizer {
-        Optimizer {
+    ///
+    /// # Errors
+    /// [`Error::Usage`] for an option of another schedule than the one that was asked for.
+    pub fn optimizer(&self) -> Result<Optimizer> {
+        if self.schedule != ScheduleName::Step {
+            let step = [
+                ("--lr-step", self.lr_step.is_some()),
+                ("--lr-gamma", self.lr_gamma.is_some()),
+            ];
+            refuse_given(&step, "--schedule step")?;
+        }
+        Ok(Optimizer {
             lr: self.lr,
             momentum: self.momentum,
             weight_decay: self.weight_decay,
@@ -130,12 +143,12 @@ impl Common {
                     ScheduleName::Constant => Decay::Constant,
                     ScheduleName::Cosine => Decay::Cosine,
                     ScheduleName::Step => Decay::Step {
-                        every: self.lr_step,
-                        gamma: self.lr_gamma,
+                        every: self.lr_step.unwrap_or(50),
+                        gamma: self.lr_gamma.unwrap_or(0.1),
                     },
                 },
             },
-        }
+        })
     }
 }
 
@@ -170,58 +183,89 @@ pub struct SamplingArgs {
     /// Redraw the probabilities every N steps instead of every epoch
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     redraw_every: Option<u64>,
-    /// How fast probability flows to the attacks the net is worst at (policy adaptive)
-    #[arg(long, default_value_t = 1.0, value_name = "ETA", value_parser = not_negative)]
-    eta: f64,
+    /// How fast probability flows to the attacks the model is worst at (policy adaptive) [default: 1]
+    #[arg(long, value_name = "ETA", value_parser = not_negative)]
+    eta: Option<f64>,
 }
 
 impl SamplingArgs {
     /// The sampler's settings.
-    pub fn settings(&self) -> Sampling {
-        Sampling {
+    ///
+    /// # Errors
+    /// [`Error::Usage`] for an option of another policy than the one that was asked for.
+    pub fn settings(&self) -> Result<Sampling> {
+        if self.policy != "adaptive" {
+            refuse_given(&[("--eta", self.eta.is_some())], "--policy adaptive")?;
+        }
+        Ok(Sampling {
             adv_ratio: self.adv_ratio,
             policy: self.policy.clone(),
             bounds: self.bounds.clone(),
             redraw_every: self.redraw_every,
-            eta: self.eta,
-        }
+            eta: self.eta.unwrap_or(1.0),
+        })
     }
 }
 
-/// How the detector takes part (method joint).
+/// How the detector takes part; options of method joint alone.
 #[derive(Debug, Args)]
 pub struct JointArgs {
-    /// The feature maps the detector sees
-    #[arg(long, value_enum, default_value_t = DetectorInput::Full)]
-    detector_input: DetectorInput,
-    /// Its Transformer layers, 1 to 12
-    #[arg(long, default_value_t = 2, value_name = "N")]
-    detector_layers: usize,
-    /// Its base learning rate
-    #[arg(long, default_value_t = 0.01, value_name = "RATE", value_parser = not_negative)]
-    detector_lr: f64,
-    /// Its dropout
-    #[arg(long, default_value_t = 0.1, value_name = "P", value_parser = part)]
-    dropout: f64,
-    /// Weight of the cross entropy
-    #[arg(long, default_value_t = 1.0, value_name = "A", value_parser = not_negative)]
-    alpha: f64,
-    /// Weight of the Smooth L1 distance between detector features
-    #[arg(long, default_value_t = 1.0, value_name = "B", value_parser = not_negative)]
-    beta: f64,
+    /// The feature maps the detector sees (method joint) [default: full]
+    #[arg(long, value_enum, value_name = "MAPS")]
+    detector_input: Option<DetectorInput>,
+    /// Its Transformer layers, 1 to 12 (method joint) [default: 2]
+    #[arg(long, value_name = "N")]
+    detector_layers: Option<usize>,
+    /// Its base learning rate (method joint) [default: 0.01]
+    #[arg(long, value_name = "RATE", value_parser = not_negative)]
+    detector_lr: Option<f64>,
+    /// Its dropout (method joint) [default: 0.1]
+    #[arg(long, value_name = "P", value_parser = part)]
+    dropout: Option<f64>,
+    /// Weight of the cross entropy (method joint) [default: 1]
+    #[arg(long, value_name = "A", value_parser = not_negative)]
+    alpha: Option<f64>,
+    /// Weight of the Smooth L1 distance between detector features (method joint) [default: 1]
+    #[arg(long, value_name = "B", value_parser = not_negative)]
+    beta: Option<f64>,
 }
 
 impl JointArgs {
-    /// The detector's settings.
-    pub fn settings(&self) -> Joint {
-        Joint {
-            alpha: self.alpha,
-            beta: self.beta,
-            detector_input: self.detector_input,
-            detector_layers: self.detector_layers,
-            detector_lr: self.detector_lr,
-            dropout: self.dropout,
+    /// The detector's settings; none for a method without it.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] for an option that the method does not have.
+    pub fn settings(&self, method: TrainMethod) -> Result<Option<Joint>> {
+        if method != TrainMethod::Joint {
+            let options = [
+                ("--detector-input", self.detector_input.is_some()),
+                ("--detector-layers", self.detector_layers.is_some()),
+                ("--detector-lr", self.detector_lr.is_some()),
+                ("--dropout", self.dropout.is_some()),
+                ("--alpha", self.alpha.is_some()),
+                ("--beta", self.beta.is_some()),
+            ];
+            refuse_given(&options, "--method joint")?;
+            return Ok(None);
         }
+        Ok(Some(Joint {
+            alpha: self.alpha.unwrap_or(1.0),
+            beta: self.beta.unwrap_or(1.0),
+            detector_input: self.detector_input.unwrap_or(DetectorInput::Full),
+            detector_layers: self.detector_layers.unwrap_or(2),
+            detector_lr: self.detector_lr.unwrap_or(0.01),
+            dropout: self.dropout.unwrap_or(0.1),
+        }))
+    }
+}
+
+/// Refuses the first option that was given though it has a meaning only with `wanted`.
+fn refuse_given(options: &[(&str, bool)], wanted: &str) -> Result<()> {
+    match options.iter().find(|(_, given)| *given) {
+        None => Ok(()),
+        Some((option, _)) => Err(Error::Usage(format!(
+            "{option}: it has no meaning without {wanted}; leave it out, or add {wanted}"
+        ))),
     }
 }
 

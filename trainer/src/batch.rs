@@ -22,6 +22,8 @@ pub struct Batch {
     pub labels: Vec<u8>,
     /// `B` variants: 0 clean, `1 + i` the store's i-th attack.
     pub variants: Vec<usize>,
+    /// `B`: whether the image differs from the clean one. A sample that equals it is clean to the detector.
+    pub attacked: Vec<bool>,
     /// Steps before this one in the whole run: the key of what is random in it.
     pub step: u64,
 }
@@ -32,9 +34,9 @@ impl Batch {
         classes(self.labels.iter().copied(), self.images.device())
     }
 
-    /// 1 where the picture is adversarial, as `[B]` u32.
-    pub fn attacked(&self) -> Result<Tensor> {
-        let attacked = self.variants.iter().map(|variant| u8::from(*variant > 0));
+    /// What the detector is to say, as `[B]` u32: 1 where the image is adversarial.
+    pub fn detector_targets(&self) -> Result<Tensor> {
+        let attacked = self.attacked.iter().map(|attacked| u8::from(*attacked));
         classes(attacked, self.images.device())
     }
 }

@@ -112,6 +112,26 @@ pub fn load(run: &Path, device: &Device) -> Result<Option<(Progress, BTreeMap<St
     damage.map_or(Ok(None), Err)
 }
 
+/// The epochs that the newest checkpoint says are done; none where there is no checkpoint. Whether it is
+/// whole, [`load`] finds out.
+pub fn epochs_done(run: &Path) -> Option<u32> {
+    let [last, before, old, _] = folders(run);
+    let there: Vec<PathBuf> = [last, before, old]
+        .into_iter()
+        .filter(|folder| folder.exists())
+        .collect();
+    let epochs = |folder: &PathBuf| {
+        let state: serde_json::Value =
+            serde_json::from_slice(&fs::read(folder.join(STATE)).ok()?).ok()?;
+        u32::try_from(state["progress"]["epochs"].as_u64()?).ok()
+    };
+    // One that cannot be read is there all the same.
+    there
+        .iter()
+        .find_map(epochs)
+        .or((!there.is_empty()).then_some(0))
+}
+
 /// Removes all checkpoints of a run.
 pub fn clear(run: &Path) -> Result<()> {
     folders(run).iter().try_for_each(|folder| remove(folder))

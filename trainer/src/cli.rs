@@ -28,7 +28,7 @@ enum Command {
     Pretrain(Pretrain),
     /// Train a robust net on draws from a store
     Train(Train),
-    /// Measure a net on a store: per attack, on the mixed set, and its detector
+    /// Measure a model on a store: per attack, on the mixed set, and its detector
     Eval(Eval),
     /// Write one self-contained HTML page about one or more runs
     Report(Report),

@@ -48,8 +48,14 @@ pub struct Config {
     pub version: String,
     /// Seed of every random number.
     pub seed: u64,
-    /// Channels of the net's stem.
+    /// Channels of the model's stem.
     pub width: usize,
+    /// What the model subtracts from R, G and B; none without normalization.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mean: Option<String>,
+    /// What it divides them by.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub std: Option<String>,
     /// Passes over the training pictures.
     pub epochs: u32,
     /// Pictures per step.
@@ -115,6 +121,9 @@ pub struct Joint {
 /// Settings that may differ when a run is resumed: where things lie, not what they are.
 const PLACES: [&str; 3] = ["data", "db", "version"];
 
+/// Settings that may change after a run has become non-finite.
+const RATES: [&str; 3] = ["optimizer.lr", "optimizer.schedule.", "joint.detector_lr"];
+
 impl Config {
     /// Writes `config.toml`.
     pub fn write(&self, path: &Path) -> Result<()> {
@@ -132,11 +141,12 @@ impl Config {
         })
     }
 
-    /// Checks that a run begun with `earlier` can go on with these.
+    /// Checks that a run begun with `earlier` can go on with these; with other learning rates if it has
+    /// `diverged`.
     ///
     /// # Errors
     /// [`Error::Usage`] naming the first setting that differs, with both values.
-    pub fn check_same(&self, earlier: &Self, folder: &Path) -> Result<()> {
+    pub fn check_same(&self, earlier: &Self, folder: &Path, diverged: bool) -> Result<()> {
         let (ours, theirs) = (flat(self)?, flat(earlier)?);
         // Where the method differs, the rest follows from it.
         let method = "method".to_string();
@@ -149,7 +159,9 @@ impl Config {
                 None => "not set".into(),
             };
             let (now, before) = (value(&ours), value(&theirs));
-            if now != before && !PLACES.contains(&key.as_str()) {
+            let is_rate = || RATES.iter().any(|rate| key.starts_with(rate));
+            let may_differ = PLACES.contains(&key.as_str()) || diverged && is_rate();
+            if now != before && !may_differ {
                 return Err(Error::Usage(format!(
                     "{}: this run was begun with {key} = {before}, now it is {now}; give another \
                      --out, the same settings, or --force to start anew",

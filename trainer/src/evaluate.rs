@@ -12,24 +12,29 @@ use std::path::Path;
 
 use candle_core::Device;
 use shared::{
-    Result,
+    Error, Result,
     cifar10::Split,
-    model::{Classifier, Detector, FrozenResNet34, Metadata, ResNet34, Weights, likeliest},
+    log,
+    model::{
+        self, Classifier, Detector, Loaded, Metadata, NormalizationArguments, Origin, ResNet34,
+        Weights, likeliest, load,
+    },
     store::{Store, Table},
 };
 
 use crate::{
     batch::Source,
+    folder,
     metrics::{DetectorMetrics, Named},
     report::evaluation::{Baseline, Evaluation, Mixed, Model, SplitResult, Surrogate},
     step::Watch,
 };
 
-/// What a split says of a net. Accuracies are parts of 1.
+/// What a split says of a model. Accuracies are parts of 1; there are none of no images.
 pub struct Measured {
-    /// On clean pictures.
-    pub clean: f64,
-    /// On each attack's variants.
+    /// On clean images.
+    pub clean: Option<f64>,
+    /// On each attack's samples.
     pub attacks: Named<f64>,
     /// On the mixed set; none without attacks.
     pub mixed: Option<f64>,
@@ -73,14 +78,14 @@ pub fn measure(
     }
     let is_right = |row: usize, variant: usize| right[row * variants + variant];
     let (clean, attacks, mixed) = accuracies(table, how, is_right);
-    let detector = match watch.filter(|_| variants > 1) {
+    let detector = match watch.filter(|_| variants > 1 && !table.is_empty()) {
         Some(watch) => Some(detect(watch, table, how)?),
         None => None,
     };
     Ok(Measured {
         clean,
         attacks,
-        mixed: (variants > 1).then_some(mixed),
+        mixed: mixed.filter(|_| variants > 1),
         detector,
     })
 }
@@ -91,8 +96,11 @@ fn accuracies(
     table: &Table,
     how: Measure,
     is_right: impl Fn(usize, usize) -> bool,
-) -> (f64, Named<f64>, f64) {
-    let part = |count: usize| count as f64 / table.len().max(1) as f64;
+) -> (Option<f64>, Named<f64>, Option<f64>) {
+    if table.is_empty() {
+        return (None, Named::default(), None);
+    }
+    let part = |count: usize| count as f64 / table.len() as f64;
     let on = |variant: usize| {
         part(
             (0..table.len())
@@ -104,13 +112,13 @@ fn accuracies(
     let mixed = mixed::variants(table, how.share, how.seed);
     let mixed = mixed.iter().enumerate();
     (
-        on(0),
+        Some(on(0)),
         Named(attacks.map(|(i, name)| (name.clone(), on(1 + i))).collect()),
-        part(
+        Some(part(
             mixed
                 .filter(|(row, variant)| is_right(*row, **variant))
                 .count(),
-        ),
+        )),
     )
 }
 
@@ -125,7 +133,9 @@ fn detect(watch: Watch, table: &Source, how: Measure) -> Result<DetectorMetrics>
         let logits: Vec<Vec<f32>> = watch.detector.forward(&maps, None)?.logits.to_vec2()?;
         scores.extend(logits.iter().map(|row| row[1] - row[0]));
     }
-    let attacked: Vec<bool> = mixed.iter().map(|variant| *variant > 0).collect();
+    // A sample that equals its clean image is clean.
+    let attacked = (mixed.iter().enumerate()).map(|(row, variant)| table.is_changed(row, *variant));
+    let attacked: Vec<bool> = attacked.collect();
     let right = scores.iter().zip(&attacked);
     let right = right.filter(|(score, attacked)| (**score > 0.0) == **attacked);
     Ok(DetectorMetrics {
@@ -134,18 +144,88 @@ fn detect(watch: Watch, table: &Source, how: Measure) -> Result<DetectorMetrics>
     })
 }
 
-/// Measures a net on splits of a store, beside the surrogate, whose labels the store holds.
-pub fn evaluate(
-    store: &Store,
-    splits: &[Split],
-    model: Model,
-    net: &dyn Classifier,
-    watch: Option<Watch>,
-    how: Measure,
-    device: &Device,
-) -> Result<Evaluation> {
-    let result = |split: &Split| {
-        let table = Source::new(store.load(*split)?, device)?;
+/// What is to be measured on a store.
+pub struct Request<'a> {
+    /// The classifier's file.
+    pub model: &'a Path,
+    /// The detector's; without it the one beside the model, if it is there.
+    pub detector: Option<&'a Path>,
+    /// The classifier's normalization, where its header does not say it.
+    pub normalization: NormalizationArguments,
+    /// On which splits.
+    pub splits: &'a [Split],
+    /// How.
+    pub measure: Measure,
+    /// Where.
+    pub device: &'a Device,
+}
+
+impl Request<'_> {
+    /// Measures the model, beside the surrogate, whose predictions the store holds. A detector that was made
+    /// for another surrogate is left out with a warning, and so are the surrogate's accuracies on images that
+    /// it was trained on.
+    ///
+    /// # Errors
+    /// [`Error::Data`] when the model was trained on the store's `val` images and these are asked for.
+    pub fn run(&self, store: &Store) -> Result<Evaluation> {
+        let loaded = load::read(self.model, &self.normalization, self.device)?;
+        if self.splits.contains(&Split::Val)
+            && let Some(reason) = val_was_trained_on(&loaded.metadata, store)
+        {
+            return Err(Error::data(
+                self.model.display(),
+                reason,
+                "a model that has not seen them (train it with the store's seed, or measure --split test)",
+            ));
+        }
+        let surrogate = surrogate(store, self.device)?;
+        let detector = self.detector(store, &surrogate.net)?;
+        let pretrained = surrogate.net.frozen()?;
+        let watch = detector.as_ref().map(|detector| Watch {
+            detector,
+            pretrained: &pretrained,
+        });
+        let net = loaded.net.frozen()?;
+        let seen = val_was_trained_on(&surrogate.metadata, store).is_some();
+        let split = |split: &Split| {
+            let mut result = self.split(store, *split, &net, watch)?;
+            if seen && *split == Split::Val {
+                result.baseline = None;
+            }
+            Ok(result)
+        };
+        let splits: Vec<SplitResult> = self.splits.iter().map(split).collect::<Result<_>>()?;
+        let images: u64 = splits.iter().map(|split| split.images).sum();
+        let right = splits
+            .iter()
+            .filter_map(|split| Some(split.clean? * split.images as f64));
+        let all = (images > 0).then(|| right.sum::<f64>() / images as f64);
+        let on_val = splits.iter().find(|split| split.split == Split::Val.name());
+        let on_val = on_val.and_then(|split| split.clean);
+        // By its name alone: what stands in a run's report does not depend on where the run is.
+        let name = self.model.file_name().unwrap_or_default().to_string_lossy();
+        model::warn_of_accuracy(&name, &loaded.metadata, on_val, all);
+        let attacked = store.model()?;
+        Ok(Evaluation {
+            model: describe(&loaded),
+            surrogate: Surrogate {
+                name: attacked.name,
+                sha256: attacked.sha256,
+            },
+            splits,
+            warnings: log::warnings(),
+        })
+    }
+
+    fn split(
+        &self,
+        store: &Store,
+        split: Split,
+        net: &dyn Classifier,
+        watch: Option<Watch>,
+    ) -> Result<SplitResult> {
+        let how = self.measure;
+        let table = Source::new(store.load(split)?, self.device)?;
         let measured = measure(net, watch, &table, how)?;
         let attacks = table.attacks.len();
         let (clean, baseline, mixed) = accuracies(&table, how, |row, variant| {
@@ -155,6 +235,12 @@ pub fn evaluate(
             };
             class == table.labels[row]
         });
+        let unchanged = |(attack, name): (usize, &String)| {
+            let equal = (0..table.len()).filter(|row| !table.is_changed(*row, 1 + attack));
+            (name.clone(), equal.count() as u64)
+        };
+        let unchanged: Vec<(String, u64)> =
+            table.attacks.iter().enumerate().map(unchanged).collect();
         Ok(SplitResult {
             split: split.name().to_string(),
             images: table.len() as u64,
@@ -162,55 +248,94 @@ pub fn evaluate(
             attacks: measured.attacks,
             mixed: Mixed {
                 share: how.share,
-                accuracy: measured.mixed.unwrap_or(measured.clean),
+                accuracy: measured.mixed.or(measured.clean),
             },
             detector: measured.detector,
-            baseline: Baseline {
+            baseline: Some(Baseline {
                 clean,
                 attacks: baseline,
                 mixed,
-            },
+            }),
+            unchanged: Named(unchanged),
         })
-    };
-    let surrogate = store.model()?;
-    Ok(Evaluation {
-        model,
-        surrogate: Surrogate {
-            name: surrogate.name,
-            sha256: surrogate.sha256,
-        },
-        splits: splits.iter().map(result).collect::<Result<_>>()?,
-    })
-}
+    }
 
-/// The classifier of a store's surrogate.
-pub fn surrogate(store: &Store, device: &Device) -> Result<ResNet34> {
-    let model = store.model()?;
-    let what = format!("the store's model {}", model.name);
-    let (weights, _) = Weights::parse(&what, &model.weights, device)?;
-    ResNet34::new(&what, weights)
-}
-
-/// Reads a classifier, frozen, and what its file says of it.
-pub fn read_net(path: &Path, device: &Device) -> Result<(FrozenResNet34, Model)> {
-    let (weights, metadata) = Weights::read(path, device)?;
-    let net = ResNet34::new(&path.display().to_string(), weights)?;
-    let model = describe(&net, &metadata);
-    Ok((net.frozen()?, model))
-}
-
-fn describe(net: &ResNet34, metadata: &Metadata) -> Model {
-    let text = |key: &str, default: &str| metadata.get(key).map_or(default, |v| v).to_string();
-    Model {
-        name: text("architecture", "resnet34"),
-        method: text("method", "unknown"),
-        width: net.width(),
-        epoch: text("epoch", "0").parse().unwrap_or(0),
+    /// The detector that was asked for or is beside the model, unless it learned from another surrogate.
+    fn detector(&self, store: &Store, surrogate: &ResNet34) -> Result<Option<Detector>> {
+        let beside = self.model.with_file_name(folder::DETECTOR);
+        let path = match self.detector {
+            Some(path) => path,
+            None if beside.exists() => &beside,
+            None => return Ok(None),
+        };
+        let (weights, metadata) = Weights::read(path, self.device)?;
+        let width = weights.dim("emb_conv_list.0.weight", 1);
+        let detector = Detector::new(&path.display().to_string(), weights)?;
+        let (ours, theirs) = (store.model()?.sha256, metadata.get("pretrained_sha256"));
+        let reason = match theirs {
+            Some(theirs) if *theirs == ours => return Ok(Some(detector)),
+            Some(theirs) => format!(
+                "it learned from the model {:.12}..., the store's is {ours:.12}...",
+                theirs
+            ),
+            None if width != surrogate.width() => format!(
+                "it looks at a model of width {width}, the store's has width {}",
+                surrogate.width()
+            ),
+            None => {
+                log::warning(format_args!(
+                    "{}: its header does not say which model it learned from; if that is not the store's, its \
+                     numbers mean nothing",
+                    path.display()
+                ));
+                return Ok(Some(detector));
+            }
+        };
+        log::warning(format_args!(
+            "{}: {reason}; it is left out of the tables",
+            path.display()
+        ));
+        Ok(None)
     }
 }
 
-/// Reads a detector, frozen.
-pub fn read_detector(path: &Path, device: &Device) -> Result<Detector> {
-    let (weights, _) = Weights::read(path, device)?;
-    Detector::new(&path.display().to_string(), weights)
+/// Why a model's accuracy on a store's `val` images says nothing: it was trained on some of them.
+pub fn val_was_trained_on(metadata: &Metadata, store: &Store) -> Option<String> {
+    let (origin, meta) = (Origin::of(metadata)?, store.meta());
+    origin.overlaps_val(&meta.source_hash, meta.seed).then(|| {
+        format!(
+            "trained with --seed {} on images that the store, with --seed {}, holds out as val",
+            origin.split_seed, meta.seed
+        )
+    })
+}
+
+/// A store's surrogate, with its normalization.
+pub fn surrogate(store: &Store, device: &Device) -> Result<Loaded> {
+    let model = store.model()?;
+    let what = format!("the store's model {}", model.name);
+    let config: serde_json::Map<String, serde_json::Value> = serde_json::from_str(&model.config)
+        .map_err(|error| Error::data(format!("{what}: config"), error, "a JSON object"))?;
+    let text = |(key, value): (String, serde_json::Value)| Some((key, value.as_str()?.to_string()));
+    let config = config.into_iter().filter_map(text).collect();
+    load::parse(
+        &what,
+        model.weights,
+        config,
+        &NormalizationArguments::default(),
+        device,
+    )
+}
+
+fn describe(loaded: &Loaded) -> Model {
+    let text = |key: &str, default: &str| {
+        let value = loaded.metadata.get(key);
+        value.map_or(default, |value| value).to_string()
+    };
+    Model {
+        name: text("architecture", "resnet34"),
+        method: text("method", "unknown"),
+        width: loaded.net.width(),
+        epoch: text("epoch", "0").parse().unwrap_or(0),
+    }
 }

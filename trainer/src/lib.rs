@@ -11,6 +11,7 @@ pub mod checkpoint;
 pub mod cli;
 pub mod config;
 mod evaluate;
+mod folder;
 mod metrics;
 mod optimizer;
 pub mod report;

@@ -9,7 +9,7 @@ use serde::{
     Deserialize, Deserializer, Serialize, Serializer,
     de::{MapAccess, Visitor},
 };
-use shared::{Error, Result, files};
+use shared::{Error, Result, files, log};
 
 /// One epoch. Accuracies, shares and probabilities are parts of 1.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -63,11 +63,11 @@ pub struct Mixture {
 /// Accuracies on the validation split.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ValMetrics {
-    /// On clean pictures.
-    pub clean: f64,
-    /// On each attack's variants; empty without a store.
+    /// On clean images; none where there are no images.
+    pub clean: Option<f64>,
+    /// On each attack's samples; empty without a store or images.
     pub attacks: Named<f64>,
-    /// On the mixed set; none without a store.
+    /// On the mixed set; none without a store or images.
     pub mixed: Option<f64>,
     /// The detector's (joint training only).
     pub detector: Option<DetectorMetrics>,
@@ -78,12 +78,13 @@ pub struct ValMetrics {
 pub struct DetectorMetrics {
     /// Part of the pictures it is right about.
     pub accuracy: f64,
-    /// Area under its receiver operating characteristic: 0.5 is chance, 1 is perfect.
-    pub auc: f64,
+    /// Area under its receiver operating characteristic: 0.5 is chance, 1 is perfect; none where there are
+    /// only clean or only adversarial images.
+    pub auc: Option<f64>,
 }
 
 /// Appends one line. Write it before the epoch's checkpoint: then what a kill leaves here is
-/// never less than what the checkpoint knows, and [`truncate_after`] mends the rest.
+/// never less than what the checkpoint knows, and [`resume_after`] mends the rest.
 ///
 /// # Errors
 /// [`Error::Io`] when the file cannot be written, [`Error::NonFinite`] for a number that JSON
@@ -115,56 +116,94 @@ pub fn append(path: &Path, metrics: &EpochMetrics) -> Result<()> {
     file.sync_data().map_err(Error::io("write", path))
 }
 
-/// Reads every line.
+/// Reads every line. Blank lines and an epoch that was there before are passed over with a warning; a last
+/// line without an end is still being written.
 ///
 /// # Errors
-/// [`Error::Data`] naming file and line for a line that is not an epoch's metrics or whose epoch
-/// does not come after the one before it; [`Error::Io`] when the file cannot be read.
+/// [`Error::Data`] naming file and line for a line that is not an epoch's metrics; [`Error::Io`] when the
+/// file cannot be read.
 pub fn read(path: &Path) -> Result<Vec<EpochMetrics>> {
-    let bytes = fs::read(path).map_err(Error::io("read", path))?;
+    let bytes = files::read(path)?;
     let mut epochs: Vec<EpochMetrics> = Vec::new();
     for (line, text) in lines(&bytes) {
-        let metrics = parse(path, line, text)?;
-        let before = epochs.last().map_or(0, |last| last.epoch);
-        if metrics.epoch <= before {
-            return Err(Error::data(
-                place(path, line),
-                format!("epoch {}", metrics.epoch),
-                format!("an epoch after {before}"),
-            ));
-        }
-        epochs.push(metrics);
-    }
-    Ok(epochs)
-}
-
-/// Drops the lines of epochs after `epoch`, the checkpoint's, so that a resumed run writes them
-/// once; also a last line that a kill left half-written. Lines that stay keep their bytes. A
-/// file that is not there has nothing to drop.
-///
-/// # Errors
-/// As [`read`], for every other line.
-pub fn truncate_after(path: &Path, epoch: u32) -> Result<()> {
-    if !path.exists() {
-        return Ok(());
-    }
-    let bytes = fs::read(path).map_err(Error::io("read", path))?;
-    let mut kept = Vec::with_capacity(bytes.len());
-    for (line, text) in lines(&bytes) {
         match parse(path, line, text) {
-            Ok(metrics) if metrics.epoch <= epoch => {
-                kept.extend_from_slice(text.trim_ascii_end());
-                kept.push(b'\n');
+            _ if text.trim_ascii().is_empty() => passed_over(path, line, "a blank line"),
+            Ok(metrics) if metrics.epoch <= last_of(&epochs) => {
+                passed_over(path, line, &format!("epoch {} again", metrics.epoch));
             }
-            Ok(_) => {}
+            Ok(metrics) => epochs.push(metrics),
             Err(_) if !text.ends_with(b"\n") => {}
             Err(error) => return Err(error),
         }
     }
-    if kept == bytes {
-        return Ok(());
+    Ok(epochs)
+}
+
+/// Makes the file one that a checkpoint of `epoch` epochs goes on with, and returns its lines: later epochs go,
+/// since they are trained again, and with a warning everything that is no line of the next epoch. What a
+/// checkpoint is worth does not depend on this file. Lines that stay keep their bytes.
+///
+/// # Errors
+/// [`Error::Io`] when the file cannot be read or written.
+pub fn resume_after(path: &Path, epoch: u32) -> Result<Vec<EpochMetrics>> {
+    if !path.exists() {
+        return Ok(Vec::new());
     }
-    files::write_whole(path, &kept)
+    let bytes = files::read(path)?;
+    let mut kept = Vec::with_capacity(bytes.len());
+    let mut epochs: Vec<EpochMetrics> = Vec::new();
+    for (line, text) in lines(&bytes) {
+        match parse(path, line, text) {
+            Ok(metrics) if metrics.epoch > epoch => {}
+            Ok(metrics) if metrics.epoch <= last_of(&epochs) => {
+                passed_over(path, line, &format!("epoch {} again", metrics.epoch));
+            }
+            Ok(metrics) => {
+                kept.extend_from_slice(text.trim_ascii_end());
+                kept.push(b'\n');
+                epochs.push(metrics);
+            }
+            // What a kill left half-written.
+            Err(_) if !text.ends_with(b"\n") => {}
+            Err(_) => passed_over(path, line, "a line that is no epoch's metrics"),
+        }
+    }
+    if epochs.len() < epoch as usize {
+        log::warning(format_args!(
+            "{}: {} of the checkpoint's {epoch} epochs have a line; the run goes on without the others",
+            path.display(),
+            epochs.len()
+        ));
+    }
+    if kept != bytes {
+        files::write_whole(path, &kept)?;
+    }
+    Ok(epochs)
+}
+
+/// The last epoch that has a line, 0 without any: for telling what a run folder is.
+///
+/// # Errors
+/// [`Error::Io`] when the file is there and cannot be read.
+pub fn epochs_logged(path: &Path) -> Result<u32> {
+    #[derive(Deserialize)]
+    struct Epoch {
+        epoch: u32,
+    }
+    if !path.exists() {
+        return Ok(0);
+    }
+    let bytes = files::read(path)?;
+    let epochs = lines(&bytes).filter_map(|(_, text)| serde_json::from_slice::<Epoch>(text).ok());
+    Ok(epochs.map(|line| line.epoch).max().unwrap_or(0))
+}
+
+fn last_of(epochs: &[EpochMetrics]) -> u32 {
+    epochs.last().map_or(0, |last| last.epoch)
+}
+
+fn passed_over(path: &Path, line: usize, what: &str) {
+    log::warning(format_args!("{}: {what}, passed over", place(path, line)));
 }
 
 /// Lines with their numbers from 1 and their line ends.

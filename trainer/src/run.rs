@@ -9,7 +9,16 @@ use std::{path::PathBuf, time::Instant};
 
 use candle_core::Device;
 use shared::{
-    Error, Result, device, log, progress, random::permutation, signal::Stop, store::Store,
+    Error, Result,
+    cifar10::Split,
+    device, files,
+    lock::Lock,
+    log,
+    model::{Metadata, NormalizationArguments},
+    progress,
+    random::permutation,
+    signal::Stop,
+    store::Store,
 };
 
 pub use self::start::{pretrain, train};
@@ -18,6 +27,7 @@ use crate::{
     checkpoint::{self, Progress},
     config::Config,
     evaluate::{self, Measure, Measured},
+    folder::{BEST, DIVERGED, METRICS, REPORT, State},
     metrics::{self, EpochMetrics, Mixture, Named, ValMetrics},
     sampler::Sampler,
     step::{Seen, Step},
@@ -27,7 +37,13 @@ use crate::{
 /// Everything a run needs while it lasts.
 struct Run {
     folder: PathBuf,
+    /// Held so that nobody else trains in the folder.
+    _lock: Lock,
+    /// What the folder was when it was entered.
+    state: State,
     config: Config,
+    /// What the headers of the saved models say beside their score.
+    header: Metadata,
     device: Device,
     train: Source,
     val: Source,
@@ -41,20 +57,60 @@ impl Run {
     /// Trains to the end, from where the folder's checkpoint stands.
     fn go(&mut self) -> Result<()> {
         let batch_size = self.config.batch_size;
-        self.all_epochs()
-            .map_err(|error| error.of_batch(batch_size))
+        let mut at = Progress::default();
+        self.all_epochs(&mut at).map_err(|error| {
+            self.explain(error, (at.epochs + 1, at.steps))
+                .of_batch(batch_size)
+        })
     }
 
-    fn all_epochs(&mut self) -> Result<()> {
+    /// Of a value that is not finite: in which epoch, and what to do; the folder is marked, so that the advice
+    /// can be followed.
+    fn explain(&self, error: Error, (epoch, steps): (u32, u64)) -> Error {
+        let Error::NonFinite(what) = error else {
+            return error;
+        };
+        // A loss is told with its step, whatever is measured with the last one.
+        let what = match what.starts_with("step ") {
+            true => what,
+            false => format!("after step {steps} of it: {what}"),
+        };
+        let diverged = folder::Diverged {
+            epoch,
+            what: what.clone(),
+        };
+        if let Err(error) = diverged.write(&self.folder) {
+            return error;
+        }
+        let from = match checkpoint::epochs_done(&self.folder) {
+            None => "there is no checkpoint yet, so the run then starts anew".to_string(),
+            Some(done) => format!("the run then goes on from the last checkpoint (epoch {done})"),
+        };
+        Error::NonFinite(format!(
+            "{}: epoch {epoch}, {what}; run the same command with a smaller --lr (now {}) or with --warmup: {from}",
+            self.folder.display(),
+            self.config.optimizer.lr
+        ))
+    }
+
+    fn all_epochs(&mut self, at: &mut Progress) -> Result<()> {
         let stop = Stop::listen()?;
-        let mut at = self.resume()?;
         let epochs = self.config.epochs;
-        if at.epochs == epochs {
+        if self.state != State::FinishedWithoutCheckpoints {
+            *at = self.resume()?;
+        }
+        if at.epochs == epochs || self.state == State::FinishedWithoutCheckpoints {
             log::info(format_args!(
                 "{}: all {epochs} epochs are done",
                 self.folder.display()
             ));
             return Ok(());
+        }
+        if self.val.is_empty() {
+            log::warning(
+                "val has no images: nothing is measured, and the best model is the one of the lowest training \
+                 loss; a --limit of 50 or more gives val images",
+            );
         }
         let total = u64::from(epochs) * self.train.len() as u64;
         let done = u64::from(at.epochs) * self.train.len() as u64
@@ -67,7 +123,7 @@ impl Run {
             true,
         )?;
         while at.epochs < epochs {
-            self.epoch(&mut at, &mut bar, &stop)?;
+            self.epoch(at, &mut bar, &stop)?;
         }
         bar.finish();
         device::say_peak(&self.device)
@@ -77,7 +133,7 @@ impl Run {
     fn resume(&mut self) -> Result<Progress> {
         let Some((at, parts)) = checkpoint::load(&self.folder, &self.device)? else {
             // A kill between the first epoch's line and its checkpoint leaves the line.
-            metrics::truncate_after(&self.metrics_path(), 0)?;
+            metrics::resume_after(&self.metrics_path(), 0)?;
             metrics::events::rewrite(&self.folder, &[])?;
             return Ok(Progress::default());
         };
@@ -95,12 +151,16 @@ impl Run {
         if let (Some(sampler), Some(state)) = (&mut self.sampler, &at.sampler) {
             sampler.restore(state)?;
         }
-        metrics::truncate_after(&self.metrics_path(), at.epochs)?;
-        let past = match at.epochs {
-            0 => Vec::new(),
-            _ => metrics::read(&self.metrics_path())?,
-        };
+        let past = metrics::resume_after(&self.metrics_path(), at.epochs)?;
         metrics::events::rewrite(&self.folder, &past)?;
+        let mut at = at;
+        if at.best.is_some() && !self.folder.join(BEST).exists() {
+            log::warning(format_args!(
+                "{}: {BEST} is missing; the best model of the epochs that are still to come takes its place",
+                self.folder.display()
+            ));
+            at.best = None;
+        }
         if at.epochs < self.config.epochs {
             let (epoch, steps) = (at.epochs, at.steps);
             log::info(format_args!(
@@ -111,7 +171,7 @@ impl Run {
     }
 
     fn metrics_path(&self) -> PathBuf {
-        self.folder.join("metrics.jsonl")
+        self.folder.join(METRICS)
     }
 
     /// One epoch, or what is left of it.
@@ -152,25 +212,26 @@ impl Run {
         self.note(at, unread, bar)?;
         let seconds = started.elapsed().as_secs_f64();
         let measured = self.measure_val()?;
-        let score = measured.mixed.unwrap_or(measured.clean);
+        let train = at.totals.means();
+        let accuracy = measured.mixed.or(measured.clean);
+        let score = accuracy.unwrap_or(-train.loss);
         let best = at.best.is_none_or(|best| score > best);
-        at.epochs += 1;
+        let epoch = at.epochs + 1;
         if best {
             at.best = Some(score);
-            folder::save_best(
-                &self.folder,
-                &self.config,
-                self.step.as_ref(),
-                at.epochs,
-                score,
-            )?;
+            let score = folder::Score {
+                epoch,
+                accuracy,
+                clean: measured.clean,
+            };
+            folder::save_best(&self.folder, &self.header, self.step.as_ref(), &score)?;
         }
         let line = EpochMetrics {
-            epoch: at.epochs,
+            epoch,
             seconds: started.elapsed().as_secs_f64(),
             images_per_s: pictures as f64 / seconds.max(1e-9),
             lr: self.config.optimizer.lr * factor,
-            train: at.totals.means(),
+            train,
             mixture: self.mixture(&at.totals),
             val: ValMetrics {
                 clean: measured.clean,
@@ -183,6 +244,7 @@ impl Run {
         say(&line, self.config.epochs);
         metrics::append(&self.metrics_path(), &line)?;
         metrics::events::append(&self.folder, &metrics::read(&self.metrics_path())?)?;
+        at.epochs = epoch;
         at.steps = 0;
         at.totals.next_epoch();
         self.save(at)
@@ -245,6 +307,9 @@ impl Run {
         Ok(Batch {
             images: self.train.augmented(&drawn, augment, key)?,
             labels: rows.iter().map(|&row| self.train.labels[row]).collect(),
+            attacked: (drawn.iter())
+                .map(|&(row, variant)| self.train.is_changed(row, variant))
+                .collect(),
             variants: drawn.into_iter().map(|(_, variant)| variant).collect(),
             step,
         })
@@ -264,12 +329,30 @@ impl Run {
 
     fn save(&self, at: &mut Progress) -> Result<()> {
         at.sampler = self.sampler.as_ref().map(Sampler::state);
-        checkpoint::save(&self.folder, at, &self.step.parts()?)
+        checkpoint::save(&self.folder, at, &self.step.parts()?)?;
+        // It went on where it had diverged.
+        files::remove(&self.folder.join(DIVERGED))
     }
 
-    /// Measures the best net of a finished run on `val` and `test`, once.
+    /// Measures the best models of a finished run on `val` and `test` and writes `report.json`, unless it is
+    /// there.
     fn evaluate(&self, store: &Store) -> Result<()> {
-        folder::write_evaluation(&self.folder, store, self.measure, &self.device)
+        let path = self.folder.join(REPORT);
+        if path.exists() {
+            return Ok(());
+        }
+        let request = evaluate::Request {
+            model: &self.folder.join(BEST),
+            detector: None,
+            normalization: NormalizationArguments::default(),
+            splits: &[Split::Val, Split::Test],
+            measure: self.measure,
+            device: &self.device,
+        };
+        let evaluation = request.run(store)?;
+        let text = serde_json::to_vec_pretty(&evaluation)
+            .map_err(|reason| Error::data(path.display(), reason, "numbers that JSON can hold"))?;
+        files::write_whole(&path, &text)
     }
 }
 
@@ -281,7 +364,7 @@ fn say(line: &EpochMetrics, epochs: u32) {
         line.epoch,
         line.train.loss,
         percent(line.train.accuracy),
-        percent(line.val.clean)
+        line.val.clean.map_or("–".into(), percent)
     );
     if let Some(mixed) = line.val.mixed {
         text += &format!(", mixed {}", percent(mixed));

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use shared::{
     Result,
-    cifar10::{CLASS_NAMES, Split},
+    cifar10::Split,
     log,
     store::{Store, Table},
 };
@@ -22,7 +22,7 @@ pub fn report(runs: &[PathBuf], out: &Path, force: bool) -> Result<()> {
         match report::database(run)? {
             Some(db) if db.exists() => strips = Some(self::strips(&db)?),
             Some(db) => log::warning(format_args!(
-                "{}: no store there, so no pictures",
+                "{}: no store there, so no images in the report",
                 db.display()
             )),
             None => {}
@@ -38,16 +38,18 @@ pub fn report(runs: &[PathBuf], out: &Path, force: bool) -> Result<()> {
 /// One test picture each of the first classes; those that the surrogate gets right come first,
 /// for only they show what an attack changes.
 pub fn strips(db: &Path) -> Result<Vec<PictureStrip>> {
-    let table = Store::open(db)?.load(Split::Test)?;
+    let store = Store::open(db)?;
+    let (table, meta) = (store.load(Split::Test)?, store.meta());
     let row_of = |class: usize| {
         let rows = (0..table.len()).filter(|row| usize::from(table.labels[*row]) == class);
         rows.min_by_key(|row| table.clean_preds[*row] != table.labels[*row])
     };
-    let rows = (0..CLASS_NAMES.len()).filter_map(row_of).step_by(2);
-    Ok(rows.take(STRIPS).map(|row| strip(&table, row)).collect())
+    let rows = (0..meta.classes.len()).filter_map(row_of).step_by(2);
+    let strip = |row| strip(&table, row, |class| meta.class_name(class));
+    Ok(rows.take(STRIPS).map(strip).collect())
 }
 
-fn strip(table: &Table, row: usize) -> PictureStrip {
+fn strip(table: &Table, row: usize, name: impl Fn(u8) -> String) -> PictureStrip {
     let attacks = table.attacks.len();
     let shown = |variant: usize, class: u8| Shown {
         pixels: table.variant(row, variant).to_vec(),
@@ -62,8 +64,4 @@ fn strip(table: &Table, row: usize) -> PictureStrip {
             .map(|(i, attack)| (attack.clone(), shown(1 + i, table.preds[row * attacks + i])))
             .collect(),
     }
-}
-
-fn name(class: u8) -> String {
-    CLASS_NAMES[usize::from(class) % CLASS_NAMES.len()].to_string()
 }

@@ -43,8 +43,8 @@ impl Totals {
             self.recent[variant].1 += u64::from(class != label);
         }
         self.detector_right = outcome.detected.as_ref().map(|detected| {
-            let judged = detected.iter().zip(&batch.variants);
-            let right = judged.filter(|(class, variant)| (**class == 1) == (**variant > 0));
+            let judged = detected.iter().zip(&batch.attacked);
+            let right = judged.filter(|(class, attacked)| (**class == 1) == **attacked);
             self.detector_right.unwrap_or(0) + right.count() as u64
         });
     }
@@ -95,6 +95,12 @@ mod tests {
             images: Tensor::zeros(1, DType::F32, &Device::Cpu).unwrap(),
             labels: labels.to_vec(),
             variants: variants.to_vec(),
+            // The third image's sample equals its clean image.
+            attacked: variants
+                .iter()
+                .enumerate()
+                .map(|(i, v)| *v > 0 && i != 2)
+                .collect(),
             step: 0,
         };
         let outcome = |loss: f64, predictions: &[u8], detected: &[u8]| Outcome {
@@ -107,7 +113,7 @@ mod tests {
         };
         let mut totals = Totals::default();
         let (first, second) = (batch(&[1, 2, 3], &[0, 1, 1]), batch(&[4], &[2]));
-        totals.add(&first, &outcome(1.0, &[1, 2, 0], &[0, 1, 0]), 4);
+        totals.add(&first, &outcome(1.0, &[1, 2, 0], &[0, 1, 1]), 4);
         totals.add(&second, &outcome(5.0, &[0], &[1]), 4);
         let means = totals.means();
         assert_eq!((means.loss, means.accuracy), (2.0, 0.5));

@@ -11,9 +11,8 @@ use clap::Args;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use shared::{
-    Error, Result,
-    cifar10::CLASS_NAMES,
-    files, log,
+    Error, Result, log,
+    output::{self, Existing, Form, Output},
     store::{self, Info},
 };
 
@@ -36,21 +35,45 @@ impl Card {
     /// As [`store::verify`]: nothing is said of a store that is damaged or unfinished.
     pub fn run(&self) -> Result<()> {
         let paths = ["croissant.json", "md"].map(|ending| self.db.with_extension(ending));
-        for path in &paths {
-            files::may_write(path, self.force)?;
-        }
+        let claim = |(path, kind): (&PathBuf, &output::Kind)| {
+            Output::claim(path, kind, &[&self.db], self.force)
+        };
+        let outputs = std::iter::zip(&paths, [&CROISSANT, &MARKDOWN]).map(claim);
+        let outputs = outputs.collect::<Result<Vec<_>>>()?;
         store::verify(&self.db)?;
         let info = store::info(&self.db)?;
         let name = self.db.file_name().unwrap_or_default().to_string_lossy();
         let croissant = croissant(&info, &name, &sha256(&self.db)?)?;
         let text = serde_json::to_string_pretty(&croissant)
             .map_err(|reason| Error::data(self.db.display(), reason, "what JSON can say"))?;
-        for (path, text) in paths.iter().zip([text + "\n", markdown(&info, &name)]) {
-            files::write_whole(path, text.as_bytes())?;
+        let texts = [text + "\n", markdown(&info, &name)];
+        for ((path, output), text) in paths.iter().zip(outputs).zip(texts) {
+            output.write(text.as_bytes())?;
             log::result(path.display())?;
         }
         Ok(())
     }
+}
+
+/// What both files are known by.
+const CROISSANT: output::Kind = output::Kind {
+    name: "a store's Croissant description",
+    form: Form::File,
+    existing: Existing::Kept,
+    matches: |path| contains(path, "mlcommons.org/croissant"),
+};
+const MARKDOWN: output::Kind = output::Kind {
+    name: "a store's data sheet",
+    matches: |path| contains(path, HASH_LINE),
+    ..CROISSANT
+};
+
+/// A line that every data sheet has near its beginning.
+const HASH_LINE: &str = "Content hash (BLAKE3)";
+
+fn contains(path: &Path, text: &str) -> Result<bool> {
+    let start = output::beginning(path, 1 << 13)?;
+    Ok(String::from_utf8_lossy(&start).contains(text))
 }
 
 fn sha256(path: &Path) -> Result<String> {
@@ -68,34 +91,11 @@ fn sha256(path: &Path) -> Result<String> {
 const WHAT: &str = "pictures with an adversarial variant of each by every attack, the attacks' \
     parameters and the net that was attacked";
 
-/// <https://docs.mlcommons.org/croissant/docs/croissant-spec-1.1.html>
+/// <https://docs.mlcommons.org/croissant/docs/croissant-spec-1.1.html>. It has no record sets: no loader
+/// reads records out of a SQLite database.
 fn croissant(info: &Info, name: &str, sha256: &str) -> Result<Value> {
     let context: Value = serde_json::from_str(include_str!("context.json"))
         .map_err(|reason| Error::data("Croissant's context", reason, "JSON"))?;
-    let field = |set: &str, column: &str, kind: &str, what: &str| {
-        json!({
-            "@type": "cr:Field",
-            "@id": format!("{set}/{column}"),
-            "name": column,
-            "description": what,
-            "dataType": kind,
-            "source": {"fileObject": {"@id": "store"}, "extract": {"column": format!("{set}.{column}")}},
-        })
-    };
-    let pixels =
-        "3072 bytes: 32 x 32 pixels, the red plane, then green, then blue, each row by row";
-    let records = |set: &str, what: &str, fields: &[(&str, &str, &str)]| {
-        let fields = fields
-            .iter()
-            .map(|(column, kind, what)| field(set, column, kind, what));
-        json!({
-            "@type": "cr:RecordSet",
-            "@id": set,
-            "name": set,
-            "description": what,
-            "field": fields.collect::<Vec<_>>(),
-        })
-    };
     let attacks: Vec<&str> = info
         .attacks
         .iter()
@@ -122,24 +122,6 @@ fn croissant(info: &Info, name: &str, sha256: &str) -> Result<Value> {
             "encodingFormat": "application/vnd.sqlite3",
             "sha256": sha256,
         }],
-        "recordSet": [
-            records("image", "The clean pictures.", &[
-                ("id", "sc:Integer", "number of the picture"),
-                ("split", "sc:Text", "train, val or test"),
-                ("label", "sc:Integer", &CLASS_NAMES.join(", ")),
-                ("pixels", "sc:Text", pixels),
-                ("clean_pred", "sc:Integer", "the attacked net's label for it"),
-            ]),
-            records("sample", "The adversarial pictures, one for each picture and attack.", &[
-                ("image_id", "sc:Integer", "of the clean picture"),
-                ("attack_id", "sc:Integer", "of the attack"),
-                ("pixels", "sc:Text", pixels),
-                ("pred", "sc:Integer", "the attacked net's label for it"),
-                ("l2", "sc:Float", "distance from the clean picture, pixels in [0,1]"),
-                ("linf", "sc:Float", "likewise"),
-                ("steps", "sc:Integer", "that the attack took"),
-            ]),
-        ],
     }))
 }
 
@@ -157,13 +139,14 @@ fn markdown(info: &Info, name: &str) -> String {
         text.push('\n');
     };
     for (what, value) in [
-        ("Content hash (BLAKE3)", hash),
+        (HASH_LINE, hash),
         ("Hash of the source", &meta.source_hash),
         ("Preset", &meta.preset),
         ("Seed", &meta.seed.to_string()),
         ("Attacked net", &info.model.name),
         ("SHA-256 of its weights", &info.model.sha256),
         ("Its settings", &info.model.config.to_string()),
+        ("Classes", &meta.classes.join(", ")),
         ("Made", &meta.created),
         ("By generator", &meta.generator_version),
         ("On", &meta.device),
@@ -188,19 +171,29 @@ fn markdown(info: &Info, name: &str) -> String {
         ));
     }
     add(
-        "\nWhat is left of the net's accuracy, how many of the pictures that it knew it does not know any \
-         more, and how far the variants are from the pictures on average (pixels in [0,1]):\n\n\
-         | split | attack | accuracy | success | L2 | L-infinity |\n|---|---|---|---|---|---|"
+        "\nThe model's accuracy on each attack's samples, the share of correctly classified clean images whose \
+         samples it misclassifies, samples that equal their clean image, and the mean distances from the clean \
+         images (pixels in [0,1]):\n\n\
+         | split | attack | accuracy | success | unchanged | L2 | L-infinity |\n|---|---|---|---|---|---|---|"
             .into(),
     );
     for row in &info.summary {
         let accuracy = percent(Some(row.surrogate_accuracy));
         let (success, l2, linf) = (percent(row.success), row.mean_l2, row.mean_linf);
         add(format!(
-            "| {} | {} | {accuracy} | {success} | {l2:.4} | {linf:.4} |",
+            "| {} | {} | {accuracy} | {success} | {} | {l2:.4} | {linf:.4} |",
             row.split,
-            code(&row.attack)
+            code(&row.attack),
+            row.unchanged
         ));
+    }
+    let partial = meta.partial();
+    let warnings: Vec<&String> = meta.warnings.iter().chain(&partial).collect();
+    if !warnings.is_empty() {
+        add("\n## Warnings\n".into());
+        for warning in warnings {
+            add(format!("- {}", code(warning)));
+        }
     }
     add(format!(
         "\n## Use\n\nThe variants fool the net above, and others less: accuracy on them says how robust \

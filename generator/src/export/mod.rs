@@ -5,14 +5,18 @@ mod npz;
 mod png;
 mod webdataset;
 
-use std::path::PathBuf;
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 use clap::{Args, ValueEnum};
 use image::{Rgb, RgbImage};
 use shared::{
-    Result,
+    Error, Result,
     cifar10::Split,
-    files, log,
+    log,
+    output::Output,
     progress::Progress,
     sheet,
     signal::Stop,
@@ -54,10 +58,13 @@ enum Format {
 impl Export {
     /// Writes everything under another name first, so that what has the right one is whole.
     pub fn run(&self) -> Result<()> {
-        files::may_write(&self.out, self.force)?;
+        let kind = match self.format {
+            Format::Npz => npz::OUTPUT,
+            Format::Png => png::OUTPUT,
+            Format::Webdataset => webdataset::OUTPUT,
+        };
+        let out = Output::claim(&self.out, &kind, &[&self.db], self.force)?;
         let store = Store::open(&self.db)?;
-        let partial = files::partial(&self.out);
-        files::remove(&partial)?;
         let pictures = Pictures {
             variants: std::iter::once("clean")
                 .chain(store.attacks().iter().map(|attack| attack.name.as_str()))
@@ -65,16 +72,11 @@ impl Export {
             store: &store,
             stop: Stop::listen()?,
         };
-        let written = match self.format {
-            Format::Npz => npz::write(&pictures, &partial),
-            Format::Png => png::write(&pictures, &partial),
-            Format::Webdataset => webdataset::write(&pictures, &partial),
-        };
-        if written.is_err() {
-            files::remove(&partial)?;
-        }
-        written?;
-        files::rename(&partial, &self.out)?;
+        out.make(|partial| match self.format {
+            Format::Npz => npz::write(&pictures, partial),
+            Format::Png => png::write(&pictures, partial),
+            Format::Webdataset => webdataset::write(&pictures, partial),
+        })?;
         log::result(self.out.display())
     }
 }
@@ -110,6 +112,40 @@ impl Pictures<'_> {
         let images = Split::ALL.map(|split| self.store.meta().images_of(split));
         Progress::new("exporting", images.iter().sum())
     }
+}
+
+/// Whether every file below a folder has a path that `ours` takes for one of an export's; its parts come
+/// from the folder down.
+fn holds_only(folder: &Path, ours: &dyn Fn(&[String]) -> bool) -> Result<bool> {
+    fn walk(
+        folder: &Path,
+        above: &mut Vec<String>,
+        ours: &dyn Fn(&[String]) -> bool,
+    ) -> Result<bool> {
+        for entry in fs::read_dir(folder).map_err(Error::io("read", folder))? {
+            let path = entry.map_err(Error::io("read", folder))?.path();
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            above.push(name.into_owned());
+            let is_folder = path.is_dir() && !path.is_symlink();
+            let good = if is_folder {
+                walk(&path, above, ours)?
+            } else {
+                ours(above)
+            };
+            if !good {
+                return Ok(false);
+            }
+            above.pop();
+        }
+        Ok(true)
+    }
+    walk(folder, &mut Vec::new(), ours)
+}
+
+/// Whether a name is digits and then this ending.
+fn is_number(name: &str, ending: &str) -> bool {
+    let digits = name.strip_suffix(ending).unwrap_or_default();
+    !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 /// A planar picture as a PNG file.

@@ -6,10 +6,29 @@ use std::{
     path::Path,
 };
 
-use shared::{Error, Result, cifar10::Split};
+use shared::{
+    Error, Result,
+    cifar10::Split,
+    output::{self, Existing, Form},
+};
 use zip::{ZipWriter, write::SimpleFileOptions};
 
 use super::Pictures;
+
+/// NumPy's archive as an output: a zip whose first file is an array.
+pub const OUTPUT: output::Kind = output::Kind {
+    name: "a NumPy archive (.npz)",
+    form: Form::File,
+    existing: Existing::Kept,
+    matches: |path| {
+        let start = output::beginning(path, 256)?;
+        let name_length = start
+            .get(26..28)
+            .map_or(0, |l| usize::from(l[0]) + 256 * usize::from(l[1]));
+        let name = start.get(30..30 + name_length).unwrap_or_default();
+        Ok(start.starts_with(b"PK\x03\x04") && name.ends_with(b".npy"))
+    },
+};
 
 type Archive = ZipWriter<BufWriter<File>>;
 

@@ -4,26 +4,41 @@ use std::path::Path;
 
 use shared::{
     Error, Result,
-    cifar10::{CLASS_NAMES, Split},
+    cifar10::Split,
     files,
+    output::{self, Existing, Form},
 };
 
-use super::{Pictures, encoded};
+use super::{Pictures, encoded, holds_only, is_number};
+
+/// Folders of PNG files as an output.
+pub const OUTPUT: output::Kind = output::Kind {
+    name: "a folder of exported PNG images alone",
+    form: Form::Folder,
+    existing: Existing::Kept,
+    matches: |path| {
+        holds_only(path, &|parts| match parts {
+            [split, _, _, file] => split.parse::<Split>().is_ok() && is_number(file, ".png"),
+            _ => false,
+        })
+    },
+};
 
 /// Writes `out/SPLIT/VARIANT/CLASS/ID.png`.
 pub fn write(pictures: &Pictures, out: &Path) -> Result<()> {
     let mut bar = pictures.progress();
+    let classes = &pictures.store.meta().classes;
     for split in Split::ALL {
         let folder = |variant: &str, class: &str| out.join(split.name()).join(variant).join(class);
         for variant in &pictures.variants {
             // All of them, so that every folder numbers the classes alike.
-            for class in CLASS_NAMES {
+            for class in classes {
                 files::create_folder(&folder(variant, class))?;
             }
         }
         pictures.each(split, &mut bar, |image, pixels| {
             for (variant, pixels) in pictures.variants.iter().zip(pixels) {
-                let class = CLASS_NAMES[usize::from(image.label)];
+                let class = &classes[usize::from(image.label)];
                 let path = folder(variant, class).join(format!("{:06}.png", image.id));
                 let bytes = encoded(pixels)?;
                 std::fs::write(&path, bytes).map_err(Error::io("write", &path))?;

@@ -7,10 +7,30 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use shared::{Error, Result, cifar10::Split, files};
+use shared::{
+    Error, Result,
+    cifar10::Split,
+    files,
+    output::{self, Existing, Form},
+};
 use tar::{Builder, Header};
 
-use super::{Pictures, encoded};
+use super::{Pictures, encoded, holds_only, is_number};
+
+/// Tar files as an output.
+pub const OUTPUT: output::Kind = output::Kind {
+    name: "a folder of exported WebDataset shards alone",
+    form: Form::Folder,
+    existing: Existing::Kept,
+    matches: |path| {
+        holds_only(path, &|parts| match parts {
+            [file] => file.split_once('-').is_some_and(|(split, number)| {
+                split.parse::<Split>().is_ok() && is_number(number, ".tar")
+            }),
+            _ => false,
+        })
+    },
+};
 
 /// Pictures of a shard.
 const PICTURES: u64 = 1000;

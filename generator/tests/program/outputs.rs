@@ -15,7 +15,8 @@ fn an_output_that_exists_is_not_replaced() {
             .output()
             .unwrap(),
     );
-    fs::write(workshop.path("a.png"), "mine").unwrap();
+    let mine = image::RgbImage::new(3, 3);
+    mine.save(workshop.path("a.png")).unwrap();
     let preview = ["preview", "a.db", "--out", "a.png"];
     workshop.refuses(
         &mut workshop.command(&preview),
@@ -26,7 +27,7 @@ fn an_output_that_exists_is_not_replaced() {
     workshop.refuses(
         &mut workshop.command(&synthetic),
         2,
-        &["data is not empty", "--force"],
+        &["data: exists", "--force"],
     );
     fs::write(workshop.path("notes.txt"), "mine").unwrap();
     let build = &mut workshop.build("notes.txt", &[]);
@@ -157,9 +158,18 @@ fn watchers_get_json_and_the_quiet_get_nothing() {
         .lines()
         .map(|line| serde_json::from_str(line).unwrap())
         .collect();
-    let last = objects.last().unwrap();
-    assert_eq!(last["level"], "info");
-    assert!(last["message"].as_str().unwrap().contains("complete"));
+    // A model that was never trained is a warning, and warnings stand at the end again.
+    let [.., complete, warnings] = &objects[..] else {
+        panic!("{lines}");
+    };
+    assert_eq!(complete["level"], "info");
+    assert!(complete["message"].as_str().unwrap().contains("complete"));
+    assert_eq!(warnings["level"], "warnings");
+    assert_eq!(
+        warnings["count"],
+        warnings["messages"].as_array().unwrap().len()
+    );
+    assert!(warnings["messages"][0].as_str().unwrap().contains("--mean"));
     assert!(objects.iter().all(|object| object["time"].is_string()));
 
     assert_eq!(

@@ -85,7 +85,7 @@ fn a_second_build_of_the_same_store_is_refused_while_the_first_is_at_work() {
     let mut first = Running::start(workshop.build("a.db", &["--batch-size", "1"]));
     first.until("building");
     first.signal("STOP");
-    let said = ["a.db: another build is writing to it"];
+    let said = ["a.db: another program is writing to it"];
     workshop.refuses(&mut workshop.build("a.db", &[]), 2, &said);
     workshop.refuses(&mut workshop.build("a.db", &["--force"]), 2, &said);
     first.signal("CONT");

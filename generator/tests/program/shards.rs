@@ -38,12 +38,15 @@ fn shards_merge_to_the_content_of_an_undivided_build() {
         );
     }
     // The last by a Slurm array that counts from 10 in twos.
-    let mut slurm = build(&workshop, "4.db", &[]);
+    let mut slurm = build(&workshop, "4.db", &["--shard", "slurm"]);
     for (name, value) in [("ID", "16"), ("COUNT", "4"), ("MIN", "10"), ("STEP", "2")] {
         slurm.env(format!("SLURM_ARRAY_TASK_{name}"), value);
     }
     done(&slurm.output().unwrap());
     assert_eq!(workshop.info("4.db")["meta"]["shard"], "4/4");
+
+    let unset = &mut build(&workshop, "5.db", &["--shard", "slurm"]);
+    workshop.refuses(unset, 2, &["--shard slurm: SLURM_ARRAY_TASK_ID"]);
 
     let shards = ["3.db", "1.db", "4.db", "2.db"];
     done(&merge(&workshop, &shards).output().unwrap());
@@ -123,5 +126,5 @@ fn what_are_no_shards_of_one_build_is_refused_by_name() {
     );
     workshop.refuses(&mut merge(&workshop, &["gone.db"]), 3, &["gone.db"]);
     let mut onto = workshop.command(&["merge", "--out", "1.db", "1.db", "2.db", "3.db"]);
-    workshop.refuses(&mut onto, 2, &["1.db is one of the shards"]);
+    workshop.refuses(&mut onto, 2, &["1.db: is the input 1.db"]);
 }

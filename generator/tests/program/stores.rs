@@ -44,7 +44,7 @@ fn what_is_no_store_of_this_version_is_refused_by_all_commands() {
     edit(&db, |bytes| bytes[63] += 1);
     all_refuse(
         &workshop,
-        &["found schema version 2, expected schema version 1"],
+        &["found schema version 3, expected schema version 2"],
     );
 
     fs::write(&db, b"not a database at all").unwrap();

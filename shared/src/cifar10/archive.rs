@@ -10,7 +10,9 @@ use flate2::read::GzDecoder;
 
 use super::{
     batches::{Batch, Batches},
-    source::{Pictures, Source},
+    classes::NAMES_FILE,
+    foreign,
+    source::{Pictures, Source, unread},
 };
 use crate::{Error, Result};
 
@@ -36,7 +38,7 @@ impl Source for Archive {
         // Raw: extension headers, whose claims the reader would follow, stay plain entries.
         for entry in archive.entries().map_err(broken)?.raw(true) {
             let entry = entry.map_err(broken)?;
-            let Some((batch, name)) = batch(&entry) else {
+            let Some((part, name)) = part(&entry) else {
                 continue;
             };
             let what = format!("{what}, {name}");
@@ -58,7 +60,11 @@ impl Source for Archive {
                     format!("{size}, as its header says"),
                 ));
             }
-            batches.add(batch, &what, &bytes)?;
+            match part {
+                Part::Batch(batch) => batches.add(batch, &what, &bytes)?,
+                Part::Names => batches.add_names(&what, &bytes)?,
+                Part::Pickle => return Err(unread(&self.0, foreign::PYTHON)),
+            }
         }
         // The checksum stands at the end of the stream, behind the last entry.
         io::copy(&mut archive.into_inner(), &mut io::sink()).map_err(broken)?;
@@ -66,14 +72,26 @@ impl Source for Archive {
     }
 }
 
-/// Which batch an entry is, and its name; nothing for anything but a batch file.
-fn batch<R: Read>(entry: &tar::Entry<R>) -> Option<(Batch, String)> {
+/// What an entry is to us.
+enum Part {
+    Batch(Batch),
+    /// The names of the classes.
+    Names,
+    /// A batch of the Python version.
+    Pickle,
+}
+
+/// What an entry is, and its name; nothing for what is passed over.
+fn part<R: Read>(entry: &tar::Entry<R>) -> Option<(Part, String)> {
     let path = String::from_utf8(entry.path_bytes().into_owned()).ok()?;
-    let name = path.rsplit('/').next()?;
-    let batch = Batch::of(name)?;
+    let part = match path.rsplit('/').next()? {
+        NAMES_FILE => Part::Names,
+        "data_batch_1" => Part::Pickle,
+        name => Part::Batch(Batch::of(name)?),
+    };
     entry
         .header()
         .entry_type()
         .is_file()
-        .then_some((batch, path))
+        .then_some((part, path))
 }

@@ -5,7 +5,11 @@
 
 use std::collections::BTreeMap;
 
-use super::{CLASSES, PIXELS, Picture, source::Pictures};
+use super::{
+    CLASSES, PIXELS, Picture, check_class_names,
+    classes::{self},
+    source::Pictures,
+};
 use crate::{Error, Result};
 
 const RECORD: usize = 1 + PIXELS;
@@ -33,7 +37,11 @@ impl Batch {
 
 /// Batches on their way in: each is checked as it is added, the set when it is finished.
 #[derive(Default)]
-pub struct Batches(BTreeMap<Batch, Vec<Picture>>);
+pub struct Batches {
+    batches: BTreeMap<Batch, Vec<Picture>>,
+    /// The classes, where a names file says them.
+    names: Option<Vec<String>>,
+}
 
 impl Batches {
     /// Adds one file; `what` names it in messages.
@@ -41,9 +49,22 @@ impl Batches {
     /// # Errors
     /// [`Error::Data`] when the batch came before, is not whole records or holds a wrong label.
     pub fn add(&mut self, batch: Batch, what: &str, bytes: &[u8]) -> Result<()> {
-        if self.0.insert(batch, records(what, bytes)?).is_some() {
+        if self.batches.insert(batch, records(what, bytes)?).is_some() {
             return Err(Error::data(what, "the same batch twice", "each batch once"));
         }
+        Ok(())
+    }
+
+    /// Takes the classes' names from a names file; `what` names it in messages.
+    ///
+    /// # Errors
+    /// [`Error::Data`] when it does not name every class.
+    pub fn add_names(&mut self, what: &str, bytes: &[u8]) -> Result<()> {
+        let names = classes::parse(&String::from_utf8_lossy(bytes));
+        check_class_names(&names).map_err(|found| {
+            Error::data(what, found, "a name for each of 10 classes, one a line")
+        })?;
+        self.names = Some(names);
         Ok(())
     }
 
@@ -53,9 +74,9 @@ impl Batches {
     /// # Errors
     /// [`Error::Data`] when a batch is missing.
     pub fn finish(mut self, what: &str) -> Result<Pictures> {
-        let test = self.0.remove(&Batch::Test);
+        let test = self.batches.remove(&Batch::Test);
         let mut train = Vec::new();
-        for (number, (batch, pictures)) in (1..).zip(self.0) {
+        for (number, (batch, pictures)) in (1..).zip(self.batches) {
             if batch != Batch::Train(number) {
                 let found = format!("no data_batch_{number}.bin before a later one");
                 return Err(Error::data(what, found, "numbers from 1 without a gap"));
@@ -73,7 +94,12 @@ impl Batches {
             test.ok_or_else(|| Error::data(what, "no test_batch.bin", "the test pictures in it"))?;
         number(&mut train);
         number(&mut test);
-        Ok(Pictures { train, test })
+        let classes = self.names.unwrap_or_else(classes::official);
+        Ok(Pictures {
+            train,
+            test,
+            classes,
+        })
     }
 }
 

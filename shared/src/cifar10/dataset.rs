@@ -13,11 +13,15 @@ use crate::{Error, Result, random};
 /// A data set, split.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Dataset {
-    /// The file's or folder's name, without `.tar.gz`.
+    /// The file's or folder's name, without `.tar.gz`: for people alone.
     pub name: String,
+    /// What the labels mean, from 0.
+    pub classes: Vec<String>,
     /// BLAKE3 of label and pixels of all the source's pictures, training then test, as hex:
     /// the same for every form, seed and limit.
     pub source_hash: String,
+    /// How many training images the source has, train and val together, without a limit.
+    pub source_train: usize,
     /// What nets learn from, in a seeded order.
     pub train: Vec<Picture>,
     /// A tenth of the source's training pictures, in a seeded order.
@@ -34,6 +38,15 @@ impl Dataset {
             Split::Val => &self.val,
             Split::Test => &self.test,
         }
+    }
+
+    /// How many images of `val` are training images under another seed.
+    pub fn val_trained_on(&self, seed: u64) -> usize {
+        let order = random::permutation(self.source_train, seed, "split", &[]);
+        let trained = &order[..order.len() - order.len() / 10];
+        let trained: std::collections::HashSet<usize> = trained.iter().copied().collect();
+        let is_trained = |image: &&Picture| trained.contains(&(image.source_index as usize));
+        self.val.iter().filter(is_trained).count()
     }
 
     /// Pictures in all splits.
@@ -73,7 +86,12 @@ pub fn load(path: &Path, seed: u64, limit: Option<usize>) -> Result<Dataset> {
         let advice = "it must be a multiple of 10, and at least 10, so that classes are balanced";
         return Err(Error::Usage(format!("limit {limit}: {advice}")));
     }
-    let Pictures { train, test } = source::find(path)?.read()?;
+    let Pictures {
+        train,
+        test,
+        classes,
+    } = source::find(path)?.read()?;
+    let source_train = train.len();
     let source_hash = hash(&train, &test);
     let mut train = permuted(train, seed, "split");
     let mut val = train.split_off(train.len() - train.len() / 10);
@@ -93,7 +111,9 @@ pub fn load(path: &Path, seed: u64, limit: Option<usize>) -> Result<Dataset> {
     }
     Ok(Dataset {
         name: name(path),
+        classes,
         source_hash,
+        source_train,
         train,
         val,
         test,

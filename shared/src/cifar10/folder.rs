@@ -7,9 +7,10 @@ use std::{
 
 use super::{
     batches::{Batch, Batches},
+    classes::NAMES_FILE,
     source::{Pictures, Source},
 };
-use crate::{Error, Result};
+use crate::{Result, files};
 
 /// The folder that the official archive unpacks to.
 const UNPACKED: &str = "cifar-10-batches-bin";
@@ -33,8 +34,12 @@ impl Source for Folder {
     fn read(&self) -> Result<Pictures> {
         let mut batches = Batches::default();
         for (batch, file) in &self.files {
-            let bytes = fs::read(file).map_err(Error::io("read", file))?;
+            let bytes = files::read(file)?;
             batches.add(*batch, &file.display().to_string(), &bytes)?;
+        }
+        let names = self.path.join(NAMES_FILE);
+        if names.is_file() {
+            batches.add_names(&names.display().to_string(), &files::read(&names)?)?;
         }
         batches.finish(&self.path.display().to_string())
     }

@@ -2,8 +2,10 @@
 
 mod archive;
 mod batches;
+mod classes;
 mod dataset;
 mod folder;
+mod foreign;
 mod images;
 mod source;
 pub mod synthetic;
@@ -12,6 +14,7 @@ mod tests;
 
 use std::{fmt, str::FromStr};
 
+pub use classes::check_class_names;
 pub use dataset::{Dataset, load};
 
 /// Bytes of one picture: 3x32x32, planar R, G, B, row-major.

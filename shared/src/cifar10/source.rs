@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::{Picture, archive, folder, images};
+use super::{Picture, archive, folder, foreign, images};
 use crate::{Error, Result};
 
 /// All pictures of a source, in the source's own order.
@@ -12,6 +12,8 @@ pub struct Pictures {
     pub train: Vec<Picture>,
     /// The official test pictures.
     pub test: Vec<Picture>,
+    /// What the labels mean, [`super::CLASSES`] names.
+    pub classes: Vec<String>,
 }
 
 /// A form the data can have on disk.
@@ -52,11 +54,17 @@ const FORMS: [Form; 3] = [
 /// [`Error::Io`] when there is nothing at `path`, [`Error::Data`] when it is none of the forms.
 pub fn find(path: &Path) -> Result<Box<dyn Source>> {
     std::fs::metadata(path).map_err(Error::io("read", path))?;
-    (FORMS.iter().find_map(|form| (form.open)(path))).ok_or_else(|| {
-        Error::data(
-            path.display(),
-            "none of these",
-            FORMS.map(|form| form.looks).join("; or "),
-        )
-    })
+    if let Some(found) = foreign::recognize(path)? {
+        return Err(unread(path, &found));
+    }
+    (FORMS.iter().find_map(|form| (form.open)(path))).ok_or_else(|| unread(path, "none of these"))
+}
+
+/// What is there cannot be read; what could be is said.
+pub fn unread(path: &Path, found: &str) -> Error {
+    Error::data(
+        path.display(),
+        found,
+        FORMS.map(|form| form.looks).join("; or "),
+    )
 }

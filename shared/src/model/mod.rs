@@ -1,15 +1,24 @@
 //! Nets: pixels in `[0,1]` come in, feature maps and logits go out.
 
+mod accuracy;
 mod detector;
+mod foreign;
 mod layers;
 mod linearised;
+pub mod load;
+mod normalization;
+mod origin;
 mod resnet;
 mod spec;
 mod transformer;
 mod weights;
 
+pub use accuracy::warn_of_accuracy;
 pub use detector::{Detection, Detector, DetectorInput};
 pub use linearised::{Graph, Linearised};
+pub use load::Loaded;
+pub use normalization::{Channels, Normalization, NormalizationArguments};
+pub use origin::Origin;
 pub use resnet::{FrozenResNet34, PAPER_WIDTH, ResNet34};
 pub use transformer::Dropout;
 pub use weights::{Metadata, Weights};

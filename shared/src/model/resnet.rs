@@ -6,6 +6,7 @@ use candle_core::{DType, Device, Tensor, Var};
 use super::{
     Classifier, Features, Graph, Linearised,
     layers::{ConvNorm, Linear},
+    normalization::{Normalization, NormalizationLayer},
     spec::Spec,
     weights::Weights,
 };
@@ -29,6 +30,7 @@ const BLOCKS: [usize; 4] = [3, 4, 6, 3];
 pub struct ResNet34 {
     width: usize,
     weights: Weights,
+    normalization: Option<NormalizationLayer>,
     parts: Parts<ConvNorm>,
     linear: Linear,
 }
@@ -36,6 +38,7 @@ pub struct ResNet34 {
 /// A classifier as it was when this was made, in evaluation mode.
 #[derive(Clone, Debug)]
 pub struct FrozenResNet34 {
+    normalization: Option<NormalizationLayer>,
     parts: Parts<FrozenConvNorm>,
     linear: Linear,
 }
@@ -82,8 +85,23 @@ impl ResNet34 {
             width,
             parts: [stem, stage(0)?, stage(1)?, stage(2)?, stage(3)?],
             linear: Linear::new(&weights, "linear")?,
+            normalization: None,
             weights,
         })
+    }
+
+    /// The same network with this normalization, or none, as its first layer.
+    pub fn normalized(mut self, normalization: Option<Normalization>) -> Result<Self> {
+        let device = self.weights.get("conv1.weight")?.device().clone();
+        self.normalization = normalization.map(|n| n.layer(&device)).transpose()?;
+        Ok(self)
+    }
+
+    /// Its first layer, if it has one.
+    pub fn normalization(&self) -> Option<Normalization> {
+        self.normalization
+            .as_ref()
+            .map(NormalizationLayer::normalization)
     }
 
     /// Channels of the stem.
@@ -115,7 +133,8 @@ impl ResNet34 {
     /// Feature maps and logits of `[B,3,32,32]` pixels in `[0,1]`, in training mode: batch
     /// statistics are used and remembered.
     pub fn train(&self, images: &Tensor) -> Result<Features> {
-        features(images, &self.parts, &self.linear, |x, links| {
+        let pixels = first_layer(images, self.normalization.as_ref())?;
+        features(&pixels, &self.parts, &self.linear, |x, links| {
             let parameters = map(links, |layer| Ok(layer.parameters.clone()))?;
             let (y, moments) = nn::learning_chain(x, &parameters)?;
             let layers = links.iter().flat_map(Link::layers);
@@ -131,6 +150,7 @@ impl ResNet34 {
         let part = |links: &[Link<ConvNorm>]| map(links, ConvNorm::frozen);
         let [stem, first, second, third, fourth] = &self.parts;
         Ok(FrozenResNet34 {
+            normalization: self.normalization.clone(),
             parts: [
                 part(stem)?,
                 part(first)?,
@@ -145,7 +165,8 @@ impl ResNet34 {
 
 impl Classifier for FrozenResNet34 {
     fn features(&self, images: &Tensor) -> Result<Features> {
-        features(images, &self.parts, &self.linear, |x, links| {
+        let pixels = first_layer(images, self.normalization.as_ref())?;
+        features(&pixels, &self.parts, &self.linear, |x, links| {
             Ok(nn::frozen_chain(x, links)?)
         })
     }
@@ -154,8 +175,10 @@ impl Classifier for FrozenResNet34 {
         if !images.device().is_cpu() {
             return Ok(Box::new(Graph::new(images, |pixels| self.logits(pixels))?));
         }
-        let around = Around::new(&nhwc(images)?, self.parts.concat())?;
+        let pixels = first_layer(images, self.normalization.as_ref())?;
+        let around = Around::new(&pixels, self.parts.concat())?;
         Ok(Box::new(LinearisedResNet34 {
+            normalization: self.normalization.as_ref(),
             logits: logits(around.y(), &self.linear)?,
             linear: &self.linear,
             around,
@@ -165,6 +188,7 @@ impl Classifier for FrozenResNet34 {
 
 /// A net around pictures on the CPU.
 struct LinearisedResNet34<'a> {
+    normalization: Option<&'a NormalizationLayer>,
     around: Around,
     linear: &'a Linear,
     logits: Tensor,
@@ -189,14 +213,24 @@ impl Linearised for LinearisedResNet34<'_> {
         };
         let gradients = slopes.iter().map(gradient).collect::<Result<Vec<_>>>()?;
         let of_pixels = self.around.pull_back(rows, &gradients)?;
-        let planar = |gradient: &Tensor| Ok(gradient.permute((0, 3, 1, 2))?.contiguous()?);
+        let planar = |gradient: &Tensor| {
+            let gradient = match self.normalization {
+                Some(layer) => layer.backward(gradient)?,
+                None => gradient.clone(),
+            };
+            Ok(gradient.permute((0, 3, 1, 2))?.contiguous()?)
+        };
         of_pixels.iter().map(planar).collect()
     }
 }
 
-/// `[B,3,32,32]` as the layers want it.
-fn nhwc(images: &Tensor) -> Result<Tensor> {
-    Ok(images.permute((0, 2, 3, 1))?.contiguous()?)
+/// `[B,3,32,32]` pixels as the first convolution takes them: `[B,32,32,3]`, normalized.
+fn first_layer(images: &Tensor, normalization: Option<&NormalizationLayer>) -> Result<Tensor> {
+    let pixels = images.permute((0, 2, 3, 1))?.contiguous()?;
+    match normalization {
+        Some(layer) => layer.forward(&pixels),
+        None => Ok(pixels),
+    }
 }
 
 /// What the last feature map `[B,4,4,8w]` means.
@@ -210,16 +244,15 @@ fn map<L, M>(links: &[Link<L>], f: impl Fn(&L) -> Result<M>) -> Result<Vec<Link<
     links.iter().map(|link| link.try_map(&f)).collect()
 }
 
-/// Lets pictures go through all parts, each by `through`.
+/// Lets pixels `[B,32,32,3]` go through all parts, each by `through`.
 fn features<L>(
-    images: &Tensor,
+    pixels: &Tensor,
     parts: &Parts<L>,
     linear: &Linear,
     through: impl Fn(&Tensor, &[Link<L>]) -> Result<Tensor>,
 ) -> Result<Features> {
-    let pixels = nhwc(images)?;
     let [b0, b1, b2, b3, b4] = parts;
-    let stem = through(&pixels, b0)?;
+    let stem = through(pixels, b0)?;
     let first = through(&stem, b1)?;
     let second = through(&first, b2)?;
     let third = through(&second, b3)?;

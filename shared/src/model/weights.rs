@@ -6,7 +6,10 @@ use std::{collections::BTreeMap, path::Path};
 use candle_core::{DType, Device, Tensor, Var};
 use safetensors::{Dtype, SafeTensors};
 
-use super::spec::{Init, Spec};
+use super::{
+    foreign,
+    spec::{Init, Spec},
+};
 use crate::{Error, Result, files, random::Stream};
 
 /// Named tensors of a net. Clones share their memory.
@@ -50,11 +53,11 @@ impl Weights {
     /// counters are passed over.
     pub fn parse(what: &str, bytes: &[u8], device: &Device) -> Result<(Self, Metadata)> {
         let broken = |reason: safetensors::SafeTensorError| {
-            Error::data(
-                what,
-                format!("unreadable content ({reason})"),
-                "a safetensors file",
-            )
+            let found = match foreign::recognize(bytes) {
+                Some(kind) => kind.to_string(),
+                None => format!("unreadable content ({reason})"),
+            };
+            Error::data(what, found, foreign::EXPECTED)
         };
         let (_, header) = SafeTensors::read_metadata(bytes).map_err(broken)?;
         let metadata = header.metadata().clone().unwrap_or_default();
@@ -90,7 +93,7 @@ impl Weights {
 
     /// [`Weights::parse`] of a file.
     pub fn read(path: &Path, device: &Device) -> Result<(Self, Metadata)> {
-        let bytes = std::fs::read(path).map_err(Error::io("read", path))?;
+        let bytes = files::read(path)?;
         Self::parse(&path.display().to_string(), &bytes, device)
     }
 
@@ -135,12 +138,14 @@ impl Weights {
     /// # Errors
     /// [`Error::Data`] with the first missing, misshapen or unknown tensor.
     pub fn check(&self, what: &str, specs: &[Spec]) -> Result<()> {
+        foreign::check_names(what, self.0.keys().map(String::as_str), specs)?;
         for spec in specs {
             let place = || format!("{what}: tensor {}", spec.name);
             match self.0.get(&spec.name) {
                 None => {
                     let expected = format!("one of shape {:?}", spec.shape);
-                    return Err(Error::data(place(), "none", expected));
+                    let hint = foreign::hint(self.0.keys());
+                    return Err(Error::data(place(), "none", expected + hint));
                 }
                 Some(tensor) if tensor.dims() != spec.shape => {
                     let found = format!("shape {:?}", tensor.dims());

@@ -13,12 +13,13 @@
 //!
 //! The content hash is that of
 //!
-//! - text "mithridate content 1"; texts dataset, source_hash; number seed; text preset;
+//! - text "mithridate content 2"; text source_hash; number seed;
 //! - texts sha256 (hex) and config of the surrogate (the first stands for its weights);
 //! - number of attacks, and for each in the order of ids: number id, texts name, params;
 //! - for `train`, `val`, `test` in this order: text, the split's hash in hex.
 //!
-//! Times, paths, page layout, device, shard, limit and versions of programs are in neither.
+//! Names (of the data set, its files and classes, of the preset), times, paths, page layout, device, shard,
+//! limit and versions of programs are in neither: equal content has an equal hash.
 
 use super::{
     meta::Meta,
@@ -115,11 +116,9 @@ pub(super) fn content(
     attacks: &[AttackRow],
     splits: [&str; 3],
 ) -> String {
-    let mut fields = Fields::new("mithridate content 1");
-    fields.text(&meta.dataset);
+    let mut fields = Fields::new("mithridate content 2");
     fields.text(&meta.source_hash);
     fields.number(meta.seed);
-    fields.text(&meta.preset);
     fields.text(&model.sha256);
     fields.text(&model.config);
     fields.number(attacks.len() as u64);

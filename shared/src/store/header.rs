@@ -9,7 +9,7 @@ use std::{
 };
 
 use super::{APPLICATION_ID, SCHEMA_VERSION};
-use crate::{Error, Result};
+use crate::{Error, Result, files};
 
 const MAGIC: &[u8; 16] = b"SQLite format 3\0";
 
@@ -54,6 +54,14 @@ pub(super) fn look(path: &Path) -> Result<Header> {
     Ok(Header::Store)
 }
 
+/// Whether the file at `path` is a store of any version; for one that is not, why.
+///
+/// # Errors
+/// [`Error::Data`] for a file that is no store.
+pub fn is_store(path: &Path) -> Result<bool> {
+    check_removable(path).map(|()| true)
+}
+
 /// Whether a file at `path` may be removed as a store: it is one of any version, or empty.
 pub(super) fn check_removable(path: &Path) -> Result<()> {
     match first_bytes(path)? {
@@ -64,25 +72,37 @@ pub(super) fn check_removable(path: &Path) -> Result<()> {
 
 /// SQLite's rollback journal of a database.
 pub(super) fn journal(path: &Path) -> PathBuf {
-    beside(path, "-journal")
-}
-
-/// `path` with `ending` added to its file name.
-pub(super) fn beside(path: &Path, ending: &str) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(ending);
-    name.into()
+    files::with_suffix(path, "-journal")
 }
 
 pub(super) fn wrong_version(path: &Path, found: u32) -> Error {
+    let advice = match found < SCHEMA_VERSION {
+        true => "build the store again",
+        false => "use a newer program",
+    };
     Error::data(
         path.display(),
         format!("schema version {found}"),
-        format!("schema version {SCHEMA_VERSION}, the one this program knows"),
+        format!("schema version {SCHEMA_VERSION}, the one this program knows: {advice}"),
     )
 }
 
 fn first_bytes(path: &Path) -> Result<Option<Vec<u8>>> {
+    // A named pipe would be waited for.
+    match std::fs::metadata(path) {
+        Ok(found) if found.is_dir() => {
+            return Err(Error::data(
+                path.display(),
+                "a folder",
+                "an adversarial store",
+            ));
+        }
+        Ok(found) if !found.is_file() => {
+            let found = "a named pipe or a device";
+            return Err(Error::data(path.display(), found, "an adversarial store"));
+        }
+        _ => {}
+    }
     let file = match File::open(path) {
         Ok(file) => file,
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),

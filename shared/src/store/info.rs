@@ -126,6 +126,7 @@ impl fmt::Display for Info {
                 "dataset",
                 format!("{} ({})", meta.dataset, meta.source_hash),
             ),
+            ("classes", meta.classes.join(", ")),
             ("preset", meta.preset.clone()),
             ("seed", meta.seed.to_string()),
             ("limit", limit),
@@ -162,15 +163,27 @@ impl fmt::Display for Info {
         }
         write!(
             f,
-            "\n{:<6} {:<10} {:>8} {:>19} {:>8} {:>9} {:>9}",
-            "split", "attack", "samples", "surrogate accuracy", "success", "mean l2", "mean linf"
+            "\n{:<6} {:<10} {:>8} {:>9} {:>19} {:>8} {:>9} {:>9}",
+            "split",
+            "attack",
+            "samples",
+            "unchanged",
+            "surrogate accuracy",
+            "success",
+            "mean l2",
+            "mean linf"
         )?;
         for row in &self.summary {
             let (split, attack) = (&row.split, printable(&row.attack));
             let (accuracy, l2, linf) = (row.surrogate_accuracy, row.mean_l2, row.mean_linf);
-            write!(f, "\n{split:<6} {attack:<10} {:>8} ", row.count)?;
+            let (samples, unchanged) = (row.count, row.unchanged);
+            write!(f, "\n{split:<6} {attack:<10} {samples:>8} {unchanged:>9} ")?;
             let success = share(row.success);
             write!(f, "{accuracy:>19.4} {success:>8} {l2:>9.4} {linf:>9.4}")?;
+        }
+        let partial = meta.partial();
+        for warning in meta.warnings.iter().chain(&partial) {
+            write!(f, "\nwarning: {}", printable(warning))?;
         }
         Ok(())
     }

@@ -8,9 +8,13 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     rows::{AttackRow, ModelRow, SPLITS, sha256, split_name},
+    shard::Shard,
     time::rfc3339,
 };
-use crate::{Error, Result, cifar10::Split};
+use crate::{
+    Error, Result,
+    cifar10::{Split, check_class_names},
+};
 
 const LICENCE: &str = "The pictures, and those made from them, stay under the terms of the data \
     set they come from. CIFAR-10: A. Krizhevsky, Learning Multiple Layers of Features from Tiny \
@@ -20,8 +24,10 @@ const LICENCE: &str = "The pictures, and those made from them, stay under the te
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Identity {
-    /// The pictures' name.
+    /// The images' name: for people, and no part of what is compared.
     pub dataset: String,
+    /// What the labels mean, from 0; likewise.
+    pub classes: Vec<String>,
     /// Hash of the pictures' files.
     pub source_hash: String,
     /// Seed of every random number.
@@ -47,6 +53,7 @@ pub struct Identity {
 #[allow(missing_docs, reason = "see Identity")]
 pub struct Meta {
     pub dataset: String,
+    pub classes: Vec<String>,
     pub source_hash: String,
     pub seed: u64,
     pub preset: String,
@@ -65,11 +72,27 @@ pub struct Meta {
     /// Of train, val and test likewise.
     #[serde(skip)]
     pub(super) split_hashes: [Option<String>; 3],
-    /// A note on whose pictures these are.
+    /// A note on whose images these are.
     pub licence: String,
+    /// What the builds of this store warned of.
+    pub warnings: Vec<String>,
 }
 
 impl Meta {
+    /// What is true of a store that is only a part of one, for a warning.
+    pub fn partial(&self) -> Option<String> {
+        (self.shard != Shard::WHOLE.to_string()).then(|| {
+            let shard = &self.shard;
+            format!("only shard {shard} of a store; generator merge makes the whole of all shards")
+        })
+    }
+
+    /// The name of a class; its number where there is no name.
+    pub fn class_name(&self, class: u8) -> String {
+        let name = self.classes.get(usize::from(class));
+        name.cloned().unwrap_or_else(|| format!("class {class}"))
+    }
+
     /// Pictures that `split` has once the store is complete.
     pub fn images_of(&self, split: Split) -> u64 {
         self.images[split as usize]
@@ -90,6 +113,7 @@ impl Meta {
         let [train, val, test] = SPLITS.map(|split| rows.number(&images_key(split)));
         let meta = Self {
             dataset: rows.text("dataset")?,
+            classes: rows.list("classes")?,
             source_hash: rows.text("source_hash")?,
             seed: rows.number("seed")?,
             preset: rows.text("preset")?,
@@ -109,13 +133,22 @@ impl Meta {
                 [train?, val?, test?]
             },
             licence: rows.text("licence")?,
+            warnings: rows.list("warnings")?,
         };
+        if let Err(found) = check_class_names(&meta.classes) {
+            return Err(rows.bad("classes", &found, "names of classes"));
+        }
         let hashed = meta.content_hash.is_some() && meta.split_hashes.iter().all(Option::is_some);
         if meta.complete && !hashed {
             return Err(rows.bad("complete", "1 without hashes", "hashes"));
         }
         Ok(meta)
     }
+}
+
+/// A list of texts as the table keeps it.
+pub(super) fn json(texts: &[String]) -> String {
+    serde_json::json!(texts).to_string()
 }
 
 /// The table as it stands.
@@ -131,6 +164,12 @@ impl Rows<'_> {
         let text = self.text(key)?;
         text.parse()
             .map_err(|_| self.bad(key, &format!("'{}'", text.escape_debug()), "a whole number"))
+    }
+
+    fn list(&self, key: &str) -> Result<Vec<String>> {
+        let text = self.text(key)?;
+        serde_json::from_str(&text)
+            .map_err(|_| self.bad(key, &format!("'{}'", text.escape_debug()), "texts as JSON"))
     }
 
     fn hash(&self, key: &str) -> Result<Option<String>> {
@@ -171,6 +210,8 @@ impl Identity {
         let mut insert = conn.prepare("INSERT INTO meta (key, value) VALUES (?, ?)")?;
         let mut put = |key: &str, value: &str| insert.execute([key, value]).map(drop);
         put("dataset", &self.dataset)?;
+        put("classes", &json(&self.classes))?;
+        put("warnings", "[]")?;
         put("source_hash", &self.source_hash)?;
         put("seed", &self.seed.to_string())?;
         put("preset", &self.preset)?;
@@ -228,7 +269,12 @@ impl Identity {
     /// The first thing in which two identities differ: what it is, and both values.
     pub(super) fn difference(&self, other: &Self) -> Option<(String, String, String)> {
         let mut pairs = self.facts().into_iter().zip(other.facts());
-        pairs.find_map(|((what, one), (_, other))| (one != other).then_some((what, one, other)))
+        // The name of a preset is no content, but it says best why parameters differ.
+        let same_parameters = self.attacks == other.attacks;
+        pairs.find_map(|((what, one), (_, other))| {
+            let differs = one != other && !(what == "preset" && same_parameters);
+            differs.then_some((what, one, other))
+        })
     }
 
     /// Everything that is compared, in the order in which a difference is told. Names of attacks
@@ -245,7 +291,6 @@ impl Identity {
             ("seed", self.seed.to_string()),
             ("limit", limit),
             ("shard", self.shard.clone()),
-            ("dataset", self.dataset.clone()),
             ("source hash", self.source_hash.clone()),
             ("model", self.model.name.clone()),
             ("model's sha256", self.model.sha256.clone()),

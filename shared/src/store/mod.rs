@@ -10,7 +10,6 @@ mod hash;
 mod header;
 mod info;
 mod insert;
-mod lock;
 mod meta;
 mod open;
 mod packed;
@@ -29,6 +28,7 @@ mod writer;
 #[cfg(test)]
 mod tests;
 
+use header::is_store;
 pub use info::{AttackInfo, Info, ModelInfo, SplitInfo, info};
 pub use meta::{Identity, Meta};
 pub use packed::{pack, unpack};
@@ -41,6 +41,30 @@ pub(crate) use time::rfc3339;
 pub use verify::{Verified, verify};
 pub use writer::Writer;
 
+use crate::output;
+
+/// A store as an output: an unfinished one is resumed.
+pub const OUTPUT: output::Kind = output::Kind {
+    name: "a store",
+    form: output::Form::File,
+    existing: output::Existing::Resumed,
+    matches: is_store,
+};
+
+/// A store that a command makes at once, from a packed file.
+pub const UNPACKED_OUTPUT: output::Kind = output::Kind {
+    existing: output::Existing::Kept,
+    ..OUTPUT
+};
+
+/// A packed store as an output.
+pub const PACKED_OUTPUT: output::Kind = output::Kind {
+    name: "a packed store",
+    form: output::Form::File,
+    existing: output::Existing::Kept,
+    matches: |path| output::begins_with(path, packed::MAGIC),
+};
+
 /// The schema, also readable on its own.
 pub const SCHEMA: &str = include_str!("../../../schema.sql");
 
@@ -48,4 +72,4 @@ pub const SCHEMA: &str = include_str!("../../../schema.sql");
 pub const APPLICATION_ID: u32 = 0x4D69_7468;
 
 /// SQLite's `user_version` of a store: which schema it has.
-pub const SCHEMA_VERSION: u32 = 1;
+pub const SCHEMA_VERSION: u32 = 2;

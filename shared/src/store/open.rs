@@ -74,7 +74,10 @@ pub(super) fn check_schema(conn: &Connection, path: &Path) -> Result<()> {
             return Err(Error::data(
                 format!("{}: schema", path.display()),
                 name(found),
-                format!("{}, as schema.sql has it", name(expected)),
+                format!(
+                    "{}, as schema.sql has it (another program may have changed the file)",
+                    name(expected)
+                ),
             ));
         }
     }
@@ -85,7 +88,9 @@ pub(super) fn check_schema(conn: &Connection, path: &Path) -> Result<()> {
 type Statement = (String, String, String, Option<String>);
 
 fn statements(conn: &Connection) -> rusqlite::Result<Vec<Statement>> {
-    let sql = "SELECT type, name, tbl_name, sql FROM sqlite_schema ORDER BY type, name LIMIT 32";
+    // Statistics of the query planner, which viewers add (`PRAGMA optimize`), change no row.
+    let sql = "SELECT type, name, tbl_name, sql FROM sqlite_schema \
+               WHERE name NOT GLOB 'sqlite_stat*' ORDER BY type, name LIMIT 32";
     let mut query = conn.prepare(sql)?;
     let rows = query.query_map([], |row| {
         Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))

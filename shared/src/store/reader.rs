@@ -13,7 +13,7 @@ use super::{
     open,
     rows::{AttackRow, ModelRow, SPLITS, split_name},
 };
-use crate::{Error, Result};
+use crate::{Error, Result, log};
 
 /// An open store.
 #[derive(Debug)]
@@ -42,14 +42,30 @@ pub struct SummaryRow {
     pub mean_l2: f64,
     /// Mean L-infinity distance.
     pub mean_linf: f64,
+    /// Samples that equal their clean image.
+    pub unchanged: u64,
+    /// Of those, samples of images that the surrogate misclassifies anyway.
+    pub unchanged_misclassified: u64,
 }
 
 impl Store {
-    /// Opens a complete store for reading.
+    /// Opens a complete store for reading; one that is only a shard is a warning.
     ///
     /// # Errors
     /// [`Error::Data`] for anything but a complete, intact store of this schema version.
     pub fn open(path: &Path) -> Result<Self> {
+        let store = Self::open_part(path)?;
+        if let Some(partial) = store.meta.partial() {
+            log::warning(format_args!("{}: {partial}", path.display()));
+        }
+        Ok(store)
+    }
+
+    /// The same, where shards are as welcome as whole stores.
+    ///
+    /// # Errors
+    /// As [`Store::open`].
+    pub fn open_part(path: &Path) -> Result<Self> {
         let store = Self::open_any(path)?;
         store.check_complete()?;
         Ok(store)
@@ -149,7 +165,9 @@ impl Store {
         let read = || {
             // The view has no success, and to join it with one would read all rows twice.
             let sql = "SELECT i.split, a.name, count(*), avg(s.pred = i.label), avg(s.l2), \
-                       avg(s.linf), avg(s.pred <> i.label) FILTER (WHERE i.clean_pred = i.label) \
+                       avg(s.linf), avg(s.pred <> i.label) FILTER (WHERE i.clean_pred = i.label), \
+                       count(*) FILTER (WHERE s.linf = 0), \
+                       count(*) FILTER (WHERE s.linf = 0 AND i.clean_pred <> i.label) \
                        FROM sample s JOIN image i ON i.id = s.image_id \
                        JOIN attack a ON a.id = s.attack_id GROUP BY i.split, a.id \
                        ORDER BY i.split = 'test', i.split = 'val', a.id";
@@ -163,6 +181,8 @@ impl Store {
                     mean_l2: row.get(4)?,
                     mean_linf: row.get(5)?,
                     success: row.get(6)?,
+                    unchanged: row.get(7)?,
+                    unchanged_misclassified: row.get(8)?,
                 })
             })?;
             rows.collect::<rusqlite::Result<_>>()
@@ -234,6 +254,7 @@ impl Store {
         let meta = self.meta.clone();
         Identity {
             dataset: meta.dataset,
+            classes: meta.classes,
             source_hash: meta.source_hash,
             seed: meta.seed,
             preset: meta.preset,

@@ -28,7 +28,7 @@ pub struct ImageRow {
     pub split: Split,
     /// Position among the source's training pictures (`Train`, `Val`) or test pictures (`Test`).
     pub source_index: u32,
-    /// True class, 0 to 9.
+    /// True class, from 0.
     pub label: u8,
     /// As bytes.
     pub pixels: Pixels,
@@ -61,9 +61,9 @@ pub struct SampleRow {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct AttackRow {
-    /// 1 to 6, in the order of the variants of a [`super::Table`].
+    /// From 1, in the order of the variants of a [`super::Table`].
     pub id: i64,
-    /// `gaussian, fgsm, bim, deepfool, cw, nst`.
+    /// Such as `fgsm`.
     pub name: String,
     /// Every parameter as resolved, a JSON object.
     pub params: String,

@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     Error, Result,
-    cifar10::{CLASSES, PIXELS, Split},
+    cifar10::{PIXELS, Split},
 };
 
 impl Store {
@@ -151,9 +151,9 @@ impl Store {
             id,
             split,
             source_index: self.value(row, 2)?,
-            label: class(self.value(row, 3)?, place)?,
+            label: self.class(row, 3, place)?,
             pixels: self.pixels(row, 4, place)?,
-            clean_pred: class(self.value(row, 6)?, place)?,
+            clean_pred: self.class(row, 6, place)?,
         })
     }
 
@@ -184,8 +184,8 @@ impl Store {
             image_id,
             attack_id,
             pixels: self.pixels(row, 2, place)?,
-            pred: class(self.value(row, 4)?, place)?,
-            pred_float: class(self.value(row, 5)?, place)?,
+            pred: self.class(row, 4, place)?,
+            pred_float: self.class(row, 5, place)?,
             l2: self.value(row, 6)?,
             linf: self.value(row, 7)?,
             steps: self.value(row, 8)?,
@@ -200,6 +200,16 @@ impl Store {
 
     fn value<T: FromSql>(&self, row: &Row, column: usize) -> Result<T> {
         row.get(column).map_err(fault(&self.path))
+    }
+
+    /// The class in `column`, one of those that have a name.
+    fn class(&self, row: &Row, column: usize, place: impl Fn() -> String) -> Result<u8> {
+        let (class, classes) = (self.value::<u8>(row, column)?, self.meta.classes.len());
+        if usize::from(class) < classes {
+            return Ok(class);
+        }
+        let expected = format!("0 to {}", classes.saturating_sub(1));
+        Err(Error::data(place(), format!("class {class}"), expected))
     }
 
     /// The pixels in `column`, whose CRC stands in the next one.
@@ -217,13 +227,5 @@ impl Store {
             let found = format!("pixels of CRC-32 {found:08x}");
             Error::data(place(), found, format!("{expected:08x}"))
         })
-    }
-}
-
-fn class(label: u8, place: impl Fn() -> String) -> Result<u8> {
-    if usize::from(label) < CLASSES {
-        Ok(label)
-    } else {
-        Err(Error::data(place(), format!("class {label}"), "0 to 9"))
     }
 }

@@ -11,7 +11,7 @@ use crate::{
 pub struct Table {
     /// `[n]` image ids, ascending.
     pub ids: Vec<u64>,
-    /// `[n]` true classes, 0 to 9.
+    /// `[n]` true classes, from 0.
     pub labels: Vec<u8>,
     /// `[n]` classes that the surrogate gives the clean images.
     pub clean_preds: Vec<u8>,
@@ -21,6 +21,8 @@ pub struct Table {
     pub pixels: Vec<u8>,
     /// `[n, a]` classes that the surrogate gives the samples.
     pub preds: Vec<u8>,
+    /// `[n, a]` whether a sample differs from its clean image: one that does not is clean to a detector.
+    pub changed: Vec<bool>,
 }
 
 impl Table {
@@ -32,6 +34,11 @@ impl Table {
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
         self.ids.is_empty()
+    }
+
+    /// Whether image `row` differs from the clean one in this `variant`, which 0, the clean one, never does.
+    pub fn is_changed(&self, row: usize, variant: usize) -> bool {
+        variant > 0 && self.changed[row * self.attacks.len() + variant - 1]
     }
 
     /// The 3072 bytes of image `row` in one `variant`: 0 is clean, `k` is attack `k - 1`.
@@ -67,6 +74,7 @@ impl Store {
             for sample in samples {
                 table.pixels.extend_from_slice(&sample.pixels);
                 table.preds.push(sample.pred);
+                table.changed.push(*sample.pixels != *image.pixels);
             }
             Ok(())
         })?;

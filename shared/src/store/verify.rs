@@ -8,7 +8,7 @@ use super::{
     reader::Store,
     rows::{ImageRow, SPLITS, SampleRow, distances, split_name},
 };
-use crate::{Error, Result};
+use crate::{Error, Result, log};
 
 /// By how much a stored distance may differ from the bytes' own.
 const TOLERANCE: f64 = 1e-6;
@@ -28,6 +28,8 @@ pub struct Verified {
     pub content_hash: String,
     /// The file's length.
     pub bytes: u64,
+    /// Which part of a store this is, if it is not the whole.
+    pub partial: Option<String>,
 }
 
 /// Checks a complete store: header and schema; every row's types, ranges, CRC and distances; that
@@ -38,6 +40,9 @@ pub struct Verified {
 /// [`Error::Data`] with the first bad row or the first broken claim.
 pub fn verify(path: &Path) -> Result<Verified> {
     let store = open(path)?;
+    if let Some(partial) = store.meta().partial() {
+        log::warning(format_args!("{}: {partial}", path.display()));
+    }
     let samples_read = thread::scope(|scope| {
         let structure = scope.spawn(|| check_structure(path));
         let read = check_rows(&store)?;
@@ -60,12 +65,13 @@ pub fn verify(path: &Path) -> Result<Verified> {
         // Opening compared it with the splits' hashes, reading compared these with the rows.
         content_hash: store.meta().content_hash.clone().unwrap_or_default(),
         bytes: store.bytes()?,
+        partial: store.meta().partial(),
     })
 }
 
 /// Opens the store in one transaction, so that all checks on it see the same file.
 fn open(path: &Path) -> Result<Store> {
-    let store = Store::open(path)?;
+    let store = Store::open_part(path)?;
     let begun = store.conn.execute_batch("BEGIN");
     begun.map_err(fault(&store.path))?;
     Ok(store)
@@ -167,6 +173,9 @@ impl fmt::Display for Verified {
         )?;
         writeln!(f, "surrogate     sha256 {}", self.model_sha256)?;
         writeln!(f, "content hash  {}", self.content_hash)?;
+        if let Some(partial) = &self.partial {
+            writeln!(f, "part          {partial}")?;
+        }
         write!(
             f,
             "every row, distance, reference and hash is as it should be"

@@ -13,15 +13,14 @@ use super::{
     hash,
     header::{self, Header},
     insert::{create, insert_rows},
-    lock::Lock,
-    meta::Identity,
+    meta::{Identity, json},
     open,
     reader::Store,
     rows::{ImageRow, SPLITS, SampleRow, split_name},
     running::Running,
     write_back::WriteBack,
 };
-use crate::{Error, Result};
+use crate::{Error, Result, lock::Lock};
 
 /// A store that is being built; nobody else can build on the same file meanwhile.
 #[derive(Debug)]
@@ -47,7 +46,7 @@ impl Writer {
     pub fn create_or_resume(path: &Path, identity: &Identity, device: &str) -> Result<Self> {
         identity.check()?;
         let file = open::real(path)?;
-        let lock = Lock::take(&file)?;
+        let lock = Lock::beside(&file)?;
         // Before SQLite may touch it.
         header::look(&file)?;
         let mut conn = open::read_write(&file)?;
@@ -77,7 +76,7 @@ impl Writer {
     /// [`Error::Data`] when the file is no store; [`Error::Usage`] while a build is writing to it.
     pub fn remove(path: &Path) -> Result<()> {
         let file = open::real(path)?;
-        let _lock = Lock::take(&file)?;
+        let _lock = Lock::beside(&file)?;
         header::check_removable(&file)?;
         // The store first: SQLite ignores a journal without a database, but would miss the journal
         // of a half-written one.
@@ -207,8 +206,43 @@ impl Writer {
 
     pub(super) fn insert(&mut self, images: &[ImageRow], samples: &[SampleRow]) -> Result<()> {
         self.check_unfinished()?;
+        self.check_classes(images, samples)?;
         self.running = None;
         self.transact(|transaction| insert_rows(transaction, images, samples, 1))
+    }
+
+    /// Refuses a label or a prediction that is none of the store's classes.
+    fn check_classes(&self, images: &[ImageRow], samples: &[SampleRow]) -> Result<()> {
+        let classes = self.store.meta().classes.len();
+        let of_images = images
+            .iter()
+            .map(|row| (row.id, row.label.max(row.clean_pred)));
+        let of_samples = samples
+            .iter()
+            .map(|row| (row.image_id, row.pred.max(row.pred_float)));
+        match of_images
+            .chain(of_samples)
+            .find(|(_, class)| usize::from(*class) >= classes)
+        {
+            None => Ok(()),
+            Some((id, class)) => {
+                let what = self.store.part(format!("image {id}"));
+                let expected = format!("0 to {}", classes.saturating_sub(1));
+                Err(Error::data(what, format!("class {class}"), expected))
+            }
+        }
+    }
+
+    /// Adds to the warnings that the store keeps; those that are there stay.
+    pub fn note_warnings(&mut self, warnings: &[String]) -> Result<()> {
+        let mut all = self.store.meta().warnings.clone();
+        all.extend(warnings.iter().cloned());
+        let mut seen = std::collections::BTreeSet::new();
+        all.retain(|warning| seen.insert(warning.clone()));
+        if all == self.store.meta().warnings {
+            return Ok(());
+        }
+        self.set_meta(&[("warnings".into(), json(&all))])
     }
 
     pub(super) fn check_unfinished(&self) -> Result<()> {

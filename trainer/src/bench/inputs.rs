@@ -11,8 +11,6 @@
 //! the last hair's breadth to a boundary, and its rounding decides whether five steps or fifty end
 //! it.
 
-use std::path::Path;
-
 use candle_core::{Device, Tensor};
 use shared::{
     Result,
@@ -77,12 +75,13 @@ impl Inputs {
             images: self.images.clone(),
             labels: self.labels.clone(),
             variants: (0..self.labels.len()).map(|row| row % 2).collect(),
+            attacked: (0..self.labels.len()).map(|row| row % 2 == 1).collect(),
             step: 0,
         }
     }
 
-    /// Writes the net's tensors as `net.NAME`, with `images` and `labels`, all of them f32.
-    pub fn write(&self, path: &Path) -> Result<()> {
+    /// The model's tensors as `net.NAME`, with `images` and `labels`, all of them f32, as a safetensors file.
+    pub fn bytes(&self) -> Result<Vec<u8>> {
         let labels: Vec<f32> = self.labels.iter().copied().map(f32::from).collect();
         let net = self.weights.tensors().iter();
         let net = net.map(|(name, tensor)| (format!("net.{name}"), tensor.clone()));
@@ -91,7 +90,7 @@ impl Inputs {
             ("labels".to_string(), Tensor::new(labels, &Device::Cpu)?),
         ];
         let all: Weights = net.chain(others).collect();
-        all.write(path, &Metadata::new())
+        all.bytes(&Metadata::new())
     }
 }
 

@@ -7,7 +7,12 @@ mod print;
 mod timing;
 mod work;
 
-use shared::{Result, device, log};
+use std::path::PathBuf;
+
+use shared::{
+    Result, device, log,
+    output::{self, Existing, Form, Output},
+};
 
 pub use self::arguments::Bench;
 use self::{
@@ -17,11 +22,25 @@ use self::{
     work::Work,
 };
 
+/// The inputs as an output: a safetensors file that holds images and labels beside a network, as no file of
+/// weights does.
+const INPUTS: output::Kind = output::Kind {
+    name: "a file of bench inputs",
+    form: Form::File,
+    existing: Existing::Kept,
+    matches: |path| {
+        let start = output::beginning(path, 1 << 16)?;
+        let start = String::from_utf8_lossy(&start);
+        Ok(["\"images\"", "\"labels\"", "\"net."]
+            .iter()
+            .all(|name| start.contains(name)))
+    },
+};
+
 /// Measures what was asked for and prints it.
 pub fn command(args: &Bench) -> Result<()> {
-    if let Some(path) = &args.write_inputs {
-        shared::files::may_write(path, args.force)?;
-    }
+    let claim = |path: &PathBuf| Output::claim(path, &INPUTS, &[], args.force);
+    let written = args.write_inputs.as_ref().map(claim).transpose()?;
     let device = args.device.open()?;
     let place = device::describe(&device);
     log::info(format_args!(
@@ -29,8 +48,8 @@ pub fn command(args: &Bench) -> Result<()> {
         args.width, args.batch_size
     ));
     let inputs = Inputs::new(args.width, args.batch_size, &device)?;
-    if let Some(path) = &args.write_inputs {
-        inputs.write(path)?;
+    if let Some(output) = &written {
+        output.write(&inputs.bytes()?)?;
     }
     let wanted = |work: &Work| args.only.is_empty() || args.only.iter().any(|n| n == work.name());
     let rows = Work::all()

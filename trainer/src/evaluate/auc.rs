@@ -1,14 +1,14 @@
 //! Area under the receiver operating characteristic: scores and truths come in, the probability
 //! that a true one scores above a false one goes out (ties count half; Fawcett, 2006).
 
-/// 0.5 is chance, 1 perfect; 0.5 as well where there are not both kinds.
-pub fn roc_auc(scores: &[f32], truths: &[bool]) -> f64 {
+/// 0.5 is chance, 1 perfect; none where there are not both kinds.
+pub fn roc_auc(scores: &[f32], truths: &[bool]) -> Option<f64> {
     let mut order: Vec<(f32, bool)> = scores.iter().copied().zip(truths.iter().copied()).collect();
     order.sort_by(|a, b| a.0.total_cmp(&b.0));
     let positives = truths.iter().filter(|truth| **truth).count() as f64;
     let negatives = truths.len() as f64 - positives;
     if positives == 0.0 || negatives == 0.0 {
-        return 0.5;
+        return None;
     }
     let (mut above, mut negatives_below) = (0.0, 0.0);
     for tied in order.chunk_by(|a, b| a.0 == b.0) {
@@ -17,7 +17,7 @@ pub fn roc_auc(scores: &[f32], truths: &[bool]) -> f64 {
         above += true_ones * (negatives_below + false_ones / 2.0);
         negatives_below += false_ones;
     }
-    above / (positives * negatives)
+    Some(above / (positives * negatives))
 }
 
 #[cfg(test)]
@@ -28,21 +28,24 @@ mod tests {
     fn the_area_is_the_probability_of_the_right_order() {
         assert_eq!(
             roc_auc(&[0.1, 0.2, 0.8, 0.9], &[false, false, true, true]),
-            1.0
+            Some(1.0)
         );
         assert_eq!(
             roc_auc(&[0.9, 0.8, 0.2, 0.1], &[false, false, true, true]),
-            0.0
+            Some(0.0)
         );
-        assert_eq!(roc_auc(&[0.5; 4], &[false, true, false, true]), 0.5);
+        assert_eq!(roc_auc(&[0.5; 4], &[false, true, false, true]), Some(0.5));
         // scikit-learn: roc_auc_score([0, 0, 1, 1, 1], [.1, .4, .35, .8, .4]) = 0.75
         let scores = [0.1, 0.4, 0.35, 0.8, 0.4];
-        assert_eq!(roc_auc(&scores, &[false, false, true, true, true]), 0.75);
+        assert_eq!(
+            roc_auc(&scores, &[false, false, true, true, true]),
+            Some(0.75)
+        );
     }
 
     #[test]
-    fn without_both_kinds_it_is_chance() {
-        assert_eq!(roc_auc(&[1.0], &[true]), 0.5);
-        assert_eq!(roc_auc(&[], &[]), 0.5);
+    fn without_both_kinds_there_is_no_auc() {
+        assert_eq!(roc_auc(&[1.0], &[true]), None);
+        assert_eq!(roc_auc(&[], &[]), None);
     }
 }

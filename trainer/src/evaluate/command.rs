@@ -9,11 +9,12 @@ use shared::{
     cifar10::Split,
     device::DeviceArguments,
     log,
+    model::NormalizationArguments,
     store::Store,
 };
 
-use super::{Measure, evaluate, print, read_detector, read_net, surrogate};
-use crate::step::Watch;
+use super::{Measure, Request, print};
+use crate::folder;
 
 /// `trainer eval`.
 #[derive(Debug, Args)]
@@ -24,6 +25,8 @@ pub struct Eval {
     /// The classifier's weights
     #[arg(long, value_name = "W")]
     model: PathBuf,
+    #[command(flatten)]
+    normalization: NormalizationArguments,
     /// The detector's weights [default: detector.safetensors beside the model, if there]
     #[arg(long, value_name = "W")]
     detector: Option<PathBuf>,
@@ -48,27 +51,27 @@ impl Eval {
     pub fn run(&self) -> Result<()> {
         let device = self.device.open()?;
         let store = Store::open(&self.db)?;
-        let (net, model) = read_net(&self.model, &device)?;
-        let beside = self.model.with_file_name("detector.safetensors");
-        let detector = match &self.detector {
-            Some(path) => Some(read_detector(path, &device)?),
-            None if beside.exists() => Some(read_detector(&beside, &device)?),
-            None => None,
-        };
-        let pretrained = surrogate(&store, &device)?.frozen()?;
-        let watch = detector.as_ref().map(|detector| Watch {
-            detector,
-            pretrained: &pretrained,
-        });
+        if let Some(warning) = folder::unfinished_model(&self.model) {
+            log::warning(warning);
+        }
         let splits = self
             .split
             .map_or(vec![Split::Val, Split::Test], |split| vec![split]);
-        let how = Measure {
-            share: self.adv_ratio,
-            seed: store.meta().seed,
-            batch_size: self.batch_size,
+        let request = Request {
+            model: &self.model,
+            detector: self.detector.as_deref(),
+            normalization: self.normalization,
+            splits: &splits,
+            measure: Measure {
+                share: self.adv_ratio,
+                seed: store.meta().seed,
+                batch_size: self.batch_size,
+            },
+            device: &device,
         };
-        let evaluation = evaluate(&store, &splits, model, &net, watch, how, &device)?;
+        let evaluation = request
+            .run(&store)
+            .map_err(|error| error.of_batch(self.batch_size))?;
         if self.json {
             let text = serde_json::to_string_pretty(&evaluation).map_err(|reason| {
                 Error::data("evaluation", reason, "numbers that JSON can hold")

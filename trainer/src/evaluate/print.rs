@@ -11,7 +11,7 @@ pub fn text(evaluation: &Evaluation) -> String {
     // Writing to a string cannot fail.
     let _ = writeln!(
         out,
-        "{} ({}, width {}, epoch {}), on pictures made against {} (sha256 {})",
+        "{} ({}, width {}, epoch {}), on samples made against {} (sha256 {})",
         model.name, model.method, model.width, model.epoch, surrogate.name, surrogate.sha256
     );
     for result in &evaluation.splits {
@@ -19,40 +19,50 @@ pub fn text(evaluation: &Evaluation) -> String {
         for (name, _) in &result.attacks.0 {
             let _ = write!(header, "{name:>10}");
         }
-        let _ = writeln!(
-            out,
-            "\n{header}{:>8}  ({} pictures)",
-            "mixed", result.images
-        );
-        let mut row = |name: &str, clean: f64, attacks: &Named<f64>, mixed: f64| {
-            let _ = write!(out, "{name:<12}{:>8.2}", 100.0 * clean);
-            for (_, accuracy) in &attacks.0 {
-                let _ = write!(out, "{:>10.2}", 100.0 * accuracy);
+        let _ = writeln!(out, "\n{header}{:>8}  ({} images)", "mixed", result.images);
+        let mut row = |name: &str, clean: Option<f64>, attacks: &Named<f64>, mixed: Option<f64>| {
+            let _ = write!(out, "{name:<12}{:>8}", percent(clean));
+            for (name, _) in &result.attacks.0 {
+                let _ = write!(out, "{:>10}", percent(attacks.get(name).copied()));
             }
-            let _ = writeln!(out, "{:>8.2}", 100.0 * mixed);
+            let _ = writeln!(out, "{:>8}", percent(mixed));
         };
-        let baseline = &result.baseline;
-        row(
-            "surrogate",
-            baseline.clean,
-            &baseline.attacks,
-            baseline.mixed,
-        );
+        match &result.baseline {
+            Some(baseline) => row(
+                "surrogate",
+                baseline.clean,
+                &baseline.attacks,
+                baseline.mixed,
+            ),
+            None => row("surrogate", None, &Named::default(), None),
+        }
         row(
             &model.method,
             result.clean,
             &result.attacks,
             result.mixed.accuracy,
         );
+        if result.unchanged.0.iter().any(|(_, count)| *count > 0) {
+            let _ = write!(out, "{:<20}", "unchanged samples");
+            for (_, count) in &result.unchanged.0 {
+                let _ = write!(out, "{count:>10}");
+            }
+            let _ = writeln!(out, "          (clean to the detector)");
+        }
         if let Some(detector) = result.detector {
             let _ = writeln!(
                 out,
-                "detector    accuracy {:.2}, ROC AUC {:.4}, on the mixed set (share {})",
+                "detector    accuracy {:.2}, ROC AUC {}, on the mixed set (share {})",
                 100.0 * detector.accuracy,
-                detector.auc,
+                detector.auc.map_or("–".into(), |auc| format!("{auc:.4}")),
                 result.mixed.share
             );
         }
     }
     out
+}
+
+/// In percent; a dash for no images.
+fn percent(part: Option<f64>) -> String {
+    part.map_or("–".into(), |part| format!("{:.2}", 100.0 * part))
 }

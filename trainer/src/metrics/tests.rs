@@ -59,9 +59,7 @@ fn a_wrong_line_is_named_with_its_number() {
     let twice = JOINT.replace("\"nst\":0.5,\"bim\"", "\"nst\":0.5,\"nst\"");
     let cases = [
         format!("{PRETRAIN}\n{{\"epoch\":2}}\n"),
-        format!("{PRETRAIN}\n\n{JOINT}\n"),
-        format!("{PRETRAIN}\n{}", &JOINT[..90]), // half-written
-        format!("{PRETRAIN}\n{PRETRAIN}\n"),
+        format!("{PRETRAIN}\n{}\n{JOINT}\n", &JOINT[..90]),
         format!("{PRETRAIN}\n{twice}\n"),
     ];
     for text in cases {
@@ -76,33 +74,49 @@ fn a_wrong_line_is_named_with_its_number() {
 fn resuming_drops_later_epochs_and_a_half_written_end() {
     let half = &JOINT[..90];
     let (_folder, path) = file(&format!("{PRETRAIN}\n{JOINT}\n{half}"));
-    truncate_after(&path, 2).unwrap();
+    resume_after(&path, 2).unwrap();
     assert_eq!(
         fs::read_to_string(&path).unwrap(),
         format!("{PRETRAIN}\n{JOINT}\n")
     );
-    truncate_after(&path, 1).unwrap();
+    resume_after(&path, 1).unwrap();
     assert_eq!(fs::read_to_string(&path).unwrap(), format!("{PRETRAIN}\n"));
 
     // Only the line's end is missing: the next line must not grow onto it.
     let (_folder, path) = file(PRETRAIN);
-    truncate_after(&path, 1).unwrap();
+    resume_after(&path, 1).unwrap();
     append(&path, &epoch(2)).unwrap();
     assert_eq!(read(&path).unwrap().len(), 2);
 }
 
 #[test]
-fn resuming_does_not_hide_damage_in_the_middle() {
-    let text = format!("{PRETRAIN}\n{}\n{JOINT}\n", &JOINT[..90]);
+fn resuming_passes_over_doubled_blank_and_damaged_lines_of_metrics() {
+    let damaged = &JOINT[..90];
+    let text = format!("{PRETRAIN}\n\n{PRETRAIN}\n{damaged}\n{JOINT}\n{JOINT}\n");
     let (_folder, path) = file(&text);
-    assert_eq!(truncate_after(&path, 1).unwrap_err().exit_code(), 3);
-    assert_eq!(fs::read_to_string(&path).unwrap(), text);
+    let lines = resume_after(&path, 2).unwrap();
+    assert_eq!(lines.len(), 2);
+    let mended = format!("{PRETRAIN}\n{JOINT}\n");
+    assert_eq!(fs::read_to_string(&path).unwrap(), mended);
+    // A line that is missing is not made up, and the checkpoint counts all the same.
+    let (_folder, path) = file(&format!("{JOINT}\n"));
+    assert_eq!(resume_after(&path, 2).unwrap().len(), 1);
+}
+
+#[test]
+fn a_doubled_a_blank_and_an_unfinished_line_of_metrics_are_read_over() {
+    let half = &JOINT[..90];
+    let (_folder, path) = file(&format!("{PRETRAIN}\n\n{PRETRAIN}\n{JOINT}\n{half}"));
+    let epochs = read(&path).unwrap();
+    assert_eq!(epochs.iter().map(|e| e.epoch).collect::<Vec<_>>(), [1, 2]);
+    assert_eq!(epochs_logged(&path).unwrap(), 2);
 }
 
 #[test]
 fn a_run_without_metrics_has_nothing_to_drop() {
     let folder = tempfile::tempdir().unwrap();
-    truncate_after(&folder.path().join("metrics.jsonl"), 0).unwrap();
+    let lines = resume_after(&folder.path().join("metrics.jsonl"), 0).unwrap();
+    assert!(lines.is_empty());
 }
 
 #[test]

@@ -49,9 +49,7 @@ fn accuracies(run: &Run) -> Lines {
         unit: Unit::Percent,
         series: vec![
             series(run, "training draws", 1, true, |e| Some(e.train.accuracy)),
-            series(run, "val, clean", names::CLEAN, false, |e| {
-                Some(e.val.clean)
-            }),
+            series(run, "val, clean", names::CLEAN, false, |e| e.val.clean),
             series(run, "val, mixed", 2, false, |e| e.val.mixed),
             series(run, "detector, training", 5, true, |e| {
                 e.train.detector_accuracy
@@ -63,7 +61,7 @@ fn accuracies(run: &Run) -> Lines {
 }
 
 fn by_attack(run: &Run) -> Lines {
-    let clean = series(run, "Clean", names::CLEAN, false, |e| Some(e.val.clean));
+    let clean = series(run, "Clean", names::CLEAN, false, |e| e.val.clean);
     let attacked = attacks(run).into_iter().map(|attack| {
         let colour = names::colour(attack);
         series(run, names::label(attack), colour, false, |e| {
@@ -130,7 +128,7 @@ pub fn table(run: &Run) -> Table {
         let mut cells: Vec<Cell> = plain.map(|n| Cell::Text(short(n))).into();
         let val = &epoch.val;
         cells.push(Cell::Percent(Some(epoch.train.accuracy)));
-        cells.push(Cell::Percent(Some(val.clean)));
+        cells.push(Cell::Percent(val.clean));
         cells.extend(
             attacks
                 .iter()
@@ -139,7 +137,7 @@ pub fn table(run: &Run) -> Table {
         cells.push(Cell::Percent(val.mixed));
         if with_detector {
             cells.push(Cell::Percent(val.detector.map(|d| d.accuracy)));
-            cells.push(Cell::Part(val.detector.map(|d| d.auc)));
+            cells.push(Cell::Part(val.detector.and_then(|d| d.auc)));
         }
         let note = if epoch.best { "best so far" } else { "" };
         Row {

@@ -14,6 +14,9 @@ pub struct Evaluation {
     pub surrogate: Surrogate,
     /// One result per split.
     pub splits: Vec<SplitResult>,
+    /// What the program warned of until then.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
 }
 
 /// The net that was measured.
@@ -45,16 +48,23 @@ pub struct SplitResult {
     pub split: String,
     /// Clean pictures in it; as many for each attack.
     pub images: u64,
-    /// On the clean pictures.
-    pub clean: f64,
-    /// On each attack's variants of all of them.
+    /// On the clean images; none without images.
+    pub clean: Option<f64>,
+    /// On each attack's samples of all of them; empty without images.
     pub attacks: Named<f64>,
     /// On the mixed set.
     pub mixed: Mixed,
     /// The detector's results on the mixed set; none where the run trained no detector.
     pub detector: Option<DetectorMetrics>,
-    /// The surrogate's own accuracies on the same pictures.
-    pub baseline: Baseline,
+    /// The surrogate's own accuracies on the same images; none where it was trained on them.
+    pub baseline: Option<Baseline>,
+    /// How many of each attack's samples equal their clean images, which are clean to the detector.
+    #[serde(default, skip_serializing_if = "no_count")]
+    pub unchanged: Named<u64>,
+}
+
+fn no_count(counts: &Named<u64>) -> bool {
+    counts.0.iter().all(|(_, count)| *count == 0)
 }
 
 /// Accuracy on the mixed set: each picture once, clean or as one of its variants.
@@ -62,17 +72,17 @@ pub struct SplitResult {
 pub struct Mixed {
     /// Part of the pictures that are attacked.
     pub share: f64,
-    /// Part of all pictures that the net is right about.
-    pub accuracy: f64,
+    /// Part of all images that the model is right about; none without images.
+    pub accuracy: Option<f64>,
 }
 
 /// The surrogate's accuracies on a split.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Baseline {
-    /// On the clean pictures.
-    pub clean: f64,
-    /// On each attack's variants.
+    /// On the clean images; none without images.
+    pub clean: Option<f64>,
+    /// On each attack's samples.
     pub attacks: Named<f64>,
-    /// On the same mixed set as the net's.
-    pub mixed: f64,
+    /// On the same mixed set as the model's.
+    pub mixed: Option<f64>,
 }

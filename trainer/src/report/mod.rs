@@ -17,19 +17,19 @@ mod run;
 mod strip;
 mod table;
 
-use std::{
-    fs::{self, File},
-    io::Read,
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
-use shared::{Error, Result, files};
+use shared::{
+    Error, Result, files,
+    output::{self, Existing, Form, Output},
+};
 
 use self::run::Run;
 pub use self::{
     run::database,
     strip::{PictureStrip, Shown},
 };
+use crate::folder;
 
 /// Writes the report of these runs to `out`, whole or not at all. The pictures of the contact
 /// sheet come from the caller, who reads them from the runs' store ([`database`]); without any
@@ -51,13 +51,13 @@ pub fn write(
             "a report needs at least one run folder".into(),
         ));
     }
-    may_replace(out, force)?;
+    let output = claim(runs, out, force)?;
     let mut read: Vec<Run> = runs
         .iter()
         .map(|folder| Run::read(folder))
         .collect::<Result<_>>()?;
     tell_apart(&mut read, runs);
-    files::write_whole(out, page::html(&read, strips)?.as_bytes())
+    output.write(page::html(&read, strips)?.as_bytes())
 }
 
 /// Runs whose folders have the same name go by the paths they were given with.
@@ -70,28 +70,49 @@ fn tell_apart(runs: &mut [Run], folders: &[PathBuf]) {
     }
 }
 
-fn may_replace(out: &Path, force: bool) -> Result<()> {
-    let Ok(metadata) = fs::metadata(out) else {
-        return Ok(());
-    };
-    if !metadata.is_file() {
-        return Err(Error::Usage(format!(
-            "{}: not a file that could be replaced",
-            out.display()
-        )));
-    }
+/// A report as an output: it can be made again.
+const REPORT: output::Kind = output::Kind {
+    name: "a report of this program",
+    form: Form::File,
+    existing: Existing::Replaced,
     // The mark stands in the first lines of a report.
-    let mut start = Vec::new();
-    let mut file = File::open(out).map_err(Error::io("read", out))?.take(1024);
-    file.read_to_end(&mut start)
-        .map_err(Error::io("read", out))?;
-    if force || String::from_utf8_lossy(&start).contains(page::GENERATOR) {
-        return Ok(());
+    matches: |path| Ok(beginning(path)?.contains(page::GENERATOR)),
+};
+
+/// Another page, which is replaced with `--force` alone.
+const PAGE: output::Kind = output::Kind {
+    name: "an HTML page",
+    existing: Existing::Kept,
+    matches: |path| {
+        let start = beginning(path)?.trim_start().to_lowercase();
+        Ok(["<!doctype html", "<html"]
+            .iter()
+            .any(|tag| start.starts_with(tag)))
+    },
+    ..REPORT
+};
+
+fn claim(runs: &[PathBuf], out: &Path, force: bool) -> Result<Output> {
+    // What a run keeps may not be there yet.
+    let reserved = runs.iter().any(|run| {
+        let same = |a: &Path, b: &Path| {
+            a.canonicalize()
+                .is_ok_and(|a| b.canonicalize().is_ok_and(|b| a == b))
+        };
+        same(&files::folder_of(out), run) && folder::is_reserved(out)
+    });
+    if reserved {
+        let advice = "is the name of what a run keeps; name another output, such as report.html";
+        return Err(Error::Usage(format!("{}: {advice}", out.display())));
     }
-    Err(Error::Usage(format!(
-        "{}: exists and is no report of this program; name another file, or add --force",
-        out.display()
-    )))
+    let inputs: Vec<&Path> = runs.iter().map(PathBuf::as_path).collect();
+    let is_report = out.is_file() && (REPORT.matches)(out)?;
+    Output::claim(out, if is_report { &REPORT } else { &PAGE }, &inputs, force)
+}
+
+fn beginning(path: &Path) -> Result<String> {
+    let start = output::beginning(path, 1024)?;
+    Ok(String::from_utf8_lossy(&start).into_owned())
 }
 
 #[cfg(test)]

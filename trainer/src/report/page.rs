@@ -3,6 +3,8 @@
 use shared::Result;
 use toml::{Table as Config, Value};
 
+use crate::folder::State;
+
 use super::{
     curves,
     html::{escape, percent, short},
@@ -104,7 +106,7 @@ fn overview(runs: &[Run]) -> Table {
         let cells = vec![
             text(run.config.get("seed").map(plain)),
             text(best.map(|best| best.epoch.to_string())),
-            Cell::Percent(best.map(|best| best.val.clean)),
+            Cell::Percent(best.and_then(|best| best.val.clean)),
             Cell::Percent(best.and_then(|best| best.val.mixed)),
             text(trained.then(|| short(rate.round()))),
             text(trained.then(|| duration(seconds))),
@@ -124,12 +126,17 @@ fn overview(runs: &[Run]) -> Table {
 }
 
 fn state(run: &Run) -> String {
-    match (run.done(), run.planned()) {
+    let epochs = match (run.done(), run.planned()) {
         (done, Some(planned)) if done < planned => {
             format!("unfinished, {done} of {planned} epochs")
         }
         (done, _) if run.evaluation.is_none() => format!("{done} epochs, not evaluated"),
         (done, _) => format!("{done} epochs"),
+    };
+    match &run.state {
+        State::FinishedWithoutCheckpoints => epochs + ", checkpoints removed",
+        State::Damaged(reason) => format!("{epochs}, damaged: {reason}"),
+        _ => epochs,
     }
 }
 
@@ -181,7 +188,14 @@ fn results_sections(runs: &[Run]) -> String {
         );
     let detector = match results::detector(runs) {
         Some(table) => {
-            table.html() + &note("As the paper's Table 3. An AUC of 0.5 is chance, 1 is perfect.")
+            let unchanged = results::unchanged(runs).map_or(String::new(), |counts| {
+                note(&format!(
+                    "Samples that equal their clean image are clean to the detector. There are ({counts})."
+                ))
+            });
+            table.html()
+                + &note("As the paper's Table 3. An AUC of 0.5 is chance, 1 is perfect.")
+                + &unchanged
         }
         None => note("No evaluated run has a detector."),
     };
@@ -199,7 +213,7 @@ fn run_section(number: usize, run: &Run) -> String {
             let on = best.val.mixed.map_or(String::new(), |m| {
                 format!(", {} % on the mixed set", percent(m))
             });
-            let clean = percent(best.val.clean);
+            let clean = best.val.clean.map_or("–".into(), percent);
             note(&format!(
                 "Best epoch {}, marked in the charts: {clean} % on clean pictures{on} (val). \
                            Legends give the last epoch's values.",
@@ -209,6 +223,13 @@ fn run_section(number: usize, run: &Run) -> String {
         html += &marked.unwrap_or_default();
         html += &format!("<div class=\"charts\">{}</div>\n", curves::charts(run));
         html += &details("Numbers of every epoch", &curves::table(run).html());
+    }
+    for warning in run
+        .evaluation
+        .iter()
+        .flat_map(|evaluation| &evaluation.warnings)
+    {
+        html += &note(&format!("Warning: {warning}"));
     }
     html += &details("Configuration", &configuration(&run.config));
     section(&format!("run-{number}"), &run.name, &html)

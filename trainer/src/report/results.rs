@@ -25,12 +25,13 @@ pub fn splits(runs: &[Run]) -> Vec<&str> {
 pub fn by_attack(runs: &[Run], split: &str) -> Table {
     let measured: Vec<_> = results(runs).filter(|(_, _, r)| r.split == split).collect();
     let attacks = names::in_order(measured.iter().flat_map(|(_, _, result)| {
-        let own = result.attacks.0.iter().chain(&result.baseline.attacks.0);
+        let baseline = result.baseline.iter().flat_map(|of| &of.attacks.0);
+        let own = result.attacks.0.iter().chain(baseline);
         own.map(|(name, _)| name.as_str())
     }));
-    let accuracies = |clean: f64, on: &Named<f64>| {
+    let accuracies = |clean: Option<f64>, on: &Named<f64>| {
         let attacked = attacks.iter().map(|attack| on.get(attack).copied());
-        std::iter::once(Some(clean))
+        std::iter::once(clean)
             .chain(attacked)
             .map(Cell::Percent)
             .collect()
@@ -91,8 +92,8 @@ pub fn mixed(runs: &[Run]) -> Table {
                 .chain(values.into_iter().map(Cell::Percent))
                 .collect()
         };
-        let of_baseline = results().map(|r| r.map(|r| r.baseline.mixed)).collect();
-        let of_net = results().map(|r| r.map(|r| r.mixed.accuracy)).collect();
+        let of_baseline = results().map(|r| r?.baseline.as_ref()?.mixed).collect();
+        let of_net = results().map(|r| r?.mixed.accuracy).collect();
         let baseline = baseline_row(&evaluation.surrogate, cells(of_baseline));
         if !rows.contains(&baseline) {
             rows.push(baseline);
@@ -138,7 +139,7 @@ pub fn detector(runs: &[Run]) -> Option<Table> {
         let mut cells = vec![Cell::Text(super::html::percent(share))];
         for detector in splits.iter().map(on) {
             cells.push(Cell::Percent(detector.map(|d| d.accuracy)));
-            cells.push(Cell::Part(detector.map(|d| d.auc)));
+            cells.push(Cell::Part(detector.and_then(|d| d.auc)));
         }
         rows.push(run_row(run, evaluation, cells));
     }
@@ -181,13 +182,37 @@ fn result<'a>(evaluation: &'a Evaluation, split: &str) -> Option<&'a SplitResult
         .find(|result| result.split == split)
 }
 
+/// How many of each attack's samples equal their clean images, by split; none where no sample does.
+pub fn unchanged(runs: &[Run]) -> Option<String> {
+    let mut said: Vec<String> = Vec::new();
+    for (_, _, result) in results(runs) {
+        let counts = result.unchanged.0.iter().filter(|(_, count)| *count > 0);
+        let counts: Vec<String> = counts
+            .map(|(name, count)| format!("{} {count}", names::label(name)))
+            .collect();
+        let text = format!(
+            "{} of {}: {}",
+            result.split,
+            result.images,
+            counts.join(", ")
+        );
+        if !counts.is_empty() && !said.contains(&text) {
+            said.push(text);
+        }
+    }
+    (!said.is_empty()).then(|| said.join("; "))
+}
+
 /// Each baseline once: runs on one store share theirs.
 fn baselines<'a>(
     measured: &[(&'a Run, &'a Evaluation, &'a SplitResult)],
 ) -> impl Iterator<Item = (&'a Surrogate, &'a Baseline)> {
     let mut seen: Vec<(&Surrogate, &Baseline)> = Vec::new();
     for (_, evaluation, result) in measured {
-        let baseline = (&evaluation.surrogate, &result.baseline);
+        let Some(baseline) = &result.baseline else {
+            continue;
+        };
+        let baseline = (&evaluation.surrogate, baseline);
         // Another share of the mixed set makes no other baseline here.
         let same = |(surrogate, of): &(&Surrogate, &Baseline)| {
             *surrogate == baseline.0

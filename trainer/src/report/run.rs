@@ -2,11 +2,14 @@
 
 use std::path::{Path, PathBuf};
 
-use shared::{Error, Result, files};
+use shared::{Error, Result, files, log};
 use toml::{Table, Value};
 
 use super::evaluation::Evaluation;
-use crate::metrics::{self, EpochMetrics};
+use crate::{
+    folder::{CONFIG, METRICS, REPORT, State},
+    metrics::{self, EpochMetrics},
+};
 
 /// What a run folder holds.
 pub struct Run {
@@ -18,6 +21,8 @@ pub struct Run {
     pub epochs: Vec<EpochMetrics>,
     /// `report.json`; none until the run is evaluated.
     pub evaluation: Option<Evaluation>,
+    /// What the folder is.
+    pub state: State,
 }
 
 impl Run {
@@ -28,14 +33,17 @@ impl Run {
     /// cannot be read; `config.toml` must be there, for without it the folder is no run.
     pub fn read(folder: &Path) -> Result<Self> {
         let optional = |name: &str| Some(folder.join(name)).filter(|path| path.exists());
+        let config = config(folder)?;
+        let state = State::of(folder)?;
+        if let State::Damaged(reason) = &state {
+            log::warning(format_args!("{}: {reason}", folder.display()));
+        }
         Ok(Self {
             name: name(folder),
-            config: config(folder)?,
-            epochs: optional("metrics.jsonl")
-                .map_or(Ok(Vec::new()), |path| metrics::read(&path))?,
-            evaluation: optional("report.json")
-                .map(|path| evaluation(&path))
-                .transpose()?,
+            config,
+            epochs: optional(METRICS).map_or(Ok(Vec::new()), |path| metrics::read(&path))?,
+            evaluation: optional(REPORT).map(|path| evaluation(&path)).transpose()?,
+            state,
         })
     }
 
@@ -88,7 +96,7 @@ fn name(folder: &Path) -> String {
 }
 
 fn config(folder: &Path) -> Result<Table> {
-    let path = folder.join("config.toml");
+    let path = folder.join(CONFIG);
     let text = files::read_text(&path)?;
     text.parse().map_err(|error: toml::de::Error| {
         let before = error.span().and_then(|span| text.get(..span.start));

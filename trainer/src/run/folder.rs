@@ -1,54 +1,87 @@
-//! The run folder: settings, the best nets and the final evaluation go in. What stands in the
-//! folder decides whether a command begins, goes on, or is refused.
+//! The run folder as a training writes it: entering it (new, resumed, or refused), the best models, the mark
+//! of a run that became non-finite.
 
 use std::{fs, path::Path};
 
-use candle_core::Device;
-use shared::{Error, Result, cifar10::Split, files, model::Metadata, store::Store};
+use serde::{Deserialize, Serialize};
+use shared::{
+    Error, Result, files,
+    lock::Lock,
+    log,
+    model::Metadata,
+    output::{self, Existing, Form},
+};
 
 use crate::{
     config::Config,
-    evaluate::{self, Measure},
-    step::{Step, Watch},
+    folder::{BEST, CONFIG, DETECTOR, DIVERGED, METRICS, REPORT, State},
+    step::Step,
 };
 
-const CONFIG: &str = "config.toml";
-const BEST: &str = "best.safetensors";
-const DETECTOR: &str = "detector.safetensors";
-const REPORT: &str = "report.json";
+/// A run folder as an output.
+const OUTPUT: output::Kind = output::Kind {
+    name: "a run folder",
+    form: Form::Folder,
+    existing: Existing::Resumed,
+    // Whether it is a run's, and of the same settings, `enter` looks at.
+    matches: |_| Ok(true),
+};
 
-/// Makes the folder this run's own: creates it, or finds the same settings in it.
+/// Makes the folder this run's own for as long as the lock is held: creates it, or finds the same settings in
+/// it. Returns what it was.
 ///
 /// # Errors
-/// [`Error::Usage`] when it holds another run, or something that is no run.
-pub fn enter(folder: &Path, config: &Config, force: bool) -> Result<()> {
-    let path = folder.join(CONFIG);
-    if folder.is_dir() {
-        files::remove_partials(folder)?;
-    }
-    if path.exists() {
-        if !force {
-            return config.check_same(&Config::read(&path)?, folder);
-        }
-        clear(folder)?;
-    } else if folder.exists() && !is_empty(folder)? {
+/// [`Error::Usage`] when it holds another run, or something that is no run, or when another program writes to
+/// it; [`Error::Data`] when it is damaged.
+pub fn enter(folder: &Path, config: &Config, force: bool) -> Result<(Lock, State)> {
+    let name = folder.display();
+    let folder = &output::check(folder, &OUTPUT, &[], force)?;
+    let state = State::of(folder)?;
+    if state == State::Foreign {
         return Err(Error::Usage(format!(
-            "{}: found other files and no {CONFIG}, expected a run folder or a new one",
-            folder.display()
+            "{name}: found other files and no {CONFIG}, expected a run folder or a new one"
         )));
     }
     files::create_folder(folder)?;
-    config.write(&path)
-}
-
-fn is_empty(folder: &Path) -> Result<bool> {
-    let mut entries = fs::read_dir(folder).map_err(Error::io("read", folder))?;
-    Ok(entries.next().is_none())
+    let lock = Lock::inside(folder)?;
+    // Again, now that nobody else changes it.
+    let state = State::of(folder)?;
+    files::remove_partials(folder)?;
+    let path = folder.join(CONFIG);
+    if state == State::New || force {
+        clear(folder)?;
+        config.write(&path)?;
+        return Ok((lock, State::New));
+    }
+    if let State::Damaged(reason) = state {
+        return Err(Error::data(
+            name,
+            "a damaged run",
+            format!("a whole one: {reason}"),
+        ));
+    }
+    let (earlier, diverged) = (Config::read(&path)?, Diverged::read(folder)?);
+    config.check_same(&earlier, folder, diverged.is_some())?;
+    if let Some(diverged) = diverged {
+        if config.check_same(&earlier, folder, false).is_ok() {
+            log::warning(format_args!(
+                "{name}: {diverged} with these settings, which will happen again; a smaller --lr or a --warmup \
+                 may help"
+            ));
+        } else {
+            log::info(format_args!(
+                "{name}: {diverged}; going on with the new learning rate"
+            ));
+            files::remove(&folder.join(DIVERGED))?;
+        }
+    }
+    config.write(&path)?;
+    Ok((lock, state))
 }
 
 /// Removes what a run has left, and nothing else.
 fn clear(folder: &Path) -> Result<()> {
-    for name in [CONFIG, "metrics.jsonl", BEST, DETECTOR, REPORT] {
+    for name in [CONFIG, METRICS, BEST, DETECTOR, REPORT, DIVERGED] {
         let path = folder.join(name);
         if path.exists() {
             fs::remove_file(&path).map_err(Error::io("remove", &path))?;
@@ -57,24 +90,30 @@ fn clear(folder: &Path) -> Result<()> {
     crate::checkpoint::clear(folder)
 }
 
-/// Writes the best nets so far.
-pub fn save_best(
-    folder: &Path,
-    config: &Config,
-    step: &dyn Step,
-    epoch: u32,
-    accuracy: f64,
-) -> Result<()> {
-    let metadata = Metadata::from([
-        ("architecture".into(), "resnet34".into()),
-        ("method".into(), config.method.name().into()),
-        ("width".into(), step.net().width().to_string()),
-        ("epoch".into(), epoch.to_string()),
-        ("accuracy".into(), accuracy.to_string()),
-        ("seed".into(), config.seed.to_string()),
-        ("data_hash".into(), config.data_hash.clone()),
-        ("code_version".into(), config.version.clone()),
-    ]);
+/// How good the models are that are written as the best ones.
+pub struct Score {
+    /// Epochs that they were trained for.
+    pub epoch: u32,
+    /// On the mixed set of `val`, or on clean images without attacks; none without images.
+    pub accuracy: Option<f64>,
+    /// On the clean images of `val`.
+    pub clean: Option<f64>,
+}
+
+/// Writes the best models so far; `header` is what is known of them beside their score.
+pub fn save_best(folder: &Path, header: &Metadata, step: &dyn Step, score: &Score) -> Result<()> {
+    let mut metadata = header.clone();
+    metadata.insert("architecture".into(), "resnet34".into());
+    metadata.insert("width".into(), step.net().width().to_string());
+    metadata.insert("epoch".into(), score.epoch.to_string());
+    for (key, accuracy) in [
+        ("accuracy", score.accuracy),
+        ("clean_accuracy", score.clean),
+    ] {
+        if let Some(accuracy) = accuracy {
+            metadata.insert(key.into(), accuracy.to_string());
+        }
+    }
     if let Some(watch) = step.watch() {
         let mut metadata = metadata.clone();
         metadata.insert("architecture".into(), "detector".into());
@@ -86,30 +125,42 @@ pub fn save_best(
     step.net().weights().write(&folder.join(BEST), &metadata)
 }
 
-/// Measures the best nets and writes `report.json`, unless it is there.
-pub fn write_evaluation(
-    folder: &Path,
-    store: &Store,
-    measure: Measure,
-    device: &Device,
-) -> Result<()> {
-    let path = folder.join(REPORT);
-    if path.exists() {
-        return Ok(());
+/// `diverged.json`: where a run became non-finite. Its learning rates may change then.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Diverged {
+    /// The epoch, from 1.
+    pub epoch: u32,
+    /// What was found, with its step.
+    pub what: String,
+}
+
+impl Diverged {
+    /// What stands in the folder; none if the run has not diverged.
+    fn read(folder: &Path) -> Result<Option<Self>> {
+        let path = folder.join(DIVERGED);
+        if !path.exists() {
+            return Ok(None);
+        }
+        let read = serde_json::from_slice(&files::read(&path)?);
+        read.map(Some)
+            .map_err(|error| Error::data(path.display(), error, "where a run diverged"))
     }
-    let (net, model) = evaluate::read_net(&folder.join(BEST), device)?;
-    let detector = Some(folder.join(DETECTOR)).filter(|path| path.exists());
-    let detector = detector
-        .map(|path| evaluate::read_detector(&path, device))
-        .transpose()?;
-    let pretrained = evaluate::surrogate(store, device)?.frozen()?;
-    let watch = detector.as_ref().map(|detector| Watch {
-        detector,
-        pretrained: &pretrained,
-    });
-    let splits = [Split::Val, Split::Test];
-    let evaluation = evaluate::evaluate(store, &splits, model, &net, watch, measure, device)?;
-    let text = serde_json::to_vec_pretty(&evaluation)
-        .map_err(|reason| Error::data(path.display(), reason, "numbers that JSON can hold"))?;
-    files::write_whole(&path, &text)
+
+    /// Writes it.
+    pub fn write(&self, folder: &Path) -> Result<()> {
+        let path = folder.join(DIVERGED);
+        let text = serde_json::to_vec_pretty(self)
+            .map_err(|error| Error::data(path.display(), error, "what JSON can say"))?;
+        files::write_whole(&path, &text)
+    }
+}
+
+impl std::fmt::Display for Diverged {
+    fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+        write!(
+            f,
+            "the run diverged in epoch {} ({})",
+            self.epoch, self.what
+        )
+    }
 }

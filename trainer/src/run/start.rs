@@ -3,10 +3,10 @@
 
 use candle_core::Device;
 use shared::{
-    Result, cifar10,
+    Error, Result, cifar10,
     cifar10::Split,
     device, log,
-    model::{Detector, ResNet34},
+    model::{Detector, Metadata, Normalization, Origin, ResNet34},
     store::Store,
 };
 
@@ -23,11 +23,12 @@ use crate::{
 /// `trainer pretrain`: the baseline.
 pub fn pretrain(args: &Pretrain) -> Result<()> {
     let device = args.common.device.open()?;
+    let normalization = args.normalization.given()?;
     let config = Config {
         data: Some(args.data.clone()),
         limit: args.limit,
         width: args.width,
-        ..settings(Method::Pretrain, &args.common)
+        ..settings(Method::Pretrain, &args.common, normalization)?
     };
     config.optimizer.schedule.check(u64::from(config.epochs))?;
     let data = cifar10::load(&args.data, config.seed, args.limit)?;
@@ -35,11 +36,18 @@ pub fn pretrain(args: &Pretrain) -> Result<()> {
         data_hash: data.source_hash.clone(),
         ..config
     };
-    let net = ResNet34::init(args.width, config.seed, &device)?;
+    let net = ResNet34::init(args.width, config.seed, &device)?.normalized(normalization)?;
     let step = Classification::new(net, &config.optimizer)?;
-    folder::enter(&args.common.out, &config, args.common.force)?;
+    let (lock, state) = folder::enter(&args.common.out, &config, args.common.force)?;
+    let origin = Origin {
+        source_hash: data.source_hash.clone(),
+        split_seed: config.seed,
+    };
     let mut run = Run {
         folder: args.common.out.clone(),
+        _lock: lock,
+        state,
+        header: header(&config, &origin, normalization),
         train: Source::new(clean_table(&data.train, 0), &device)?,
         val: Source::new(clean_table(&data.val, data.train.len() as u64), &device)?,
         sampler: None,
@@ -56,28 +64,50 @@ pub fn pretrain(args: &Pretrain) -> Result<()> {
     run.go()
 }
 
-/// `trainer train`: the robust net.
+/// `trainer train`: the robust model.
 pub fn train(args: &Train) -> Result<()> {
     let device = args.common.device.open()?;
+    let sampling = args.sampling.settings()?;
+    let joint = args.joint.settings(args.method)?;
     let store = Store::open(&args.db)?;
     let method = Method::from(args.method);
-    let pretrained = evaluate::surrogate(&store, &device)?;
-    let sampling = args.sampling.settings();
+    let surrogate = evaluate::surrogate(&store, &device)?;
+    let pretrained = surrogate.net;
+    let normalization = pretrained.normalization();
     let config = Config {
         db: Some(args.db.clone()),
         data_hash: store.meta().content_hash.clone().unwrap_or_default(),
         width: pretrained.width(),
         sampling: Some(sampling.clone()),
-        joint: (method == Method::Joint).then(|| args.joint.settings()),
-        ..settings(method, &args.common)
+        joint,
+        ..settings(method, &args.common, normalization)?
     };
     config.optimizer.schedule.check(u64::from(config.epochs))?;
     let attacks: Vec<String> = store.attacks().iter().map(|a| a.name.clone()).collect();
     let sampler = make_sampler(&sampling, config.seed, &attacks)?;
     let step = make_step(&config, pretrained, &device)?;
-    folder::enter(&args.common.out, &config, args.common.force)?;
+    if store.meta().images_of(Split::Train) == 0 {
+        let what = format!("{}: images of train", args.db.display());
+        return Err(Error::data(what, "none", "images to train on"));
+    }
+    let (lock, state) = folder::enter(&args.common.out, &config, args.common.force)?;
+    if let Some(warning) = evaluate::val_was_trained_on(&surrogate.metadata, &store) {
+        log::warning(format_args!(
+            "{}: its surrogate was {warning}; its accuracies on val are left out of the tables",
+            args.db.display()
+        ));
+    }
+    let origin = Origin {
+        source_hash: store.meta().source_hash.clone(),
+        split_seed: store.meta().seed,
+    };
+    let mut header = header(&config, &origin, normalization);
+    header.insert("pretrained_sha256".into(), store.model()?.sha256);
     let mut run = Run {
         folder: args.common.out.clone(),
+        _lock: lock,
+        state,
+        header,
         train: Source::new(store.load(Split::Train)?, &device)?,
         val: Source::new(store.load(Split::Val)?, &device)?,
         sampler: Some(sampler),
@@ -98,9 +128,28 @@ pub fn train(args: &Train) -> Result<()> {
 /// Pictures per batch where nothing is learned.
 const MEASURED_AT_ONCE: usize = 128;
 
+/// What the headers of a run's models say beside their score.
+fn header(config: &Config, origin: &Origin, normalization: Option<Normalization>) -> Metadata {
+    let mut header = Metadata::from([
+        ("method".into(), config.method.name().into()),
+        ("seed".into(), config.seed.to_string()),
+        ("data_hash".into(), config.data_hash.clone()),
+        ("code_version".into(), config.version.clone()),
+    ]);
+    origin.write(&mut header);
+    if let Some(normalization) = normalization {
+        normalization.write(&mut header);
+    }
+    header
+}
+
 /// What all methods share; the rest is filled in by the caller.
-fn settings(method: Method, common: &Common) -> Config {
-    Config {
+fn settings(
+    method: Method,
+    common: &Common,
+    normalization: Option<Normalization>,
+) -> Result<Config> {
+    Ok(Config {
         method,
         data: None,
         db: None,
@@ -109,14 +158,16 @@ fn settings(method: Method, common: &Common) -> Config {
         version: env!("CARGO_PKG_VERSION").to_string(),
         seed: common.seed,
         width: 0,
+        mean: normalization.map(|n| n.mean.to_string()),
+        std: normalization.map(|n| n.std.to_string()),
         epochs: common.epochs,
         batch_size: common.batch_size,
         augment: common.augment,
         precision: common.device.precision,
-        optimizer: common.optimizer(),
+        optimizer: common.optimizer()?,
         sampling: None,
         joint: None,
-    }
+    })
 }
 
 fn make_sampler(sampling: &Sampling, seed: u64, attacks: &[String]) -> Result<Sampler> {
@@ -128,6 +179,7 @@ fn make_sampler(sampling: &Sampling, seed: u64, attacks: &[String]) -> Result<Sa
 
 fn make_step(config: &Config, pretrained: ResNet34, device: &Device) -> Result<Box<dyn Step>> {
     let target = ResNet34::init(config.width, config.seed, device)?;
+    let target = target.normalized(pretrained.normalization())?;
     let optimizer = &config.optimizer;
     let Some(joint) = config.joint else {
         return Ok(Box::new(Classification::new(target, optimizer)?));
@@ -164,7 +216,7 @@ fn say_plan(run: &Run) {
     } = &run.config;
     let (train, val) = (run.train.len(), run.val.len());
     log::info(format_args!(
-        "{} on {}: {train} training and {val} validation pictures, {epochs} epochs of {} steps \
+        "{} on {}: {train} training and {val} validation images, {epochs} epochs of {} steps \
          of {batch_size}, ResNet34 of width {width}, seed {seed}, into {}",
         method.name(),
         device::describe(&run.device),

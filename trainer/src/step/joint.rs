@@ -71,7 +71,7 @@ impl Step for JointStep {
         let joint = self.losses.joint;
         let maps = self.pretrained.features(&batch.images)?.maps;
         let seen = self.detector.forward(&maps, self.dropout(batch.step, 0))?;
-        let detector_loss = nn::cross_entropy(&seen.logits, &batch.attacked()?)?;
+        let detector_loss = nn::cross_entropy(&seen.logits, &batch.detector_targets()?)?;
         let rate = joint.detector_lr * factor;
         self.sgd.step(&detector_loss, rate)?;
 

@@ -108,8 +108,7 @@ fn finite(name: &str, loss: &Tensor, step: u64) -> Result<f64> {
     let value = f64::from(loss.to_scalar::<f32>()?);
     if !value.is_finite() {
         return Err(Error::NonFinite(format!(
-            "step {step}: {name} is {value}; nothing was updated. A smaller --lr or a --warmup \
-             may help; the same command goes on from the last checkpoint"
+            "step {step}: {name} is {value}, nothing was updated"
         )));
     }
     Ok(value)

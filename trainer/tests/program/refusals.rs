@@ -99,7 +99,7 @@ fn damaged_stores_and_those_of_others_are_refused() {
     all_refuse(&["another program's database"]);
     fs::write(&db, &intact).unwrap();
     edit(&db, |bytes| bytes[63] += 1);
-    all_refuse(&["schema version 2"]);
+    all_refuse(&["schema version 3"]);
     fs::write(&db, b"not a database at all").unwrap();
     all_refuse(&["no SQLite file"]);
     let pages = intact.len() / 16_384;

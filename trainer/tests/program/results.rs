@@ -64,7 +64,13 @@ fn an_evaluation_has_its_fields_and_is_the_one_of_the_finished_run() {
     let kept = fs::read(workshop.path("run/report.json")).unwrap();
     assert_eq!(evaluation, serde_json::from_slice::<Value>(&kept).unwrap());
 
-    assert_eq!(keys(&evaluation), ["model", "surrogate", "splits"]);
+    // After so little training the accuracy is a warning.
+    assert_eq!(
+        keys(&evaluation),
+        ["model", "surrogate", "splits", "warnings"]
+    );
+    let warning = evaluation["warnings"][0].as_str().unwrap();
+    assert!(warning.contains("best.safetensors: only "), "{warning}");
     let model = &evaluation["model"];
     assert_eq!(keys(model), ["name", "method", "width", "epoch"]);
     assert_eq!(
@@ -110,8 +116,8 @@ fn a_report_names_its_runs_and_replaces_nothing_but_a_report() {
     done(&workshop.pretrain("plain-7", &once).output().unwrap());
     done(&workshop.joint("robust-8", &once).output().unwrap());
     let report = ["report", "plain-7", "robust-8", "--out", "a.html"];
-    fs::write(workshop.path("a.html"), "mine").unwrap();
-    let said = ["a.html: exists and is no report", "--force"];
+    fs::write(workshop.path("a.html"), "<!doctype html>mine").unwrap();
+    let said = ["a.html: exists", "--force"];
     workshop.refuses(&mut workshop.command(&report), 2, &said);
     done(&workshop.run(&[&report[..], &["--force"]].concat()));
     let page = fs::read_to_string(workshop.path("a.html")).unwrap();
@@ -136,6 +142,16 @@ fn a_report_names_its_runs_and_replaces_nothing_but_a_report() {
         "expected one epoch's metrics",
     ];
     workshop.refuses(&mut workshop.command(&report), 3, &said);
+    for name in [
+        "best.safetensors",
+        "metrics.jsonl",
+        "report.json",
+        "detector.safetensors",
+    ] {
+        let out = format!("robust-8/{name}");
+        let onto = &mut workshop.command(&["report", "robust-8", "--out", &out, "--force"]);
+        workshop.refuses(onto, 2, &[&out, "name another output"]);
+    }
     fs::write(workshop.path("plain-7/config.toml"), b"\xff").unwrap();
     let said = ["plain-7/config.toml: found ", "expected text in UTF-8"];
     workshop.refuses(&mut workshop.command(&report), 3, &said);

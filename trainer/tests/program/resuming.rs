@@ -11,7 +11,7 @@ use std::{
 use crate::{
     common::Workshop,
     programs::{Running, done, edit, failed, files},
-    runs::{assert_same, done_so_far},
+    runs::{assert_same, done_so_far, metrics},
 };
 
 /// A kind of training, into a folder.
@@ -107,6 +107,11 @@ fn damaged_and_lost_checkpoints_only_cost_time() {
     // A kill between the first epoch's metrics and its checkpoint leaves the metrics alone.
     fs::remove_dir_all(run.join("last")).unwrap();
     fs::remove_dir_all(run.join("last.before")).unwrap();
+    edit(&run.join("metrics.jsonl"), |text| {
+        let first = text.iter().position(|byte| *byte == b'\n').unwrap();
+        text.truncate(first + 1);
+    });
+    fs::remove_file(run.join("report.json")).unwrap();
     let said = again();
     assert!(!said.contains("resuming"), "{said}");
 
@@ -117,6 +122,103 @@ fn damaged_and_lost_checkpoints_only_cost_time() {
     let output = JOINT(&workshop, "run").output().unwrap();
     failed(&output, 3, &["last.before/state.json: found missing field"]);
     assert!(files(&run) == before);
+}
+
+#[test]
+fn doubled_and_blank_lines_of_metrics_never_outvote_a_checkpoint() {
+    let workshop = Workshop::new();
+    whole(&workshop, JOINT);
+    let run = workshop.path("run");
+    let mut training = Running::start(JOINT(&workshop, "run"));
+    training.until("epoch 2/3");
+    training.signal("TERM");
+    training.end();
+    edit(&run.join("metrics.jsonl"), |text| {
+        let doubled = text.clone();
+        text.extend(b"\n");
+        text.extend(doubled);
+    });
+    let output = JOINT(&workshop, "run").output().unwrap();
+    done(&output);
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.contains("metrics.jsonl:3: "), "{said}");
+    assert_eq!(metrics(&run), metrics(&workshop.path("whole")));
+}
+
+#[test]
+fn a_finished_run_without_its_checkpoints_is_finished() {
+    let workshop = Workshop::new();
+    for train in [PRETRAIN, JOINT] {
+        whole(&workshop, train);
+        let run = workshop.path("whole");
+        for folder in ["last", "last.before"] {
+            fs::remove_dir_all(run.join(folder)).unwrap();
+        }
+        let before = files(&run);
+        let output = train(&workshop, "whole").output().unwrap();
+        done(&output);
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(said.contains("whole: all 3 epochs are done"), "{said}");
+        assert!(files(&run) == before);
+
+        // One that was not finished says what is missing, and starts anew only with --force.
+        edit(&run.join("metrics.jsonl"), |text| {
+            let lines = text.split_inclusive(|byte| *byte == b'\n');
+            *text = lines.take(2).collect::<Vec<_>>().concat();
+        });
+        let words = [
+            "whole: found a damaged run",
+            "2 epochs are in metrics.jsonl",
+            "--force",
+        ];
+        workshop.refuses(&mut train(&workshop, "whole"), 3, &words);
+        done(&train(&workshop, "whole").arg("--force").output().unwrap());
+        fs::remove_dir_all(run).unwrap();
+    }
+}
+
+#[test]
+fn a_best_model_that_was_moved_does_not_end_a_run_for_good() {
+    let workshop = Workshop::new();
+    let run = workshop.path("run");
+    let mut training = Running::start(JOINT(&workshop, "run"));
+    training.until("epoch 1/3");
+    training.signal("TERM");
+    training.end();
+    fs::remove_file(run.join("best.safetensors")).unwrap();
+    let output = JOINT(&workshop, "run").output().unwrap();
+    done(&output);
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        said.contains("best.safetensors is missing; the best model of"),
+        "{said}"
+    );
+    assert!(run.join("best.safetensors").exists() && run.join("report.json").exists());
+
+    fs::rename(run.join("best.safetensors"), workshop.path("moved")).unwrap();
+    let words = [
+        "run: found a damaged run",
+        "best.safetensors is missing",
+        "put it back",
+    ];
+    workshop.refuses(&mut JOINT(&workshop, "run"), 3, &words);
+    fs::rename(workshop.path("moved"), run.join("best.safetensors")).unwrap();
+    done(&JOINT(&workshop, "run").output().unwrap());
+}
+
+#[test]
+fn a_second_training_on_the_same_run_folder_is_refused_and_the_first_unharmed() {
+    let workshop = Workshop::new();
+    whole(&workshop, PRETRAIN);
+    let mut first = Running::start(PRETRAIN(&workshop, "run"));
+    first.until("epoch 1/3");
+    first.signal("STOP");
+    let said = ["run: another program is writing to it"];
+    workshop.refuses(&mut PRETRAIN(&workshop, "run"), 2, &said);
+    workshop.refuses(PRETRAIN(&workshop, "run").arg("--force"), 2, &said);
+    first.signal("CONT");
+    done(&first.end());
+    assert_same(&workshop.path("run"), &workshop.path("whole"));
 }
 
 #[test]
@@ -151,16 +253,57 @@ fn a_loss_that_is_no_number_ends_a_run_and_leaves_its_checkpoint() {
     let before = files(&run);
     let wild = ["--batch-size", "4", "--lr", "1e30"];
     let output = workshop.joint("run", &wild).output().unwrap();
-    failed(&output, 5, &["loss is ", "from the last checkpoint"]);
-    assert!(files(&run) == before);
+    let advice = [
+        "run: epoch ",
+        "step ",
+        "loss is ",
+        "a smaller --lr (now 1",
+        "from the last checkpoint",
+    ];
+    failed(&output, 5, &advice);
+    let mut after = files(&run);
+    assert!(after.remove(&run.join("diverged.json")).is_some());
+    assert!(after == before);
+
+    // The same settings again are warned of; the advice can be followed.
+    let output = workshop.joint("run", &wild).output().unwrap();
+    failed(&output, 5, &[]);
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.contains("which will happen again"), "{said}");
+    let other = &mut workshop.joint("run", &["--batch-size", "4", "--seed", "9", "--lr", "0.01"]);
+    workshop.refuses(other, 2, &["seed = 0, now it is 9"]);
+    let mild = ["--batch-size", "4", "--lr", "0.01"];
+    let output = workshop.joint("run", &mild).output().unwrap();
+    done(&output);
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        said.contains("going on with the new learning rate"),
+        "{said}"
+    );
+    assert!(said.contains("resuming after epoch 1 "), "{said}");
+    assert!(!run.join("diverged.json").exists());
+    // And from then on they are the run's own again.
+    workshop.refuses(
+        &mut workshop.joint("run", &wild),
+        2,
+        &["optimizer.lr = 0.01"],
+    );
 
     // Epochs of one step: the loss is a number, what the net says after it is none.
     for batch in ["8", "1000"] {
         let wild = ["--lr", "1e30", "--batch-size", batch];
         let output = workshop.pretrain(batch, &wild).output().unwrap();
-        failed(&output, 5, &["is "]);
+        failed(&output, 5, &["epoch 1, ", "step ", "is ", "--lr"]);
         let left = files(&workshop.path(batch));
-        assert_eq!(left.len(), 1, "only the settings: {:?}", left.keys());
+        assert_eq!(
+            left.len(),
+            2,
+            "the settings and the mark: {:?}",
+            left.keys()
+        );
+        // Where there never was a checkpoint, too.
+        let mild = ["--lr", "0.001", "--batch-size", batch];
+        done(&workshop.pretrain(batch, &mild).output().unwrap());
     }
 }
 

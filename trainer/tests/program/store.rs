@@ -30,6 +30,7 @@ pub fn write(data: &Path, weights: &Path, out: &Path, all: bool) {
     };
     let identity = Identity {
         dataset: data.name.clone(),
+        classes: data.classes.clone(),
         source_hash: data.source_hash.clone(),
         seed: 0,
         preset: Preset::Standard.to_string(),

@@ -7,8 +7,12 @@ use std::{fs, path::Path};
 
 use rayon::prelude::*;
 
-use super::{CLASSES, PIXELS};
-use crate::{Error, Result, random};
+use super::{CLASSES, PIXELS, classes::NAMES_FILE};
+use crate::{
+    Error, Result,
+    output::{self, Output},
+    random,
+};
 
 pub use draw::{SHAPES, draw};
 
@@ -17,9 +21,6 @@ const BATCHES: usize = 5;
 
 /// Where the indices of test pictures begin: no number of training pictures changes them.
 const TEST: u64 = 1 << 32;
-
-/// Class names, one a line, as the official set has them.
-const NAMES: &str = "batches.meta.txt";
 
 /// Writes `count` training pictures as `data_batch_1.bin` to `data_batch_5.bin`, `count / 5` test
 /// pictures as `test_batch.bin` and the class names as `batches.meta.txt` into the folder `dir`:
@@ -34,30 +35,19 @@ pub fn write(dir: &Path, count: usize, seed: u64, force: bool) -> Result<()> {
         let advice = "it must be a multiple of 50, so that classes and batches are even";
         return Err(Error::Usage(format!("count {count}: {advice}")));
     }
-    refuse_to_lose(dir, force)?;
-
-    let parent = match dir.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    };
-    fs::create_dir_all(parent).map_err(Error::io("create", parent))?;
-    // Beside the goal, so that renaming moves no bytes; what stays in it is deleted at the end.
-    let room = tempfile::Builder::new()
-        .prefix(".synthetic-")
-        .tempdir_in(parent)
-        .map_err(Error::io("create a folder in", parent))?;
-    let (new, old) = (room.path().join("new"), room.path().join("old"));
-    fs::create_dir(&new).map_err(Error::io("create", &new))?;
-    write_batches(&new, count, seed)?;
-    if dir.exists() {
-        fs::rename(dir, &old).map_err(Error::io("rename", dir))?;
-    }
-    fs::rename(&new, dir).map_err(|error| {
-        // The earlier output comes back; where even that fails, the first error says more.
-        let _ = fs::rename(&old, dir);
-        Error::io("create", dir)(error)
+    let output = Output::claim(dir, &KIND, &[], force)?;
+    output.make(|new| {
+        fs::create_dir(new).map_err(Error::io("create", new))?;
+        write_batches(new, count, seed)
     })
 }
+
+const KIND: output::Kind = output::Kind {
+    name: "a synthetic data set alone",
+    form: output::Form::Folder,
+    existing: output::Existing::Kept,
+    matches: is_synthetic,
+};
 
 fn write_batches(dir: &Path, count: usize, seed: u64) -> Result<()> {
     let train = records(seed, 0, count);
@@ -68,10 +58,11 @@ fn write_batches(dir: &Path, count: usize, seed: u64) -> Result<()> {
         &dir.join("test_batch.bin"),
         &records(seed, TEST, count / BATCHES).concat(),
     )?;
-    save(
-        &dir.join(NAMES),
-        format!("{}\n", SHAPES.join("\n")).as_bytes(),
-    )
+    save(&dir.join(NAMES_FILE), names_text().as_bytes())
+}
+
+fn names_text() -> String {
+    format!("{}\n", SHAPES.join("\n"))
 }
 
 /// `count` records of label and pixels; classes are even and in a random order.
@@ -96,36 +87,20 @@ fn file_names() -> impl Iterator<Item = String> {
     (1..=BATCHES).map(|number| format!("data_batch_{number}.bin"))
 }
 
-fn refuse_to_lose(dir: &Path, force: bool) -> Result<()> {
-    if !dir.exists() {
-        return Ok(());
-    }
-    if !dir.is_dir() {
-        let problem = "is there and is not a folder";
-        return Err(Error::Usage(format!("{} {problem}", dir.display())));
-    }
+/// Whether a folder holds what [`write`] wrote and nothing else. The official set has the same files, but
+/// other names in its names file.
+fn is_synthetic(dir: &Path) -> Result<bool> {
     let ours: Vec<String> = (file_names())
-        .chain(["test_batch.bin", NAMES].map(String::from))
+        .chain(["test_batch.bin", NAMES_FILE].map(String::from))
         .collect();
     for entry in fs::read_dir(dir).map_err(Error::io("read", dir))? {
         let name = entry.map_err(Error::io("read", dir))?.file_name();
-        let name = name.to_string_lossy();
-        if !ours.iter().any(|own| *own == name) {
-            let advice = "choose an empty or a new folder";
-            return Err(Error::Usage(format!(
-                "{} holds {name}: {advice}",
-                dir.display()
-            )));
-        }
-        if !force {
-            let advice = "choose another folder, or replace it with --force";
-            return Err(Error::Usage(format!(
-                "{} is not empty: {advice}",
-                dir.display()
-            )));
+        if !ours.iter().any(|own| **own == *name.to_string_lossy()) {
+            return Ok(false);
         }
     }
-    Ok(())
+    let names = fs::read_to_string(dir.join(NAMES_FILE)).unwrap_or_default();
+    Ok(names == names_text())
 }
 
 #[cfg(test)]
@@ -161,11 +136,15 @@ mod tests {
             "classes are mixed"
         );
         assert_eq!(
-            fs::read_to_string(a.join(NAMES)).unwrap().lines().count(),
+            fs::read_to_string(a.join(NAMES_FILE))
+                .unwrap()
+                .lines()
+                .count(),
             CLASSES
         );
         // Nothing is left beside the folder.
         assert_eq!(fs::read_dir(room.path()).unwrap().count(), 2);
+        assert_eq!(data.classes, SHAPES);
     }
 
     #[test]

@@ -19,11 +19,12 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use self::{block::Block, input::Input};
-use super::{meta::Identity, open, reader::Store, writer::Writer};
+use super::{header, meta::Identity, open, reader::Store, writer::Writer};
 use crate::{Error, Result, cifar10::Split, files, progress::Progress, signal::Stop};
 
-const MAGIC: &[u8; 8] = b"mithpack";
-const VERSION: u8 = 1;
+/// What a packed file begins with.
+pub(super) const MAGIC: &[u8; 8] = b"mithpack";
+const VERSION: u8 = 2;
 /// Of zstd: more take much longer and save little on what is close to noise.
 const LEVEL: i32 = 6;
 /// Images of a block.
@@ -40,6 +41,7 @@ struct Header {
     identity: Identity,
     device: String,
     content_hash: String,
+    warnings: Vec<String>,
 }
 
 /// Packs the store at `db` into `out`; returns the bytes of both.
@@ -54,6 +56,7 @@ pub fn pack(db: &Path, out: &Path, stop: &Stop) -> Result<(u64, u64)> {
     let header = Header {
         device: store.meta().device.clone(),
         content_hash: store.meta().content_hash.clone().unwrap_or_default(),
+        warnings: store.meta().warnings.clone(),
         identity,
     };
     let identity = &header.identity;
@@ -107,6 +110,7 @@ pub fn pack(db: &Path, out: &Path, stop: &Stop) -> Result<(u64, u64)> {
 /// [`Error::Data`] when the file is not whole, not one of these, or does not hold what it promises;
 /// nothing is left at `out` then.
 pub fn unpack(from: &Path, out: &Path, stop: &Stop) -> Result<String> {
+    files::check_is_file(from)?;
     let mut file = BufReader::new(File::open(from).map_err(Error::io("read", from))?);
     let mut input = Input::new(from, &mut file);
     let start: [u8; MAGIC.len() + 1] = input.array()?;
@@ -128,6 +132,7 @@ pub fn unpack(from: &Path, out: &Path, stop: &Stop) -> Result<String> {
         mut identity,
         device,
         content_hash: promised,
+        warnings,
     } = header;
     identity.model.weights = input.sized(WEIGHTS, "weights")?;
 
@@ -137,6 +142,7 @@ pub fn unpack(from: &Path, out: &Path, stop: &Stop) -> Result<String> {
         let mut writer = Writer::create_or_resume(&partial, &identity, &device)?;
         fill(&mut writer, &identity, &mut input, stop)?;
         Input::new(from, input.stream.finish()).end()?;
+        writer.note_warnings(&warnings)?;
         let hash = writer.finish()?;
         if hash != promised {
             let what = format!("{}: content hash", from.display());
@@ -146,7 +152,11 @@ pub fn unpack(from: &Path, out: &Path, stop: &Stop) -> Result<String> {
     };
     let made = make();
     match made {
-        Ok(hash) => files::rename(&partial, out).map(|()| hash),
+        Ok(hash) => {
+            // Of a store that is replaced: with the new one's name it would be played back into it.
+            files::remove(&header::journal(out))?;
+            files::rename(&partial, out).map(|()| hash)
+        }
         Err(error) => {
             let error = error.renamed(&open::real(&partial)?, from);
             Writer::remove(&partial)?;

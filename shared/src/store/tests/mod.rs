@@ -6,7 +6,7 @@ use super::{
     AttackRow, Identity, ImageRow, ModelRow, SampleRow, Store, Writer, distances, rows::SPLITS,
 };
 use crate::{
-    cifar10::{PIXELS, Split},
+    cifar10::{CLASS_NAMES, PIXELS, Split},
     random::Stream,
 };
 
@@ -30,6 +30,7 @@ fn place() -> (tempfile::TempDir, PathBuf) {
 fn identity() -> Identity {
     Identity {
         dataset: "cifar10".into(),
+        classes: CLASS_NAMES.map(String::from).to_vec(),
         source_hash: "5f".repeat(32),
         seed: 7,
         preset: "paper".into(),

@@ -16,7 +16,7 @@ fn another_identity_is_refused_with_both_values() {
     let changes: [(Change, &str); 9] = [
         (|i| i.seed = 8, "seed: the file has 7, asked for 8"),
         (
-            |i| i.preset = "standard".into(),
+            |i| (i.preset, i.attacks[0].params) = ("standard".into(), "{}".into()),
             "preset: the file has paper, asked for standard",
         ),
         (
@@ -61,12 +61,79 @@ fn another_identity_is_refused_with_both_values() {
 }
 
 #[test]
+fn names_of_files_classes_and_presets_are_no_content() {
+    let (_folder, path) = place();
+    let hash = build(&path);
+    let (_folder, other) = place();
+    let mut identity = identity();
+    identity.dataset = "bob".into();
+    identity.preset = "standard".into();
+    identity.classes[3] = "tiger".into();
+    let mut writer = Writer::create_or_resume(&other, &identity, "cpu").unwrap();
+    writer.insert_images(&images()).unwrap();
+    drop(writer);
+    // Resumed under the names of the first, which change nothing.
+    assert_eq!(build(&other), hash);
+    assert_eq!(info(&other).unwrap().meta.classes[3], "tiger");
+}
+
+#[test]
+fn what_a_viewer_adds_for_its_queries_makes_no_other_schema() {
+    let (_folder, path) = place();
+    let hash = build(&path);
+    let viewer = Connection::open(&path).unwrap();
+    viewer.execute_batch("ANALYZE").unwrap();
+    let tables = "SELECT count(*) FROM sqlite_schema WHERE name GLOB 'sqlite_stat*'";
+    let statistics: u32 = viewer.query_row(tables, [], |row| row.get(0)).unwrap();
+    assert!(statistics > 0);
+    drop(viewer);
+    assert_eq!(verify(&path).unwrap().content_hash, hash);
+}
+
+#[test]
+fn a_folder_or_a_named_pipe_is_no_store_and_is_not_waited_for() {
+    let (folder, path) = place();
+    let made = std::process::Command::new("mkfifo").arg(&path).status();
+    assert!(made.unwrap().success());
+    for (path, said) in [
+        (folder.path(), "found a folder"),
+        (&path, "found a named pipe"),
+    ] {
+        for error in [Store::open(path).unwrap_err(), verify(path).unwrap_err()] {
+            assert_eq!(error.exit_code(), 3);
+            assert!(error.to_string().contains(said), "{error}");
+        }
+    }
+}
+
+#[test]
+fn class_names_that_are_none_are_refused() {
+    let (_folder, path) = place();
+    build(&path);
+    let good = std::fs::read(&path).unwrap();
+    for names in ["[]", "no JSON", r#"["../../etc"]"#] {
+        std::fs::write(&path, &good).unwrap();
+        let change = "UPDATE meta SET value = ? WHERE key = 'classes'";
+        Connection::open(&path)
+            .unwrap()
+            .execute(change, [names])
+            .unwrap();
+        let error = Store::open(&path).unwrap_err();
+        assert_eq!(error.exit_code(), 3);
+        assert!(
+            error.to_string().contains("meta, classes: found"),
+            "{error}"
+        );
+    }
+}
+
+#[test]
 fn two_builds_cannot_write_to_one_file() {
     let (_folder, path) = place();
     let first = open_writer(&path);
     let second = Writer::create_or_resume(&path, &identity(), "cpu").unwrap_err();
     assert!(
-        matches!(&second, Error::Usage(m) if m.contains("another build")),
+        matches!(&second, Error::Usage(m) if m.contains("another program is writing to it")),
         "{second}"
     );
     assert_eq!(Writer::remove(&path).unwrap_err().exit_code(), 2);
@@ -123,8 +190,12 @@ fn other_schemas_are_refused_before_anything_is_read() {
     let good = std::fs::read(&path).unwrap();
     for (change, said) in [
         (
-            "PRAGMA user_version = 2",
-            "found schema version 2, expected schema version 1",
+            "PRAGMA user_version = 1",
+            "found schema version 1, expected schema version 2, the one this program knows: build the store again",
+        ),
+        (
+            "PRAGMA user_version = 3",
+            "found schema version 3, expected schema version 2, the one this program knows: use a newer program",
         ),
         ("PRAGMA journal_mode = WAL", "write-ahead log"),
         ("CREATE TABLE more (x)", "schema: found table 'more'"),
