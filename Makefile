@@ -1,5 +1,5 @@
 # Everything this project does, by name: `make help` lists it. `make` builds the programs.
-# Any variable can be set on the command line:
+# Any variable can be set on the command line, or in the environment:
 #
 #     make dataset train DATA=~/cifar-10-batches-bin WIDTH=16 LIMIT=2000 EPOCHS=30
 #
@@ -7,75 +7,75 @@
 
 # ---- What to work on. A line with two # describes what stands on the next line. ----
 
-## pictures: a folder of data_batch_*.bin, the official .tar.gz, or an image folder
-DATA = data/cifar-10-binary.tar.gz
-## use only N training pictures, balanced over the classes (empty: all)
-LIMIT =
+## images: a folder of data_batch_*.bin, the official .tar.gz, or an image folder
+DATA ?= data/cifar-10-binary.tar.gz
+## use only N training images, balanced over the classes (empty: all)
+LIMIT ?=
 ## auto, cpu, cuda or cuda:N
-DEVICE = auto
+DEVICE ?= auto
 ## empty, or 1 to build with CUDA (needs a CUDA toolkit and cuDNN: the system's, or make cuda-toolkit)
-CUDA =
+CUDA ?=
 ## f32, or on CUDA tf32 or bf16: what training computes with
-PRECISION = f32
+PRECISION ?= f32
 ## the seed of every random number
-SEED = 0
+SEED ?= 0
 
 ## the adversarial store
-DB = data/cifar10.db
-## run folder of the baseline, the net that is attacked
-BASELINE = runs/baseline
-## run folder of the robust net
-RUN = runs/$(METHOD)
+DB ?= data/cifar10.db
+## run folder of the baseline, the model that is attacked
+BASELINE ?= runs/baseline
+## run folder of the robust model
+RUN ?= runs/$(METHOD)
 
-## channels of the nets' stem (64: ResNet34 as in the paper)
-WIDTH = 64
-## passes over the training pictures
-EPOCHS = 150
+## channels of the models' stem (64: ResNet34 as in the paper)
+WIDTH ?= 64
+## passes over the training images
+EPOCHS ?= 150
 ## the same, for the baseline
-BASELINE_EPOCHS = $(EPOCHS)
+BASELINE_EPOCHS ?= $(EPOCHS)
 ## the same as LIMIT, for the baseline
-BASELINE_LIMIT = $(LIMIT)
-## pictures per training step
-BATCH_SIZE = 64
+BASELINE_LIMIT ?= $(LIMIT)
+## images per training step
+BATCH_SIZE ?= 64
 ## how strong the attacks are: paper or standard
-PRESET = paper
+PRESET ?= paper
 ## joint (with the detector) or adversarial (without)
-METHOD = joint
+METHOD ?= joint
 ## adversarial share of the draws: a number, or a range such as 0.25..0.75
-ADV_RATIO = 0.5
+ADV_RATIO ?= 0.5
 ## feature maps the detector sees: full (four stages) or low (the first)
-DETECTOR_INPUT = full
+DETECTOR_INPUT ?= full
 ## the detector's Transformer layers
-DETECTOR_LAYERS = 2
+DETECTOR_LAYERS ?= 2
 
 ## the Python for make bench and test-python (with PyTorch) and make cuda-toolkit (with pip)
-PYTHON = python3
+PYTHON ?= python3
 ## how long make fuzz takes for each reader, in seconds
-FUZZ_SECONDS = 60
+FUZZ_SECONDS ?= 60
 ## more options for cargo
-CARGO_FLAGS =
+CARGO_FLAGS ?=
 ## more options for trainer pretrain
-BASELINE_FLAGS =
+BASELINE_FLAGS ?=
 ## more options for generator build
-DATASET_FLAGS =
+DATASET_FLAGS ?=
 ## more options for trainer train
-TRAIN_FLAGS =
+TRAIN_FLAGS ?=
 
 # ---- The demonstration: the whole way, small enough for two cores and three minutes. ----
 
-DEMO = runs/demo
-DEMO_COUNT = 2000
-DEMO_LIMIT = 400
-DEMO_WIDTH = 8
-DEMO_BATCH_SIZE = 32
-DEMO_BASELINE_EPOCHS = 8
-DEMO_EPOCHS = 44
-DEMO_ADV_RATIO = 0.75
-DEMO_DETECTOR_INPUT = low
-DEMO_DETECTOR_LAYERS = 1
-DEMO_BASELINE_FLAGS = --lr 0.05 --schedule cosine --augment none
-DEMO_DATASET_FLAGS = --attacks-config scripts/demo.toml
-DEMO_TRAIN_FLAGS = --lr 0.05 --schedule cosine --augment none --weight-decay 0 --bounds gaussian=0.4..0.6
+DEMO ?= runs/demo
+DEMO_COUNT ?= 2000
+DEMO_LIMIT ?= 400
+DEMO_WIDTH ?= 8
+DEMO_BATCH_SIZE ?= 32
+DEMO_BASELINE_EPOCHS ?= 8
+DEMO_EPOCHS ?= 44
+DEMO_ADV_RATIO ?= 0.75
+DEMO_DETECTOR_INPUT ?= low
+DEMO_DETECTOR_LAYERS ?= 1
+DEMO_BASELINE_FLAGS ?= --lr 0.05 --schedule cosine --augment none
+DEMO_DATASET_FLAGS ?= --attacks-config scripts/demo.toml
+DEMO_TRAIN_FLAGS ?= --lr 0.05 --schedule cosine --augment none --weight-decay 0 --bounds gaussian=0.4..0.6
 
 # ---- How. ----
 
@@ -95,6 +95,9 @@ LEARN = $(COMMON) --precision $(PRECISION)
 SUBSET = $(if $(LIMIT),--limit $(LIMIT))
 BASELINE_SUBSET = $(if $(BASELINE_LIMIT),--limit $(BASELINE_LIMIT))
 DETECTOR = $(if $(filter joint,$(METHOD)),--detector-input $(DETECTOR_INPUT) --detector-layers $(DETECTOR_LAYERS))
+
+# A path as the user meant it: a shell other than bash leaves ~ in NAME=~/path, and quotes do in any.
+path = $(if $(filter ~/%,$(firstword $(1))),$(patsubst ~/%,$(HOME)/%,$(1)),$(1))
 
 # Where make cuda-toolkit puts its toolkit; make CUDA=1 takes it if it is there.
 TOOLKIT = $(CURDIR)/cuda-toolkit
@@ -121,7 +124,7 @@ export CHECK_DIR = $(or $(CARGO_TARGET_DIR),target)/check
 help:
 	@awk '/^## /                       { text = substr($$0, 4); next } \
 	      text && /^[a-z-]+:/          { sub(/:.*/, ""); targets = targets sprintf("  make %-12s %s\n", $$0, text) } \
-	      text && /^[A-Z_]+ =/         { name = $$1; sub(/^[A-Z_]+ = ?/, ""); \
+	      text && /^[A-Z_]+ \?=/       { name = $$1; sub(/^[A-Z_]+ \?= ?/, ""); \
 	                                     variables = variables sprintf("  %-16s %s [%s]\n", name, text, $$0) } \
 	                                   { text = "" } \
 	      END { printf "Targets\n%s\nVariables, and what they are unless you say NAME=value\n%s", targets, variables }' \
@@ -142,24 +145,25 @@ endif
 
 ## trains the net that is to be attacked, on clean pictures
 baseline: build data
-	$(TRAINER) pretrain --data '$(DATA)' --out '$(BASELINE)' --width $(WIDTH) \
+	$(TRAINER) pretrain --data '$(call path,$(DATA))' --out '$(call path,$(BASELINE))' --width $(WIDTH) \
 	    --epochs $(BASELINE_EPOCHS) --batch-size $(BATCH_SIZE) $(BASELINE_SUBSET) $(LEARN) $(BASELINE_FLAGS)
 
 ## baseline, then the store: every attack on every picture, verified
 dataset: baseline
-	$(GENERATOR) build --data '$(DATA)' --model '$(BASELINE)/best.safetensors' --out '$(DB)' \
+	$(GENERATOR) build --data '$(call path,$(DATA))' --model '$(call path,$(BASELINE))/best.safetensors' --out '$(call path,$(DB))' \
 	    --preset $(PRESET) $(SUBSET) $(COMMON) $(DATASET_FLAGS)
-	$(GENERATOR) verify '$(DB)'
+	$(GENERATOR) verify '$(call path,$(DB))'
 
 ## trains the robust net from the store alone, measures it, writes report.html
 train: build
-	$(TRAINER) train --db '$(DB)' --out '$(RUN)' --method $(METHOD) --adv-ratio $(ADV_RATIO) $(DETECTOR) \
+	$(TRAINER) train --db '$(call path,$(DB))' --out '$(call path,$(RUN))' --method $(METHOD) --adv-ratio $(ADV_RATIO) $(DETECTOR) \
 	    --epochs $(EPOCHS) --batch-size $(BATCH_SIZE) $(LEARN) $(TRAIN_FLAGS)
-	$(TRAINER) eval --db '$(DB)' --model '$(RUN)/best.safetensors' --device $(DEVICE)
-	$(TRAINER) report '$(RUN)' --out '$(RUN)/report.html'
+	$(TRAINER) eval --db '$(call path,$(DB))' --model '$(call path,$(RUN))/best.safetensors' --device $(DEVICE)
+	$(TRAINER) report '$(call path,$(RUN))' --out '$(call path,$(RUN))/report.html'
 
 ## the whole way on small made-up pictures, without a download
 demo: build clean-demo
+	@mkdir -p '$(DEMO)' && touch '$(DEMO)/.demo'
 	$(GENERATOR) synthetic --out '$(DEMO)/data' --count $(DEMO_COUNT) --seed $(SEED)
 	$(MAKE) --no-print-directory dataset train \
 	    DATA='$(DEMO)/data' DB='$(DEMO)/adversarial.db' BASELINE='$(DEMO)/baseline' RUN='$(DEMO)/joint' \
@@ -175,6 +179,8 @@ demo: build clean-demo
 
 ## removes what the demonstration wrote
 clean-demo:
+	@[ ! -e '$(DEMO)' ] || [ -e '$(DEMO)/.demo' ] || [ '$(DEMO)' = runs/demo ] || \
+	    { echo 'error: $(DEMO): found other files, expected a folder of the demonstration; name another' >&2; exit 2; }
 	rm -rf '$(DEMO)'
 
 ## every test, documentation included
@@ -208,7 +214,9 @@ bench-store: build
 ## format, lock file, clippy and documentation, without a warning
 lint:
 	cargo fmt --all --check
+	cargo fmt --manifest-path fuzz/Cargo.toml --check
 	cargo clippy --locked --target-dir '$(CHECK_DIR)' --workspace --all-targets $(CARGO_FLAGS) -- -D warnings
+	cargo clippy --locked --target-dir '$(CHECK_DIR)' --manifest-path fuzz/Cargo.toml -- -D warnings
 	RUSTDOCFLAGS='-D warnings' cargo doc --target-dir '$(CHECK_DIR)' --workspace --no-deps $(CARGO_FLAGS)
 
 ## lints the CUDA code and runs its kernels' arithmetic on the CPU; needs no CUDA toolkit

@@ -407,7 +407,7 @@ class Epochs(InFolder):
 class Safetensors(InFolder):
     def test_floats_and_integers_of_a_safetensors_file_are_read_as_what_they_are(self):
         tensors = {name: torch.tensor([[0, 1, 1], [2, 3, 100]]).to(dtype) for dtype, name in DTYPES.items()}
-        tensors |= {"empty": torch.zeros(0, 3), "scalar": torch.tensor(2**40 + 1), "minus": -torch.ones(2).to(torch.int8)}
+        tensors |= {"empty": torch.zeros(0, 3), "scalar": torch.tensor(2**40 + 1), "minus": torch.tensor([-1])}
         read = read_safetensors(self.write(safetensors(tensors, {"a": "b"})))
         self.assertEqual(list(read), list(tensors))
         for name, tensor in tensors.items():

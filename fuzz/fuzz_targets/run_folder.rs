@@ -37,7 +37,9 @@ fuzz_target!(|bytes: &[u8]| {
         rest = after;
     }
     if let Ok(config) = Config::read(&run.join("config.toml")) {
-        config.check_same(&config, &run, false).expect("the same settings");
+        config
+            .check_same(&config, &run, false)
+            .expect("the same settings");
     }
     let _ = checkpoint::load(&run, &Device::Cpu);
     let _ = report::write(&[run], None, &fuzz::path("report.html"), true);

@@ -1,5 +1,5 @@
 //! Input normalization: `(x - mean) / std` for each channel, as a model's first layer, before the first
-//! convolution pads its input with zeros. Attacks and stores keep pixels in [0,1].
+//! convolution pads its input with zeros. Attacks and stores keep pixels in `[0,1]`.
 
 use std::str::FromStr;
 
@@ -40,7 +40,7 @@ impl std::fmt::Display for Channels {
     }
 }
 
-/// Mean and standard deviation of each channel, in units of [0,1].
+/// Mean and standard deviation of each channel, in units of `[0,1]`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Normalization {
     /// Subtracted from each channel.
