@@ -62,9 +62,10 @@ pub fn check_unchanged(summary: &[SummaryRow]) {
         let share = unchanged as f64 / count.max(1) as f64;
         if share > MOST_UNCHANGED {
             log::warning(format_args!(
-                "{attack}: {unchanged} of {count} samples ({:.1} %) equal their clean images; {misclassified} of \
-                 these the model misclassifies anyway, of the others its gradient is 0 or too small",
-                100.0 * share
+                "{attack}: {unchanged} of {count} samples ({:.1} %) equal their clean images; the model \
+                 misclassifies {misclassified} of these images anyway, and has no gradient to speak of at {}",
+                100.0 * share,
+                unchanged.saturating_sub(misclassified)
             ));
         }
     }

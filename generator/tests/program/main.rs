@@ -1,6 +1,7 @@
 //! The generator as its users run it: arguments and files go in; exit codes, messages and stores
 //! are what is looked at.
 
+mod cases;
 mod common;
 mod data;
 mod exports;

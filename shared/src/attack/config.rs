@@ -118,6 +118,20 @@ fn one_line(text: &str) -> String {
     text.lines().map(str::trim).collect::<Vec<_>>().join(", ")
 }
 
+/// What serde's message says was expected, in words.
+fn expected(message: &str) -> String {
+    let message = one_line(message);
+    match message
+        .rsplit_once("expected ")
+        .map(|(_, expected)| expected)
+    {
+        Some("f64") => "a number".into(),
+        Some("u32") => "a whole number, 0 or more".into(),
+        Some(expected) => expected.into(),
+        None => message,
+    }
+}
+
 /// `parameters` with `changes` on top.
 fn changed<P: Parameters>(parameters: &P, kind: Kind, changes: &Table, file: &str) -> Result<P> {
     let refused = |error: toml::ser::Error| Error::data(file, error, "parameters TOML can say");
@@ -136,7 +150,7 @@ fn changed<P: Parameters>(parameters: &P, kind: Kind, changes: &Table, file: &st
         table.insert(name.clone(), value.clone());
         // One at a time, so that the error names the parameter.
         parameters = table.clone().try_into().map_err(|error: toml::de::Error| {
-            Error::data(format!("{what} {name}"), value, one_line(error.message()))
+            Error::data(format!("{what} {name}"), value, expected(error.message()))
         })?;
     }
     parameters.check().map_err(|invalid| {
@@ -208,9 +222,12 @@ mod tests {
             ),
             (
                 "[fgsm]\nstep = \"big\"",
-                "F.toml: [fgsm] step: found \"big\", expected invalid type",
+                "F.toml: [fgsm] step: found \"big\", expected a number",
             ),
-            ("[bim]\nsteps = -1", "F.toml: [bim] steps: found -1"),
+            (
+                "[bim]\nsteps = -1",
+                "F.toml: [bim] steps: found -1, expected a whole number",
+            ),
             (
                 "[bim]\nsteps = 0",
                 "F.toml: [bim] steps: found 0, expected a whole number",

@@ -4,6 +4,8 @@
 
 use std::collections::BTreeMap;
 
+use candle_core::Tensor;
+
 use shared::{
     Result,
     model::{Classifier, Detector, Dropout, FrozenResNet34, ResNet34, Weights},
@@ -66,6 +68,14 @@ impl JointStep {
     }
 }
 
+/// `weight * loss`. A weight of 0 gives gradients of 0, as in PyTorch, where candle gives none.
+fn weighted(loss: &Tensor, weight: f64) -> Result<Tensor> {
+    Ok(match weight {
+        0.0 => (loss * loss.zeros_like()?.detach())?,
+        _ => (loss * weight)?,
+    })
+}
+
 impl Step for JointStep {
     fn step(&mut self, batch: &Batch, factor: f64) -> Result<Seen> {
         let joint = self.losses.joint;
@@ -80,7 +90,7 @@ impl Step for JointStep {
             .frozen
             .forward(&features.maps, self.dropout(batch.step, 1))?;
         let distance = nn::smooth_l1(&shown.feature, &seen.feature.detach())?;
-        let loss = ((&cross_entropy * joint.alpha)? + (&distance * joint.beta)?)?;
+        let loss = (weighted(&cross_entropy, joint.alpha)? + weighted(&distance, joint.beta)?)?;
         self.target.descend(&loss, factor)?;
         Ok(Seen {
             step: batch.step,

@@ -2,6 +2,7 @@
 //! are what is looked at.
 
 mod bench;
+mod cases;
 mod common;
 #[path = "../../../shared/tests/programs/mod.rs"]
 mod programs;

@@ -6,22 +6,48 @@ use candle_core::Device;
 use shared::{
     attack::{self, AttackConfig, Batch, Kind, Preset, quantise},
     cifar10::{self, Picture, Split},
-    model::{Classifier, ResNet34, Weights, likeliest},
+    model::{Classifier, NormalizationArguments, likeliest, load},
     store::{AttackRow, Identity, ImageRow, ModelRow, SampleRow, Writer},
 };
 
 pub const ATTACKS: [Kind; 3] = [Kind::Gaussian, Kind::Fgsm, Kind::Bim];
 
-/// Writes the store of the pictures at `data` against the net at `weights`; all of it, or without
-/// the last attack's samples of the test pictures.
+/// Writes the store of the images at `data` against the model at `weights`; all of it, or without
+/// the last attack's samples of the test images.
 pub fn write(data: &Path, weights: &Path, out: &Path, all: bool) {
-    let data = cifar10::load(data, 0, None).unwrap();
-    let (tensors, _) = Weights::read(weights, &Device::Cpu).unwrap();
-    let net = ResNet34::new("the surrogate", tensors)
-        .unwrap()
-        .frozen()
-        .unwrap();
+    write_limited(data, weights, out, all, None);
+}
+
+/// The same of so many training images.
+pub fn write_limited(data: &Path, weights: &Path, out: &Path, all: bool, limit: Option<usize>) {
     let config = AttackConfig::preset(Preset::Standard);
+    write_with(data, weights, out, (all, limit, "1/1"), &config);
+}
+
+/// All images, in a store that says it is one shard of several.
+pub fn write_shard(data: &Path, weights: &Path, out: &Path, shard: &str) {
+    let config = AttackConfig::preset(Preset::Standard);
+    write_with(data, weights, out, (true, None, shard), &config);
+}
+
+/// A store whose BIM leaves every image as it is.
+pub fn write_unchanged(data: &Path, weights: &Path, out: &Path) {
+    let mut config = AttackConfig::preset(Preset::Standard);
+    config.bim.step = 0.0;
+    write_with(data, weights, out, (true, None, "1/1"), &config);
+}
+
+fn write_with(
+    data: &Path,
+    weights: &Path,
+    out: &Path,
+    (all, limit, shard): (bool, Option<usize>, &str),
+    config: &AttackConfig,
+) {
+    let data = cifar10::load(data, 0, limit).unwrap();
+    let none = NormalizationArguments::default();
+    let loaded = load::read(weights, &none, &Device::Cpu).unwrap();
+    let net = loaded.net.frozen().unwrap();
     let attack = |kind: Kind| AttackRow {
         id: i64::from(kind.id()),
         name: kind.name().into(),
@@ -35,7 +61,7 @@ pub fn write(data: &Path, weights: &Path, out: &Path, all: bool) {
         seed: 0,
         preset: Preset::Standard.to_string(),
         limit: None,
-        shard: "1/1".into(),
+        shard: shard.into(),
         images: Split::ALL.map(|split| data.split(split).len() as u64),
         generator_version: "0".into(),
         attacks: ATTACKS.map(attack).to_vec(),
@@ -45,6 +71,9 @@ pub fn write(data: &Path, weights: &Path, out: &Path, all: bool) {
     let mut first = 0;
     for split in Split::ALL {
         let pictures = data.split(split);
+        if pictures.is_empty() {
+            continue;
+        }
         let ids: Vec<u64> = (first..).take(pictures.len()).collect();
         first += pictures.len() as u64;
         let labels: Vec<u8> = pictures.iter().map(|picture| picture.label).collect();
