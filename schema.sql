@@ -2,8 +2,8 @@
 --
 -- One SQLite file holds everything a trainer needs. Read it with anything that speaks SQLite, e.g.
 --
---     import sqlite3, numpy
---     db = sqlite3.connect("file:adversarial.db?mode=ro", uri=True)
+--     import sqlite3, numpy, pathlib
+--     db = sqlite3.connect(pathlib.Path("adversarial.db").absolute().as_uri() + "?mode=ro", uri=True)
 --     for label, pixels in db.execute("SELECT label, pixels FROM image WHERE split = 'test' ORDER BY id"):
 --         image = numpy.frombuffer(pixels, numpy.uint8).reshape(3, 32, 32)
 --     for row in db.execute("SELECT * FROM attack_summary"): print(row)

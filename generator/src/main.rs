@@ -10,8 +10,6 @@ mod pack;
 mod preview;
 mod warnings;
 
-use clap::Parser;
-
 fn main() -> std::process::ExitCode {
-    shared::program::run(|| cli::Cli::parse().run())
+    shared::program::run(|| shared::program::parse::<cli::Cli>()?.run())
 }

@@ -3,7 +3,9 @@
 
 use std::process::ExitCode;
 
-use crate::{Result, log};
+use clap::error::ErrorKind;
+
+use crate::{Error, Result, log};
 
 /// What `--help` says of how a program ends.
 pub const EXIT_CODES: &str = "Exit codes: 0 done, 1 the machine failed (a full disk, say), 2 usage, \
@@ -24,6 +26,29 @@ pub fn run(command: impl FnOnce() -> Result<()>) -> ExitCode {
             ExitCode::from(error.exit_code())
         }
     }
+}
+
+/// Reads the command line. Help and version are printed and end the program.
+///
+/// # Errors
+/// [`Error::Usage`] on one line, unlike clap's own.
+pub fn parse<C: clap::Parser>() -> Result<C> {
+    C::try_parse().map_err(|error| {
+        if !error.use_stderr()
+            || error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand
+        {
+            error.exit();
+        }
+        let text = error.render().to_string();
+        let lines = text.lines().map(str::trim);
+        let said =
+            lines.filter(|line| !line.is_empty() && !line.starts_with("For more information"));
+        let said = said.collect::<Vec<_>>().join(" ");
+        Error::Usage(format!(
+            "{}; --help says more",
+            said.trim_start_matches("error: ")
+        ))
+    })
 }
 
 /// Keeps candle's own element-wise operations on the calling thread. Its thread pool waits by

@@ -60,7 +60,7 @@ impl State {
     /// Looks at a folder.
     ///
     /// # Errors
-    /// [`Error::Io`] when it cannot be read; [`Error::Data`] for settings that are no TOML.
+    /// [`Error::Io`] when it cannot be read.
     pub fn of(folder: &Path) -> Result<Self> {
         if is_empty(folder)? {
             return Ok(Self::New);
@@ -69,9 +69,17 @@ impl State {
         if !config.is_file() {
             return Ok(Self::Foreign);
         }
-        let text = files::read_text(&config)?;
-        let plan: Plan = toml::from_str(&text)
-            .map_err(|error| Error::data(config.display(), error.message(), "a run's settings"))?;
+        let plan = files::read_text(&config).and_then(|text| {
+            let parsed = toml::from_str::<Plan>(&text);
+            parsed.map_err(|error| Error::data(CONFIG, error.message(), "a run's settings"))
+        });
+        let plan = match plan {
+            Ok(plan) => plan,
+            Err(error @ Error::Data { .. }) => {
+                return Ok(Self::Damaged(format!("{error}; start anew with --force")));
+            }
+            Err(error) => return Err(error),
+        };
         let planned = plan.epochs.unwrap_or(u32::MAX);
         let logged = metrics::epochs_logged(&folder.join(METRICS))?;
         let missing = |name: &str| !folder.join(name).exists();
@@ -185,6 +193,7 @@ mod tests {
             "detector.safetensors is missing",
         );
         damaged(with(&nets, &three), "no checkpoint is there");
+        damaged(state(&[(CONFIG, "epochs 3")]), "config.toml: found ");
         assert_eq!(State::of(Path::new("/nowhere/at/all")).unwrap(), State::New);
     }
 }

@@ -146,10 +146,10 @@ pub fn read(path: &Path) -> Result<Vec<EpochMetrics>> {
 /// # Errors
 /// [`Error::Io`] when the file cannot be read or written.
 pub fn resume_after(path: &Path, epoch: u32) -> Result<Vec<EpochMetrics>> {
-    if !path.exists() {
-        return Ok(Vec::new());
-    }
-    let bytes = files::read(path)?;
+    let bytes = match path.exists() {
+        true => files::read(path)?,
+        false => Vec::new(),
+    };
     let mut kept = Vec::with_capacity(bytes.len());
     let mut epochs: Vec<EpochMetrics> = Vec::new();
     for (line, text) in lines(&bytes) {

@@ -254,6 +254,17 @@ fn options_without_a_meaning_are_refused() {
 }
 
 #[test]
+fn a_command_line_that_is_wrong_is_refused_on_one_line() {
+    let workshop = Workshop::new();
+    let missing = &mut workshop.command(&["train", "--out", "run"]);
+    workshop.refuses(missing, 2, &["--db <DB>", "--help"]);
+    let unknown = &mut workshop.command(&["train", "--batchsize", "3"]);
+    workshop.refuses(unknown, 2, &["--batchsize", "--batch-size"]);
+    let help = workshop.run(&["train", "--help"]);
+    assert!(printed(&help).contains("--detector-layers"));
+}
+
+#[test]
 fn a_weight_of_zero_in_the_joint_loss_trains() {
     let workshop = Workshop::new();
     for (out, weights) in [("a", ["--alpha", "0"]), ("b", ["--beta", "0"])] {

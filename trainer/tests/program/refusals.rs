@@ -172,6 +172,7 @@ fn a_request_that_makes_no_sense_is_refused_before_anything_is_written() {
         assert_eq!(output.status.code(), Some(2));
         let said = String::from_utf8(output.stderr).unwrap();
         assert!(said.starts_with("error: invalid value "), "{said}");
+        assert_eq!(said.lines().count(), 1, "{said}");
         assert!(said.contains(value) && said.contains(option), "{said}");
         assert!(!workshop.path("run").exists());
     }
