@@ -72,10 +72,10 @@ pub fn enter(folder: &Path, config: &Config, force: bool) -> Result<(Lock, State
             log::info(format_args!(
                 "{name}: {diverged}; going on with the new learning rate"
             ));
+            config.write(&path)?;
             files::remove(&folder.join(DIVERGED))?;
         }
     }
-    config.write(&path)?;
     Ok((lock, state))
 }
 

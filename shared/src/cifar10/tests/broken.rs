@@ -39,7 +39,7 @@ const BROKEN: [Broken; 21] = [
     ("an empty class", |at| { let at = images(at); empty(&at.join("train/dog")); at },
         &["dog: found no images"]),
     ("nine classes", |at| { let at = images(at); fs::remove_dir_all(at.join("train/dog")).unwrap(); at },
-        &["train: found 9 class folders, expected 10"]),
+        &["train: found 9 class folders (airplane, ", "expected 10, one for each class"]),
 ];
 
 /// An archive of one batch of one record whose header says `size`.
