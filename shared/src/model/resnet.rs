@@ -372,8 +372,12 @@ mod tests {
             let graph = Graph::new(images, |pixels| net.logits(pixels)).unwrap();
             let mut ways: [Box<dyn Linearised>; 2] =
                 [net.linearised(images).unwrap(), Box::new(graph)];
-            ways.each_mut()
-                .map(|way| flat(&way.pull_back(&[0, 1], &[slopes.clone()]).unwrap()[0]))
+            ways.each_mut().map(|way| {
+                flat(
+                    &way.pull_back(&[0, 1], std::slice::from_ref(&slopes))
+                        .unwrap()[0],
+                )
+            })
         };
         let expected = gradients(&theirs, &inputs)[0].clone();
         let expected = expected
