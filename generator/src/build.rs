@@ -7,18 +7,18 @@ use std::ops::Range;
 use candle_core::{Device, Tensor};
 use shared::{
     Error, Result,
-    attack::{self, AttackConfig, Batch, Kind, quantise, style_of},
+    attack::{self, Batch, Kind, quantise, style_of},
     cifar10::{self, Dataset, Picture, Split},
     device, log,
-    model::{Classifier, FrozenResNet34, Loaded, Metadata, likeliest, load},
+    model::{Classifier, FrozenResNet34, likeliest, load},
     nn::Precision,
     output,
     progress::Progress,
     signal::Stop,
-    store::{self, AttackRow, Identity, ImageRow, ModelRow, SampleRow, Shard, Writer},
+    store::{self, ImageRow, SampleRow, Shard, Writer},
 };
 
-use crate::{arguments::Build, warnings};
+use crate::{arguments::Build, identity, warnings};
 
 /// Builds the store, or what is missing of it.
 pub fn command(args: &Build) -> Result<()> {
@@ -36,7 +36,8 @@ pub fn command(args: &Build) -> Result<()> {
     let loaded = load::read(&args.model, &args.normalization, &device)?;
     let data = cifar10::load(&args.data, args.seed, args.limit)?;
     check_styles(&kinds, &data)?;
-    let identity = identity(args, &config, &kinds, &data, surrogate(&loaded), shard);
+    let model = identity::surrogate(&loaded);
+    let identity = identity::of(args, &config, &kinds, &data, model, shard);
     let (net, metadata) = (loaded.net, loaded.metadata);
     let stop = Stop::listen()?;
     if args.force {
@@ -75,17 +76,21 @@ pub fn command(args: &Build) -> Result<()> {
         stop: &stop,
     };
     warnings::check_seed(&args.model, &metadata, &data, args.seed);
-    build
-        .images(&mut writer)
-        .map_err(|error| error.of_batch(args.batch_size))?;
+    build.images(&mut writer).map_err(|error| {
+        error
+            .of_batch(args.batch_size)
+            .found_in(&args.model.display())
+    })?;
     warnings::check_accuracy(&args.model, &metadata, &writer.store().counts()?);
     let attacks: Vec<_> = kinds
         .iter()
         .map(|kind| (*kind, config.build(*kind)))
         .collect();
-    build
-        .samples(&mut writer, &attacks)
-        .map_err(|error| error.of_batch(args.batch_size))?;
+    build.samples(&mut writer, &attacks).map_err(|error| {
+        error
+            .of_batch(args.batch_size)
+            .found_in(&args.model.display())
+    })?;
     device::say_peak(&device)?;
     warnings::check_unchanged(&writer.store().summary()?);
     writer.note_warnings(&log::warnings())?;
@@ -95,39 +100,6 @@ pub fn command(args: &Build) -> Result<()> {
         args.out.display()
     ));
     Ok(())
-}
-
-/// What a store keeps of a model's header.
-const KEPT: [&str; 12] = [
-    "architecture",
-    "method",
-    "epoch",
-    "accuracy",
-    "clean_accuracy",
-    "seed",
-    "data_hash",
-    "source_hash",
-    "split_seed",
-    "code_version",
-    "mean",
-    "std",
-];
-
-/// The model to attack as the store keeps it.
-fn surrogate(loaded: &Loaded) -> ModelRow {
-    let width = loaded.net.width();
-    let text = |key: &str| loaded.metadata.get(key).cloned();
-    let config: Metadata = KEPT
-        .into_iter()
-        .filter_map(|key| Some((key.to_string(), text(key)?)))
-        .chain([("width".to_string(), width.to_string())])
-        .collect();
-    let config = serde_json::json!(config).to_string();
-    ModelRow::new(
-        format!("ResNet34 of width {width}"),
-        config,
-        loaded.bytes.clone(),
-    )
 }
 
 /// Style transfer needs an image of another class in every split that has images.
@@ -150,36 +122,6 @@ fn check_styles(kinds: &[Kind], data: &Dataset) -> Result<()> {
         }
     }
     Ok(())
-}
-
-fn identity(
-    args: &Build,
-    config: &AttackConfig,
-    kinds: &[Kind],
-    data: &Dataset,
-    model: ModelRow,
-    shard: Shard,
-) -> Identity {
-    let part = |split| shard.range(data.split(split).len() as u64);
-    let attack = |kind: &Kind| AttackRow {
-        id: i64::from(kind.id()),
-        name: kind.name().to_string(),
-        params: config.params_json(*kind),
-        model_id: model.id,
-    };
-    Identity {
-        dataset: data.name.clone(),
-        classes: data.classes.clone(),
-        source_hash: data.source_hash.clone(),
-        seed: args.seed,
-        preset: args.parameters.preset.to_string(),
-        limit: args.limit.map(|limit| limit as u64),
-        shard: shard.to_string(),
-        images: Split::ALL.map(|split| part(split).end - part(split).start),
-        generator_version: env!("CARGO_PKG_VERSION").to_string(),
-        attacks: kinds.iter().map(attack).collect(),
-        model,
-    }
 }
 
 const RESUME: &str = "the same command goes on from here";

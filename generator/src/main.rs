@@ -5,6 +5,7 @@ mod build;
 mod card;
 mod cli;
 mod export;
+mod identity;
 mod merge;
 mod pack;
 mod preview;

@@ -93,6 +93,14 @@ impl Error {
         self
     }
 
+    /// The same error; of a value that is not finite, it says where that was.
+    pub fn found_in(self, what: &dyn std::fmt::Display) -> Self {
+        match self {
+            Self::NonFinite(found) => Self::NonFinite(format!("{what}: {found}")),
+            other => other,
+        }
+    }
+
     /// The same error, unless it is a device without memory left: that one names the batch size.
     pub fn of_batch(self, batch_size: usize) -> Self {
         /// As the driver, cuBLAS and cuDNN put it, in capitals or not.

@@ -61,6 +61,9 @@ pub fn info(message: impl Display) {
     }
 }
 
+/// So many different warnings are kept.
+const MOST: usize = 1000;
+
 /// Every warning of this program so far, each text once, with how often it was said.
 static WARNINGS: Mutex<Vec<(String, usize)>> = Mutex::new(Vec::new());
 
@@ -70,9 +73,11 @@ pub fn warning(message: impl Display) {
     let text = one_line(&message);
     line("warning", "warning: ", &text);
     let mut warnings = WARNINGS.lock().unwrap_or_else(PoisonError::into_inner);
-    match warnings.iter_mut().find(|(said, _)| *said == text) {
-        Some((_, count)) => *count += 1,
-        None => warnings.push((text, 1)),
+    let said = warnings.iter().position(|(said, _)| *said == text);
+    match said {
+        Some(place) => warnings[place].1 += 1,
+        None if warnings.len() < MOST => warnings.push((text, 1)),
+        None => {}
     }
 }
 

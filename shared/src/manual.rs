@@ -53,14 +53,21 @@ const PAGE: output::Kind = output::Kind {
     },
 };
 
+/// Their folder, which may hold other files.
+const PAGES: output::Kind = output::Kind {
+    name: "a folder",
+    form: Form::Folder,
+    existing: Existing::Replaced,
+    matches: |_| Ok(true),
+};
+
 /// Writes all pages or, where one of them must not be replaced, none.
 fn write_pages(program: Command, out: &Path) -> Result<()> {
     let pages =
         tempfile::tempdir().map_err(Error::io("create a folder in", &std::env::temp_dir()))?;
     clap_mangen::generate_to(program, pages.path()).map_err(Error::io("write", pages.path()))?;
-    if !out.is_dir() {
-        files::create_folder(out)?;
-    }
+    let out = &output::check(out, &PAGES, &[], false)?;
+    files::create_folder(out)?;
     let mut outputs = Vec::new();
     for entry in std::fs::read_dir(pages.path()).map_err(Error::io("read", pages.path()))? {
         let page = entry.map_err(Error::io("read", pages.path()))?.path();

@@ -82,13 +82,8 @@ impl State {
         };
         let planned = plan.epochs.unwrap_or(u32::MAX);
         let logged = metrics::epochs_logged(&folder.join(METRICS))?;
-        let missing = |name: &str| !folder.join(name).exists();
-        let best = if missing(BEST) {
-            Some(BEST)
-        } else {
-            Some(DETECTOR).filter(|name| plan.method.as_deref() == Some("joint") && missing(name))
-        };
-        Ok(match (checkpoint::epochs_done(folder), best) {
+        let missing = missing_model(folder, plan.method.as_deref() == Some("joint"));
+        Ok(match (checkpoint::epochs_done(folder), missing) {
             // A kill between the first epoch's line and its checkpoint leaves the line.
             (None, _) if logged <= 1 && logged < planned => Self::Unfinished,
             (None, None) if logged >= planned => Self::FinishedWithoutCheckpoints,
@@ -106,6 +101,12 @@ impl State {
             (Some(_), _) => Self::Unfinished,
         })
     }
+}
+
+/// The best model that a run does not have any more, or not yet: the classifier, or the detector of a joint run.
+pub fn missing_model(folder: &Path, joint: bool) -> Option<&'static str> {
+    let models = [BEST, DETECTOR].into_iter().take(if joint { 2 } else { 1 });
+    models.into_iter().find(|name| !folder.join(name).exists())
 }
 
 /// Whether a folder is not there or holds nothing but the lock and what a kill left of files half written.

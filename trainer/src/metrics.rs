@@ -125,17 +125,19 @@ pub fn append(path: &Path, metrics: &EpochMetrics) -> Result<()> {
 pub fn read(path: &Path) -> Result<Vec<EpochMetrics>> {
     let bytes = files::read(path)?;
     let mut epochs: Vec<EpochMetrics> = Vec::new();
+    let mut passed = Vec::new();
     for (line, text) in lines(&bytes) {
         match parse(path, line, text) {
-            _ if text.trim_ascii().is_empty() => passed_over(path, line, "a blank line"),
+            _ if text.trim_ascii().is_empty() => passed.push((line, "a blank line".into())),
             Ok(metrics) if metrics.epoch <= last_of(&epochs) => {
-                passed_over(path, line, &format!("epoch {} again", metrics.epoch));
+                passed.push((line, format!("epoch {} again", metrics.epoch)));
             }
             Ok(metrics) => epochs.push(metrics),
             Err(_) if !text.ends_with(b"\n") => {}
             Err(error) => return Err(error),
         }
     }
+    warn_of(path, &passed);
     Ok(epochs)
 }
 
@@ -152,11 +154,12 @@ pub fn resume_after(path: &Path, epoch: u32) -> Result<Vec<EpochMetrics>> {
     };
     let mut kept = Vec::with_capacity(bytes.len());
     let mut epochs: Vec<EpochMetrics> = Vec::new();
+    let mut passed = Vec::new();
     for (line, text) in lines(&bytes) {
         match parse(path, line, text) {
             Ok(metrics) if metrics.epoch > epoch => {}
             Ok(metrics) if metrics.epoch <= last_of(&epochs) => {
-                passed_over(path, line, &format!("epoch {} again", metrics.epoch));
+                passed.push((line, format!("epoch {} again", metrics.epoch)));
             }
             Ok(metrics) => {
                 kept.extend_from_slice(text.trim_ascii_end());
@@ -165,9 +168,10 @@ pub fn resume_after(path: &Path, epoch: u32) -> Result<Vec<EpochMetrics>> {
             }
             // What a kill left half-written.
             Err(_) if !text.ends_with(b"\n") => {}
-            Err(_) => passed_over(path, line, "a line that is no epoch's metrics"),
+            Err(_) => passed.push((line, "no epoch's metrics".into())),
         }
     }
+    warn_of(path, &passed);
     if epochs.len() < epoch as usize {
         log::warning(format_args!(
             "{}: {} of the checkpoint's {epoch} epochs have a line; the run goes on without the others",
@@ -202,8 +206,15 @@ fn last_of(epochs: &[EpochMetrics]) -> u32 {
     epochs.last().map_or(0, |last| last.epoch)
 }
 
-fn passed_over(path: &Path, line: usize, what: &str) {
-    log::warning(format_args!("{}: {what}, passed over", place(path, line)));
+/// Warns of lines that were passed over, once for all of them.
+fn warn_of(path: &Path, passed: &[(usize, String)]) {
+    if let Some((line, what)) = passed.first() {
+        log::warning(format_args!(
+            "{}: {what}; lines passed over: {}",
+            place(path, *line),
+            passed.len()
+        ));
+    }
 }
 
 /// Lines with their numbers from 1 and their line ends.

@@ -2,6 +2,7 @@
 //! folder, epoch by epoch. The same command again goes on where it stood: every random number is
 //! a function of the seed, the epoch, the step and the picture, so nothing else must be kept.
 
+mod diverged;
 mod folder;
 mod start;
 
@@ -59,38 +60,9 @@ impl Run {
         let batch_size = self.config.batch_size;
         let mut at = Progress::default();
         self.all_epochs(&mut at).map_err(|error| {
-            self.explain(error, (at.epochs + 1, at.steps))
+            diverged::explain(error, &self.folder, self.config.optimizer.lr, &at)
                 .of_batch(batch_size)
         })
-    }
-
-    /// Of a value that is not finite: in which epoch, and what to do; the folder is marked, so that the advice
-    /// can be followed.
-    fn explain(&self, error: Error, (epoch, steps): (u32, u64)) -> Error {
-        let Error::NonFinite(what) = error else {
-            return error;
-        };
-        // A loss is told with its step, whatever is measured with the last one.
-        let what = match what.starts_with("step ") {
-            true => what,
-            false => format!("after step {steps} of it: {what}"),
-        };
-        let diverged = folder::Diverged {
-            epoch,
-            what: what.clone(),
-        };
-        if let Err(error) = diverged.write(&self.folder) {
-            return error;
-        }
-        let from = match checkpoint::epochs_done(&self.folder) {
-            None => "there is no checkpoint yet, so the run then starts anew".to_string(),
-            Some(done) => format!("the run then goes on from the last checkpoint (epoch {done})"),
-        };
-        Error::NonFinite(format!(
-            "{}: epoch {epoch}, {what}; run the same command with a smaller --lr (now {}) or with --warmup: {from}",
-            self.folder.display(),
-            self.config.optimizer.lr
-        ))
     }
 
     fn all_epochs(&mut self, at: &mut Progress) -> Result<()> {
@@ -131,7 +103,7 @@ impl Run {
 
     /// Where the run stands, with nets, sampler and metrics put back there.
     fn resume(&mut self) -> Result<Progress> {
-        let Some((at, parts)) = checkpoint::load(&self.folder, &self.device)? else {
+        let Some((mut at, parts)) = checkpoint::load(&self.folder, &self.device)? else {
             // A kill between the first epoch's line and its checkpoint leaves the line.
             metrics::resume_after(&self.metrics_path(), 0)?;
             metrics::events::rewrite(&self.folder, &[])?;
@@ -153,10 +125,10 @@ impl Run {
         }
         let past = metrics::resume_after(&self.metrics_path(), at.epochs)?;
         metrics::events::rewrite(&self.folder, &past)?;
-        let mut at = at;
-        if at.best.is_some() && !self.folder.join(BEST).exists() {
+        let missing = crate::folder::missing_model(&self.folder, self.config.joint.is_some());
+        if let Some(name) = missing.filter(|_| at.best.is_some()) {
             log::warning(format_args!(
-                "{}: {BEST} is missing; the best model of the epochs that are still to come takes its place",
+                "{}: {name} is missing; the best model of the epochs that are still to come takes its place",
                 self.folder.display()
             ));
             at.best = None;

@@ -72,6 +72,6 @@ fn a_net_whose_outputs_are_no_numbers_judges_nothing() {
     let path = workshop.path("net.safetensors");
     weights.write(&path, &Metadata::new()).unwrap();
     let output = workshop.build("a.db", &[]).output().unwrap();
-    failed(&output, 5, &["output"]);
+    failed(&output, 5, &["net.safetensors: an output of the model is "]);
     assert_eq!(workshop.info("a.db")["splits"][0]["images"], 0);
 }

@@ -59,7 +59,9 @@ pub trait Classifier: Send + Sync {
 pub fn likeliest(logits: &Tensor) -> Result<Vec<u8>> {
     let rows: Vec<Vec<f32>> = logits.to_vec2()?;
     if let Some(wrong) = rows.iter().flatten().find(|output| !output.is_finite()) {
-        return Err(Error::NonFinite(format!("an output of the net is {wrong}")));
+        return Err(Error::NonFinite(format!(
+            "an output of the model is {wrong}"
+        )));
     }
     let first_largest = |row: &Vec<f32>| {
         let larger = |best, class| if row[class] > row[best] { class } else { best };

@@ -69,9 +69,11 @@ impl Eval {
             },
             device: &device,
         };
-        let evaluation = request
-            .run(&store)
-            .map_err(|error| error.of_batch(self.batch_size))?;
+        let evaluation = request.run(&store).map_err(|error| {
+            error
+                .of_batch(self.batch_size)
+                .found_in(&self.model.display())
+        })?;
         if self.json {
             let text = serde_json::to_string_pretty(&evaluation).map_err(|reason| {
                 Error::data("evaluation", reason, "numbers that JSON can hold")

@@ -1,9 +1,7 @@
-//! The run folder as a training writes it: entering it (new, resumed, or refused), the best models, the mark
-//! of a run that became non-finite.
+//! The run folder as a training writes it: entering it (new, resumed, or refused), and the best models.
 
 use std::{fs, path::Path};
 
-use serde::{Deserialize, Serialize};
 use shared::{
     Error, Result, files,
     lock::Lock,
@@ -12,6 +10,7 @@ use shared::{
     output::{self, Existing, Form},
 };
 
+use super::diverged::Diverged;
 use crate::{
     config::Config,
     folder::{BEST, CONFIG, DETECTOR, DIVERGED, METRICS, REPORT, State},
@@ -123,44 +122,4 @@ pub fn save_best(folder: &Path, header: &Metadata, step: &dyn Step, score: &Scor
         weights.write(&folder.join(DETECTOR), &metadata)?;
     }
     step.net().weights().write(&folder.join(BEST), &metadata)
-}
-
-/// `diverged.json`: where a run became non-finite. Its learning rates may change then.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Diverged {
-    /// The epoch, from 1.
-    pub epoch: u32,
-    /// What was found, with its step.
-    pub what: String,
-}
-
-impl Diverged {
-    /// What stands in the folder; none if the run has not diverged.
-    fn read(folder: &Path) -> Result<Option<Self>> {
-        let path = folder.join(DIVERGED);
-        if !path.exists() {
-            return Ok(None);
-        }
-        let read = serde_json::from_slice(&files::read(&path)?);
-        read.map(Some)
-            .map_err(|error| Error::data(path.display(), error, "where a run diverged"))
-    }
-
-    /// Writes it.
-    pub fn write(&self, folder: &Path) -> Result<()> {
-        let path = folder.join(DIVERGED);
-        let text = serde_json::to_vec_pretty(self)
-            .map_err(|error| Error::data(path.display(), error, "what JSON can say"))?;
-        files::write_whole(&path, &text)
-    }
-}
-
-impl std::fmt::Display for Diverged {
-    fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
-        write!(
-            f,
-            "the run diverged in epoch {} ({})",
-            self.epoch, self.what
-        )
-    }
 }

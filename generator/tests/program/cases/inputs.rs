@@ -1,0 +1,184 @@
+//! Inputs that are not what they pass for: shards, weights and data of other tools, folders, splits of one class.
+
+use std::{fs, process::Command};
+
+use candle_core::Device;
+use shared::{
+    cifar10,
+    model::{Metadata, ResNet34, Weights},
+};
+
+use super::{GAUSSIAN, build_from, built, said};
+use crate::{common::Workshop, programs::done};
+
+#[test]
+fn one_shard_alone_is_a_warning_of_every_command_that_takes_it_for_a_store() {
+    let workshop = built(&["--shard", "1/2"]);
+    let commands: [&[&str]; 6] = [
+        &["verify", "a.db"],
+        &["export", "a.db", "--format", "npz", "--out", "a.npz"],
+        &["export", "a.db", "--format", "png", "--out", "png"],
+        &["preview", "a.db", "--out", "a.png"],
+        &["pack", "a.db", "--out", "a.pack"],
+        &["card", "a.db"],
+    ];
+    for args in commands {
+        let output = workshop.run(args);
+        done(&output);
+        assert!(
+            said(&output).contains("a.db: only shard 1/2 of a store"),
+            "{args:?}: {}",
+            said(&output)
+        );
+    }
+    let info = workshop.run(&["info", "a.db"]);
+    assert!(String::from_utf8_lossy(&info.stdout).contains("warning: only shard 1/2"));
+    let card = fs::read_to_string(workshop.path("a.md")).unwrap();
+    assert!(card.contains("only shard 1/2"), "{card}");
+}
+
+#[test]
+fn slurms_array_is_a_shard_only_when_that_is_asked_for() {
+    let workshop = Workshop::new();
+    let mut build = workshop.build("a.db", &GAUSSIAN);
+    for (name, value) in [("ID", "3"), ("COUNT", "4"), ("MIN", "1")] {
+        build.env(format!("SLURM_ARRAY_TASK_{name}"), value);
+    }
+    done(&build.output().unwrap());
+    assert_eq!(workshop.info("a.db")["meta"]["shard"], "1/1");
+}
+
+#[test]
+fn a_split_of_one_class_fails_only_what_needs_two() {
+    let workshop = Workshop::new();
+    // The last tenth of the permuted images becomes val: all of one class.
+    let path = workshop.path("data");
+    let only_val = |label: u8| {
+        let data = cifar10::load(&path, 0, None).unwrap();
+        let mut images: Vec<_> = data
+            .train
+            .iter()
+            .map(|i| (i.source_index, i.label, &i.pixels))
+            .collect();
+        images.extend(data.val.iter().map(|i| (i.source_index, label, &i.pixels)));
+        images.sort_by_key(|(index, ..)| *index);
+        let records = images
+            .iter()
+            .flat_map(|(_, label, pixels)| [&[*label][..], pixels].concat());
+        let records: Vec<u8> = records.collect();
+        for (number, batch) in (1..).zip(records.chunks(10 * 3073)) {
+            fs::write(path.join(format!("data_batch_{number}.bin")), batch).unwrap();
+        }
+    };
+    only_val(3);
+    done(&workshop.build("a.db", &GAUSSIAN).output().unwrap());
+    let words = ["images of val: found only the class triangle", "nst"];
+    workshop.refuses(
+        &mut workshop.build("b.db", &["--attacks", "nst"]),
+        3,
+        &words,
+    );
+}
+
+#[test]
+fn weights_and_data_of_other_tools_are_recognized() {
+    let workshop = Workshop::new();
+    fs::write(
+        workshop.path("model.pth"),
+        b"PK\x03\x04 and what torch.save writes",
+    )
+    .unwrap();
+    let mut pth = workshop.command(&[
+        "build",
+        "--data",
+        "data",
+        "--model",
+        "model.pth",
+        "--out",
+        "a.db",
+    ]);
+    workshop.refuses(
+        &mut pth,
+        3,
+        &[
+            "model.pth: found a zip archive, as torch.save writes",
+            "safetensors",
+        ],
+    );
+
+    let net = ResNet34::init(2, 1, &Device::Cpu).unwrap();
+    let prefixed = |prefix: &str| {
+        let tensors = net.weights().tensors().iter();
+        let named = tensors.map(|(name, tensor)| (format!("{prefix}{name}"), tensor.clone()));
+        let weights: Weights = named.collect();
+        weights
+            .write(&workshop.path("net.safetensors"), &Metadata::new())
+            .unwrap();
+    };
+    for prefix in ["module.", "_orig_mod.", "model."] {
+        prefixed(prefix);
+        let words = [
+            "net.safetensors: tensors: found names that begin with",
+            prefix,
+        ];
+        workshop.refuses(&mut workshop.build("a.db", &[]), 3, &words);
+    }
+    prefixed("");
+    fs::create_dir(workshop.path("cifar-10-batches-py")).unwrap();
+    fs::write(
+        workshop.path("cifar-10-batches-py/data_batch_1"),
+        b"\x80\x02",
+    )
+    .unwrap();
+    let words = ["cifar-10-batches-py: found CIFAR-10's Python version"];
+    workshop.refuses(
+        &mut build_from(&workshop, "cifar-10-batches-py", "a.db", &[]),
+        3,
+        &words,
+    );
+    let archive = Command::new("tar")
+        .args(["-czf", "cifar-10-python.tar.gz", "cifar-10-batches-py"])
+        .current_dir(workshop.path("."))
+        .status();
+    assert!(archive.unwrap().success());
+    let words = ["cifar-10-python.tar.gz: found CIFAR-10's Python version"];
+    workshop.refuses(
+        &mut build_from(&workshop, "cifar-10-python.tar.gz", "a.db", &[]),
+        3,
+        &words,
+    );
+}
+
+#[test]
+fn a_folder_in_place_of_a_file_is_bad_data_on_one_line() {
+    let workshop = Workshop::new();
+    let commands: [&[&str]; 6] = [
+        &["verify", "data"],
+        &["info", "data"],
+        &["unpack", "data", "--out", "b.db"],
+        &["export", "data", "--format", "npz", "--out", "a.npz"],
+        &["attacks", "--attacks-config", "data"],
+        &[
+            "build", "--data", "data", "--model", "data", "--out", "a.db",
+        ],
+    ];
+    for args in commands {
+        workshop.refuses(
+            &mut workshop.command(args),
+            3,
+            &["data: found a folder, expected "],
+        );
+    }
+}
+
+#[test]
+fn a_fraction_in_a_file_of_attacks_is_told_what_is_expected() {
+    let workshop = Workshop::new();
+    fs::write(workshop.path("a.toml"), "[fgsm]\nstep = \"8/255\"\n").unwrap();
+    let attacks = &mut workshop.command(&["attacks", "--attacks-config", "a.toml"]);
+    workshop.refuses(
+        attacks,
+        3,
+        &["a.toml: [fgsm] step: found \"8/255\", expected a number"],
+    );
+}

@@ -1,0 +1,71 @@
+//! Cases that people report of other tools. docs/cases.md lists them.
+
+mod inputs;
+mod models;
+mod names;
+mod replacing;
+
+use std::{
+    fs,
+    process::{Command, Output},
+};
+
+use candle_core::Device;
+use shared::{cifar10, model::ResNet34};
+
+use crate::{common::Workshop, programs::done};
+
+const GAUSSIAN: [&str; 2] = ["--attacks", "gaussian"];
+
+fn built(more: &[&str]) -> Workshop {
+    let workshop = Workshop::new();
+    let build = &mut workshop.build("a.db", &[&GAUSSIAN, more].concat());
+    done(&build.output().unwrap());
+    workshop
+}
+
+fn said(output: &Output) -> String {
+    String::from_utf8(output.stderr.clone()).unwrap()
+}
+
+/// A build from other data.
+fn build_from(workshop: &Workshop, data: &str, out: &str, more: &[&str]) -> Command {
+    let mut command = workshop.command(&["build", "--model", "net.safetensors"]);
+    command.args(["--device", "cpu", "--data", data, "--out", out]);
+    command.args(GAUSSIAN).args(more);
+    command
+}
+
+/// The model of the workshop again, with metadata.
+fn write_model(workshop: &Workshop, metadata: &[(&str, &str)]) {
+    let net = ResNet34::init(2, 1, &Device::Cpu).unwrap();
+    let entries = metadata
+        .iter()
+        .map(|(key, value)| (key.to_string(), value.to_string()));
+    let path = workshop.path("net.safetensors");
+    net.weights().write(&path, &entries.collect()).unwrap();
+}
+
+/// An image folder of the workshop's data: a PNG for each image, under names that `name` makes of their index.
+fn image_folder(workshop: &Workshop, out: &str, classes: &[&str], name: impl Fn(usize) -> String) {
+    let data = cifar10::load(&workshop.path("data"), 0, None).unwrap();
+    let train = data.train.iter().chain(&data.val);
+    for (part, images) in [
+        ("train", train.collect::<Vec<_>>()),
+        ("test", data.test.iter().collect()),
+    ] {
+        for class in classes {
+            fs::create_dir_all(workshop.path(&format!("{out}/{part}/{class}"))).unwrap();
+        }
+        for (index, image) in images.into_iter().enumerate() {
+            let pixels = &image.pixels;
+            let png = image::RgbImage::from_fn(32, 32, |x, y| {
+                let at = (32 * y + x) as usize;
+                image::Rgb([pixels[at], pixels[1024 + at], pixels[2048 + at]])
+            });
+            let class = classes[usize::from(image.label)];
+            let file = format!("{out}/{part}/{class}/{}.png", name(index));
+            png.save(workshop.path(&file)).unwrap();
+        }
+    }
+}

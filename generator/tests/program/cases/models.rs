@@ -1,0 +1,163 @@
+//! Models of other people: normalization, accuracies far below the header's, seeds that overlap, gradients of 0.
+
+use candle_core::Device;
+use shared::{
+    cifar10::{self, Split},
+    model::{Classifier, Metadata, NormalizationArguments, Origin, likeliest, load},
+    store::Store,
+};
+
+use super::{GAUSSIAN, said, write_model};
+use crate::{common::Workshop, programs::done};
+
+#[test]
+fn normalization_is_kept_in_the_store_and_computed_as_the_models_first_layer() {
+    let workshop = Workshop::new();
+    let given = [
+        "--mean",
+        "0.4914,0.4822,0.4465",
+        "--std",
+        "0.2023,0.1994,0.2010",
+    ];
+    done(
+        &workshop
+            .build("a.db", &[&GAUSSIAN[..], &given].concat())
+            .output()
+            .unwrap(),
+    );
+    let config = workshop.info("a.db")["model"]["config"].clone();
+    assert_eq!(
+        (&config["mean"], &config["std"]),
+        (&given[1].into(), &"0.2023,0.1994,0.201".into())
+    );
+    // The same from the header of the weights.
+    write_model(&workshop, &[("mean", given[1]), ("std", given[3])]);
+    done(&workshop.build("b.db", &GAUSSIAN).output().unwrap());
+    let preds = |db: &str| {
+        Store::open(&workshop.path(db))
+            .unwrap()
+            .load(Split::Train)
+            .unwrap()
+            .preds
+    };
+    assert_eq!(preds("a.db"), preds("b.db"));
+    // What the store says is what the normalized model says.
+    let table = Store::open(&workshop.path("b.db"))
+        .unwrap()
+        .load(Split::Train)
+        .unwrap();
+    let none = NormalizationArguments::default();
+    let loaded = load::read(&workshop.path("net.safetensors"), &none, &Device::Cpu).unwrap();
+    let clean: Vec<u8> = (0..table.len())
+        .flat_map(|row| table.variant(row, 0).to_vec())
+        .collect();
+    let images = shared::attack::quantise::to_tensor(&clean, &Device::Cpu).unwrap();
+    let logits = loaded.net.frozen().unwrap().logits(&images).unwrap();
+    assert_eq!(likeliest(&logits).unwrap(), table.clean_preds);
+    // What contradicts the header is refused, and so is one of the two alone.
+    let other = ["--mean", "0.5,0.5,0.5", "--std", "0.5,0.5,0.5"];
+    let words = ["net.safetensors: its header says mean 0.4914", "contradict"];
+    workshop.refuses(
+        &mut workshop.build("c.db", &[&GAUSSIAN[..], &other].concat()),
+        2,
+        &words,
+    );
+    let alone = workshop
+        .build("c.db", &["--mean", "0.5,0.5,0.5"])
+        .output()
+        .unwrap();
+    assert_eq!(alone.status.code(), Some(2));
+}
+
+#[test]
+fn a_model_far_below_its_header_is_a_warning_that_names_normalization() {
+    let workshop = Workshop::new();
+    write_model(&workshop, &[("accuracy", "0.925")]);
+    let output = workshop.build("a.db", &GAUSSIAN).output().unwrap();
+    done(&output);
+    let text = said(&output);
+    for word in [
+        "net.safetensors: ",
+        "its header says 92.5 %",
+        "--mean, --std",
+        "order of the classes",
+    ] {
+        assert!(text.contains(word), "{word} in {text}");
+    }
+    // It stands at the end again, and in the store.
+    assert!(text.contains("\n1 warning:\n  net.safetensors: "), "{text}");
+    let info = workshop.run(&["info", "a.db"]);
+    assert!(String::from_utf8_lossy(&info.stdout).contains("its header says 92.5 %"));
+}
+
+#[test]
+fn a_model_trained_on_images_of_val_is_a_warning_that_names_both_seeds() {
+    let workshop = Workshop::new();
+    let data = cifar10::load(&workshop.path("data"), 0, None).unwrap();
+    let write = |split_seed| {
+        let mut metadata = Metadata::new();
+        let source_hash = data.source_hash.clone();
+        Origin {
+            source_hash,
+            split_seed,
+        }
+        .write(&mut metadata);
+        let entries: Vec<(&str, &str)> = metadata
+            .iter()
+            .map(|(k, v)| (k.as_str(), v.as_str()))
+            .collect();
+        write_model(&workshop, &entries);
+    };
+    write(1);
+    let output = workshop.build("a.db", &GAUSSIAN).output().unwrap();
+    done(&output);
+    let text = said(&output);
+    let overlap = data.val_trained_on(1);
+    assert!(overlap > 0);
+    let expected = format!(
+        "trained with --seed 1, this build has --seed 0: {overlap} of the {} val",
+        data.val.len()
+    );
+    assert!(text.contains(&expected), "{text}");
+    write(0);
+    let output = workshop.build("b.db", &GAUSSIAN).output().unwrap();
+    assert!(!said(&output).contains("--seed"), "{}", said(&output));
+}
+
+#[test]
+fn unchanged_samples_are_counted_and_more_than_a_tenth_is_a_warning() {
+    let workshop = Workshop::new();
+    // Nine in ten images are misclassified by a model that was never trained: DeepFool leaves them.
+    let deepfool = ["--attacks", "gaussian,deepfool"];
+    let output = workshop.build("a.db", &deepfool).output().unwrap();
+    done(&output);
+    let text = said(&output);
+    assert!(
+        text.contains("warning: deepfool: ") && text.contains("equal their clean images"),
+        "{text}"
+    );
+    assert!(!text.contains("warning: gaussian: "), "{text}");
+    let info = workshop.info("a.db");
+    let mut unchanged = 0;
+    for row in info["summary"].as_array().unwrap() {
+        let count = row["unchanged"].as_u64().unwrap();
+        if row["attack"] == "deepfool" {
+            assert_eq!(row["unchanged_misclassified"], count);
+            unchanged += count;
+        } else {
+            assert_eq!(count, 0);
+        }
+    }
+    let equal = |split| {
+        let table = Store::open(&workshop.path("a.db"))
+            .unwrap()
+            .load(split)
+            .unwrap();
+        (0..table.len())
+            .filter(|row| table.variant(*row, 2) == table.variant(*row, 0))
+            .count() as u64
+    };
+    assert_eq!(unchanged, Split::ALL.map(equal).iter().sum::<u64>());
+    let shown = workshop.run(&["info", "a.db"]);
+    assert!(String::from_utf8_lossy(&shown.stdout).contains("unchanged"));
+}
