@@ -15,6 +15,12 @@ use shared::{
 
 /// `generator build`.
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  generator build --data cifar-10-batches-bin --model runs/baseline/best.safetensors --out cifar10.db
+  generator build --data cifar10/ --model public.safetensors --mean 0.4914,0.4822,0.4465 \\
+      --std 0.2023,0.1994,0.2010 --preset standard --attacks fgsm,bim --limit 2000 --out small.db
+  generator build --data cifar10/ --model best.safetensors --shard 3/8 --out part-3.db")]
 pub struct Build {
     /// Images: a folder of data_batch_*.bin, the official .tar.gz, or an image folder
     #[arg(long, value_name = "PATH")]

@@ -21,7 +21,7 @@ use crate::{
     preview::Preview,
 };
 
-/// Precomputes adversarial variants of pictures into one self-contained SQLite file.
+/// Precomputes adversarial variants of images into one self-contained SQLite file.
 #[derive(Debug, Parser)]
 #[command(version, args_override_self = true, after_help = shared::program::EXIT_CODES)]
 pub struct Cli {
@@ -33,39 +33,39 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Attack every picture and store what comes out; resumes an unfinished store
+    /// Attack every image of a data set and write the samples to a store; resumes an unfinished one
     Build(Build),
-    /// Make one store of the shards of a build; resumes an unfinished merge
+    /// Merge the shards of a build into one store; resumes an unfinished merge
     Merge(Merge),
-    /// Check every claim of a store again, from its bytes
+    /// Verify all checksums, distances, references and hashes of a store
     Verify {
-        /// The store
+        /// Path of the store
         db: PathBuf,
     },
-    /// Print what a store says of itself
+    /// Print a summary of a store: data set, attacks, success rates, warnings
     Info {
-        /// The store
+        /// Path of the store
         db: PathBuf,
-        /// As JSON
+        /// Print JSON
         #[arg(long)]
         json: bool,
     },
     /// Write a store's data sheet beside it, as Croissant and as Markdown
     Card(Card),
-    /// Make a smaller file of a store, for transport
+    /// Compress a store into a file about half as large, for transport
     Pack(Transport),
-    /// Make a store of a packed file, and check that it is the same
+    /// Restore a store from a packed file and compare its content hash
     Unpack(Transport),
-    /// Write a store's pictures for other tools
+    /// Export a store's images for other tools: NumPy, PNG folders, WebDataset
     Export(Export),
-    /// Draw pictures of a store with their variants and amplified differences
+    /// Draw a contact sheet: images of a store, their samples and the amplified perturbations
     Preview(Preview),
     /// Print the resolved parameters of all attacks, as TOML that --attacks-config reads
     Attacks {
         #[command(flatten)]
         parameters: Parameters,
     },
-    /// Draw a ten-class set of pictures to try everything with, as CIFAR-10 binary files
+    /// Draw a synthetic data set of ten classes, as CIFAR-10 binary files
     Synthetic(Synthetic),
     #[command(flatten)]
     Manual(Manual),
@@ -90,7 +90,7 @@ impl Cli {
             Command::Synthetic(args) => {
                 synthetic::write(&args.out, args.count, args.seed, args.force)?;
                 let (out, count) = (args.out.display(), args.count);
-                log::result(format_args!("{out}: {count} training pictures"))
+                log::result(format_args!("{out}: {count} training images"))
             }
         }
     }
@@ -109,16 +109,16 @@ fn info(db: &std::path::Path, json: bool) -> Result<()> {
 /// `generator synthetic`.
 #[derive(Debug, Args)]
 struct Synthetic {
-    /// The folder
+    /// Output directory
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
-    /// Training pictures; a fifth as many are drawn for the test set
+    /// Training images; a fifth as many are drawn for the test set
     #[arg(long, default_value_t = 5000, value_name = "N")]
     count: usize,
-    /// Seed of the drawing
+    /// Seed of the images
     #[arg(long, default_value_t = 0, value_name = "N")]
     seed: u64,
-    /// Replace a set that is there
+    /// Replace a synthetic data set that is there
     #[arg(long)]
     force: bool,
 }

@@ -25,6 +25,9 @@ const READ_AHEAD: usize = 2;
 
 /// `generator merge`.
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Example:
+  generator merge --out cifar10.db part-*.db")]
 pub struct Merge {
     /// The store to make; an unfinished merge of the same shards is resumed
     #[arg(long, value_name = "DB")]

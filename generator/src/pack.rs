@@ -12,13 +12,17 @@ use shared::{
 
 /// `generator pack` and `generator unpack`.
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  generator pack cifar10.db --out cifar10.mithpack
+  generator unpack cifar10.mithpack --out cifar10.db")]
 pub struct Transport {
-    /// What there is
+    /// Input: the store to pack, or the packed store to unpack
     from: PathBuf,
-    /// What to make
+    /// Output file
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
-    /// Replace a file that is there
+    /// Replace an output of the same kind
     #[arg(long)]
     force: bool,
 }

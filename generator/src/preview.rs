@@ -28,18 +28,18 @@ const SCALE: u32 = 2;
 /// `generator preview`.
 #[derive(Debug, Args)]
 pub struct Preview {
-    /// The store
+    /// Path of the store
     db: PathBuf,
-    /// The sheet
+    /// Output PNG
     #[arg(long, value_name = "sheet.png")]
     out: PathBuf,
-    /// Pictures on it
+    /// Number of test images
     #[arg(long, default_value_t = 10, value_name = "N", value_parser = positive)]
     count: usize,
-    /// How much differences are amplified
+    /// Factor of the drawn perturbations
     #[arg(long, default_value_t = 8.0, value_name = "X")]
     amplify: f32,
-    /// Replace a file that is there
+    /// Replace a PNG that is there
     #[arg(long)]
     force: bool,
 }

@@ -23,6 +23,10 @@ use crate::{
 
 /// `trainer pretrain`.
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  trainer pretrain --data cifar-10-batches-bin --out runs/baseline
+  trainer pretrain --data cifar10/ --out runs/small --width 16 --limit 2000 --epochs 20 --lr 0.05 --schedule cosine")]
 pub struct Pretrain {
     /// Images: a folder of data_batch_*.bin, the official .tar.gz, or an image folder
     #[arg(long, value_name = "PATH")]
@@ -41,6 +45,10 @@ pub struct Pretrain {
 
 /// `trainer train`.
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  trainer train --db cifar10.db --out runs/joint
+  trainer train --db cifar10.db --out runs/plain --method adversarial --adv-ratio 0.25..0.75 --bounds fgsm=0.1..0.5")]
 pub struct Train {
     /// The adversarial store, made by `generator build`
     #[arg(long, value_name = "DB")]

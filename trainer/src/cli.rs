@@ -12,7 +12,7 @@ use crate::{
     run, show,
 };
 
-/// Trains a ResNet34 and an adversarial-example detector on a database of precomputed attacks.
+/// Trains a ResNet-34 and a detector of adversarial examples on a store of precomputed attacks.
 #[derive(Debug, Parser)]
 #[command(version, args_override_self = true, after_help = shared::program::EXIT_CODES)]
 pub struct Cli {
@@ -24,15 +24,15 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Train the baseline on clean pictures: the net that is attacked afterwards
+    /// Train the baseline on clean images: the model that is attacked afterwards
     Pretrain(Pretrain),
-    /// Train a robust net on draws from a store
+    /// Train a robust model on clean and adversarial images drawn from a store
     Train(Train),
     /// Measure a model on a store: per attack, on the mixed set, and its detector
     Eval(Eval),
     /// Write one self-contained HTML page about one or more runs
     Report(Report),
-    /// Measure how many pictures per second nets and attacks manage on this machine
+    /// Measure images per second of models, training steps and attacks on this machine
     Bench(Bench),
     #[command(flatten)]
     Manual(Manual),
@@ -59,10 +59,10 @@ struct Report {
     /// Run folders
     #[arg(required = true, value_name = "RUN")]
     runs: Vec<PathBuf>,
-    /// The page
+    /// Output HTML page
     #[arg(long, value_name = "FILE.html")]
     out: PathBuf,
-    /// Replace a file that is no report
+    /// Replace an HTML page that is no report of this program
     #[arg(long)]
     force: bool,
 }

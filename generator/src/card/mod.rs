@@ -21,9 +21,9 @@ use shared::{
 #[command(after_help = "\
 Writes DB without its ending plus .croissant.json (Croissant 1.1) and .md.")]
 pub struct Card {
-    /// The store
+    /// Path of the store
     db: PathBuf,
-    /// Replace files that are there
+    /// Replace cards that are there
     #[arg(long)]
     force: bool,
 }

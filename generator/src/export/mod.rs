@@ -29,18 +29,21 @@ use shared::{
 npz: for each split SPLIT_images [N,V,3,32,32] bytes, SPLIT_labels [N] and SPLIT_ids [N], and
      variants [V], the names of the second axis: clean, then the attacks.
 png: OUT/SPLIT/VARIANT/CLASS/ID.png, each VARIANT an image folder as torchvision reads it.
-webdataset: OUT/SPLIT-NNNNNN.tar of 1,000 pictures each; ID.VARIANT.png for every variant, and
-     ID.cls with the label.")]
+webdataset: OUT/SPLIT-NNNNNN.tar of 1,000 images each; ID.VARIANT.png for every variant, and
+     ID.cls with the label.
+
+Example:
+  generator export cifar10.db --format npz --out cifar10.npz")]
 pub struct Export {
-    /// The store
+    /// Path of the store
     db: PathBuf,
-    /// The form
+    /// Output format
     #[arg(long, value_enum, value_name = "F")]
     format: Format,
-    /// The file (npz) or the folder to make
+    /// Output file (npz) or directory (png, webdataset)
     #[arg(long, value_name = "PATH")]
     out: PathBuf,
-    /// Replace what is there
+    /// Replace an export of the same format
     #[arg(long)]
     force: bool,
 }

@@ -67,18 +67,25 @@ pub(super) fn check_schema(conn: &Connection, path: &Path) -> Result<()> {
         })
         .map_err(fault(path))?;
     let theirs = statements(conn).map_err(fault(path))?;
-    // One more than ours are read at most, so the first difference is always among them.
-    for at in 0..ours.len().max(theirs.len()) {
-        let (found, expected) = (theirs.get(at), ours.get(at));
-        if found != expected {
-            return Err(Error::data(
-                format!("{}: schema", path.display()),
-                name(found),
-                format!(
-                    "{}, as schema.sql has it (another program may have changed the file)",
-                    name(expected)
-                ),
-            ));
+    let named = |statements: &[Statement], like: &Statement| {
+        let same = |s: &&Statement| (&s.0, &s.1) == (&like.0, &like.1);
+        statements.iter().find(same).cloned()
+    };
+    let wrong = |found: &str, expected: &str| {
+        let advice = "as schema.sql has it (another program may have changed the file)";
+        let what = format!("{}: schema", path.display());
+        Err(Error::data(what, found, format!("{expected}, {advice}")))
+    };
+    if let Some(extra) = theirs.iter().find(|theirs| named(&ours, theirs).is_none()) {
+        return wrong(&name(extra), "nothing of that name");
+    }
+    for ours in &ours {
+        match named(&theirs, ours) {
+            None => return wrong(&format!("no {}", name(ours)), "one"),
+            Some(theirs) if theirs != *ours => {
+                return wrong(&format!("another {}", name(ours)), &name(ours));
+            }
+            Some(_) => {}
         }
     }
     Ok(())
@@ -98,10 +105,8 @@ fn statements(conn: &Connection) -> rusqlite::Result<Vec<Statement>> {
     rows.collect()
 }
 
-fn name(statement: Option<&Statement>) -> String {
-    statement.map_or("nothing".into(), |(kind, name, ..)| {
-        format!("{kind} '{}'", name.escape_debug())
-    })
+fn name((kind, name, ..): &Statement) -> String {
+    format!("{kind} '{}'", name.escape_debug())
 }
 
 fn connect(path: &Path, flags: OpenFlags) -> Result<Connection> {

@@ -18,6 +18,12 @@ use crate::folder;
 
 /// `trainer eval`.
 #[derive(Debug, Args)]
+#[command(after_help = "\
+The attacks were made against the store's surrogate: for any other model the table measures transfer.
+
+Examples:
+  trainer eval --db cifar10.db --model runs/joint/best.safetensors
+  trainer eval --db cifar10.db --model runs/joint/best.safetensors --split test --json")]
 pub struct Eval {
     /// The adversarial store
     #[arg(long, value_name = "DB")]
@@ -36,7 +42,7 @@ pub struct Eval {
     /// Adversarial share of the mixed set
     #[arg(long, default_value_t = 0.5, value_name = "R", value_parser = part)]
     adv_ratio: f64,
-    /// Pictures per batch
+    /// Images per batch
     #[arg(long, default_value_t = 128, value_name = "N", value_parser = positive)]
     batch_size: usize,
     /// Print JSON instead of tables

@@ -198,11 +198,18 @@ fn other_schemas_are_refused_before_anything_is_read() {
             "found schema version 3, expected schema version 2, the one this program knows: use a newer program",
         ),
         ("PRAGMA journal_mode = WAL", "write-ahead log"),
-        ("CREATE TABLE more (x)", "schema: found table 'more'"),
-        ("DROP VIEW attack_summary", "expected view 'attack_summary'"),
+        (
+            "CREATE TABLE more (x)",
+            "schema: found table 'more', expected nothing of that name",
+        ),
+        (
+            "CREATE INDEX by_label ON image (label)",
+            "schema: found index 'by_label', expected nothing of that name",
+        ),
+        ("DROP VIEW attack_summary", "found no view 'attack_summary'"),
         (
             "DROP VIEW attack_summary; CREATE VIEW attack_summary AS SELECT 1",
-            "found view 'attack_summary', expected view 'attack_summary', as schema.sql has it",
+            "found another view 'attack_summary', expected view 'attack_summary', as schema.sql has it",
         ),
         (
             "CREATE TRIGGER evil AFTER INSERT ON image BEGIN DELETE FROM sample; END",
