@@ -4,6 +4,7 @@
 mod bench;
 mod cases;
 mod common;
+mod mismatches;
 #[path = "../../../shared/tests/programs/mod.rs"]
 mod programs;
 mod refusals;
