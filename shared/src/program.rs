@@ -8,7 +8,7 @@ use clap::error::ErrorKind;
 use crate::{Error, Result, log};
 
 /// What `--help` says of how a program ends.
-pub const EXIT_CODES: &str = "Exit codes: 0 done, 1 the machine failed (a full disk, say), 2 usage, \
+pub const EXIT_CODES: &str = "Exit codes: 0 done, 1 I/O or device failure (a full disk, say), 2 usage, \
 3 bad or corrupt data, 4 no such device, 5 non-finite values, 75 interrupted (the same command \
 resumes).";
 
