@@ -41,7 +41,7 @@ APPLICATION_ID = 0x4D697468
 SCHEMA_VERSION = 2
 
 
-# ---- Random numbers: shared/src/random.rs. ----
+# ---- Random numbers: shared/kernels/src/random.rs. ----
 
 
 def _mix(z):

@@ -5,7 +5,7 @@
 use std::io::Write;
 
 use libfuzzer_sys::fuzz_target;
-use shared::cifar10;
+
 
 fuzz_target!(|bytes: &[u8]| {
     let Some((kind, content)) = bytes.split_first() else {
@@ -19,5 +19,5 @@ fuzz_target!(|bytes: &[u8]| {
         let packed = packed.finish().expect("memory");
         fuzz::file("cifar-10-binary.tar.gz", &packed)
     };
-    fuzz::checked(cifar10::load(&path, 0, None));
+    fuzz::checked(data::load(&path, 0, None));
 });

@@ -2,7 +2,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use shared::attack::{AttackConfig, Kind, Preset};
+use attacks::{AttackConfig, Kind, Preset};
 
 fuzz_target!(|bytes: &[u8]| {
     let path = fuzz::file("attacks.toml", bytes);

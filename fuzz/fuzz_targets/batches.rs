@@ -2,7 +2,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use shared::cifar10;
+
 
 fuzz_target!(|bytes: &[u8]| {
     let Some((length, files)) = bytes.split_first_chunk() else {
@@ -13,7 +13,7 @@ fuzz_target!(|bytes: &[u8]| {
     let folder = fuzz::path("batches");
     fuzz::file("batches/data_batch_1.bin", train);
     fuzz::file("batches/test_batch.bin", test);
-    if let Some(data) = fuzz::checked(cifar10::load(&folder, 0, None)) {
+    if let Some(data) = fuzz::checked(data::load(&folder, 0, None)) {
         assert_eq!(data.len() * 3073, files.len());
     }
 });

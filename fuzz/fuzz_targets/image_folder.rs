@@ -4,7 +4,7 @@
 use std::{fs, path::PathBuf, sync::LazyLock};
 
 use libfuzzer_sys::fuzz_target;
-use shared::cifar10::{self, CLASS_NAMES};
+use data::CLASS_NAMES;
 
 static FOLDER: LazyLock<PathBuf> = LazyLock::new(|| {
     let good = image::RgbImage::new(32, 32);
@@ -20,7 +20,7 @@ static FOLDER: LazyLock<PathBuf> = LazyLock::new(|| {
 fuzz_target!(|bytes: &[u8]| {
     let folder = &*FOLDER;
     fs::write(folder.join("train/cat/2"), bytes).expect("a file");
-    if let Some(data) = fuzz::checked(cifar10::load(folder, 0, None)) {
+    if let Some(data) = fuzz::checked(data::load(folder, 0, None)) {
         assert_eq!(data.len(), 21);
     }
 });

@@ -2,7 +2,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use shared::{signal::Stop, store};
+use base::signal::Stop;
 
 fuzz_target!(|bytes: &[u8]| {
     let packed = fuzz::file("packed/store", bytes);

@@ -3,10 +3,8 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use shared::{
-    cifar10::Split,
-    store::{self, Store},
-};
+use data::Split;
+use store::Store;
 
 fuzz_target!(|bytes: &[u8]| {
     let path = fuzz::file("store.db", bytes);

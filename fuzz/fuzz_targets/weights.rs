@@ -3,7 +3,7 @@
 
 use candle_core::Device;
 use libfuzzer_sys::fuzz_target;
-use shared::model::{Detector, ResNet34, Weights};
+use nn::model::{Detector, ResNet34, Weights};
 
 fuzz_target!(|bytes: &[u8]| {
     let Some((weights, metadata)) = fuzz::checked(Weights::parse("weights", bytes, &Device::Cpu))

@@ -7,7 +7,7 @@ use std::{
     sync::LazyLock,
 };
 
-use shared::Error;
+use base::Error;
 use tempfile::TempDir;
 
 static FOLDER: LazyLock<TempDir> = LazyLock::new(|| tempfile::tempdir().expect("a folder"));

@@ -1,17 +1,14 @@
 //! The arguments of a build: what the command line says comes in, which part of the pictures and which
 //! attacks it means goes out.
 
+use cli::normalization::NormalizationArguments;
 use std::{path::PathBuf, str::FromStr};
 
+use attacks::{AttackConfig, Kind, Preset};
+use base::{Error, Result};
 use clap::Args;
-use shared::{
-    Error, Result,
-    arguments::positive,
-    attack::{AttackConfig, Kind, Preset},
-    device::DeviceArguments,
-    model::NormalizationArguments,
-    store::Shard,
-};
+use cli::{arguments::positive, device::DeviceArguments};
+use store::Shard;
 
 /// `generator build`.
 #[derive(Debug, Args)]

@@ -4,19 +4,15 @@
 
 use std::ops::Range;
 
+use attacks::{Batch, Kind, quantise, style_of};
+use base::{Error, Result, log, output, progress::Progress, signal::Stop};
 use candle_core::{Device, Tensor};
-use shared::{
-    Error, Result,
-    attack::{self, Batch, Kind, quantise, style_of},
-    cifar10::{self, Dataset, Picture, Split},
-    device, log,
+use data::{Dataset, Picture, Split};
+use nn::{
+    Precision, device,
     model::{Classifier, FrozenResNet34, likeliest, load},
-    nn::Precision,
-    output,
-    progress::Progress,
-    signal::Stop,
-    store::{self, ImageRow, SampleRow, Shard, Writer},
 };
+use store::{ImageRow, SampleRow, Shard, Writer};
 
 use crate::{arguments::Build, identity, warnings};
 
@@ -33,8 +29,8 @@ pub fn command(args: &Build) -> Result<()> {
     let config = args.parameters.load()?;
     let kinds = args.kinds()?;
     let shard = args.shard()?;
-    let loaded = load::read(&args.model, &args.normalization, &device)?;
-    let data = cifar10::load(&args.data, args.seed, args.limit)?;
+    let loaded = load::read(&args.model, args.normalization.given()?, &device)?;
+    let data = data::load(&args.data, args.seed, args.limit)?;
     check_styles(&kinds, &data)?;
     let model = identity::surrogate(&loaded);
     let identity = identity::of(args, &config, &kinds, &data, model, shard);
@@ -208,7 +204,7 @@ impl Builder<'_> {
     fn samples(
         &self,
         writer: &mut Writer,
-        attacks: &[(Kind, Box<dyn attack::Attack>)],
+        attacks: &[(Kind, Box<dyn attacks::Attack>)],
     ) -> Result<()> {
         let mut missing = 0;
         for (kind, _) in attacks {
@@ -236,7 +232,7 @@ impl Builder<'_> {
     fn attack(
         &self,
         kind: Kind,
-        attack: &dyn attack::Attack,
+        attack: &dyn attacks::Attack,
         split: Split,
         ids: &[u64],
     ) -> Result<Vec<SampleRow>> {
@@ -256,8 +252,8 @@ impl Builder<'_> {
             ids,
             seed: self.args.seed,
         };
-        let samples = attack::run(attack, self.net, &batch, &clean)?;
-        let row = |(id, sample): (&u64, attack::Sample)| SampleRow {
+        let samples = attacks::run(attack, self.net, &batch, &clean)?;
+        let row = |(id, sample): (&u64, attacks::Sample)| SampleRow {
             image_id: *id,
             attack_id: i64::from(kind.id()),
             pixels: sample.pixels.into(),

@@ -1,11 +1,9 @@
 //! What makes a build what it is: the model that is attacked and the parameters, as the store keeps them.
 
-use shared::{
-    attack::{AttackConfig, Kind},
-    cifar10::{Dataset, Split},
-    model::{Loaded, Metadata},
-    store::{AttackRow, Identity, ModelRow, Shard},
-};
+use attacks::{AttackConfig, Kind};
+use data::{Dataset, Split};
+use nn::model::{Loaded, Metadata};
+use store::{AttackRow, Identity, ModelRow, Shard};
 
 use crate::arguments::Build;
 

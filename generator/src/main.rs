@@ -3,7 +3,7 @@
 mod arguments;
 mod build;
 mod card;
-mod cli;
+mod commands;
 mod export;
 mod identity;
 mod merge;
@@ -11,6 +11,9 @@ mod pack;
 mod preview;
 mod warnings;
 
+#[global_allocator]
+static ALLOCATOR: cli::Allocator = cli::Allocator;
+
 fn main() -> std::process::ExitCode {
-    shared::program::run(|| shared::program::parse::<cli::Cli>()?.run())
+    cli::program::run(|| cli::program::parse::<commands::Cli>()?.run())
 }

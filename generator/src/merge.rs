@@ -7,15 +7,10 @@ use std::{
     thread,
 };
 
+use base::{Error, Result, log, output, progress::Progress, signal::Stop};
 use clap::Args;
-use shared::{
-    Error, Result,
-    cifar10::Split,
-    log, output,
-    progress::Progress,
-    signal::Stop,
-    store::{self, ImageRow, SampleRow, Shard, Store, Writer, whole},
-};
+use data::Split;
+use store::{ImageRow, SampleRow, Shard, Store, Writer, whole};
 
 /// Pictures that are read and handed over together: so few that a processor's cache holds them.
 const AT_ONCE: usize = 64;

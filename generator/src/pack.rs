@@ -2,13 +2,12 @@
 
 use std::path::PathBuf;
 
-use clap::Args;
-use shared::{
+use base::{
     Result, log,
     output::{self, Output},
     signal::Stop,
-    store,
 };
+use clap::Args;
 
 /// `generator pack` and `generator unpack`.
 #[derive(Debug, Args)]

@@ -3,16 +3,17 @@
 
 use std::path::PathBuf;
 
-use clap::Args;
-use shared::{
-    Result,
-    arguments::positive,
-    cifar10::Split,
-    log,
+use base::{
+    Result, log,
     output::{self, Existing, Form, Output},
-    sheet::{self, Strip},
-    store::Store,
 };
+use clap::Args;
+use cli::arguments::positive;
+use data::{
+    Split,
+    sheet::{self, Strip},
+};
+use store::Store;
 
 /// The contact sheet as an output.
 const PNG: output::Kind = output::Kind {

@@ -3,12 +3,10 @@
 
 use std::{collections::BTreeMap, path::Path};
 
-use shared::{
-    cifar10::{Dataset, Split},
-    log,
-    model::{self, Metadata, Origin},
-    store::SummaryRow,
-};
+use base::log;
+use data::{Dataset, Split};
+use nn::model::{Metadata, Origin};
+use store::SummaryRow;
 
 /// The share of an attack's samples that may equal their clean images.
 const MOST_UNCHANGED: f64 = 0.1;
@@ -43,7 +41,7 @@ pub fn check_accuracy(path: &Path, metadata: &Metadata, counts: &[(u64, u64); 3]
         (images > 0).then(|| right as f64 / images as f64)
     };
     let all = of(&[Split::Val, Split::Test]).or(of(&Split::ALL));
-    model::warn_of_accuracy(&path.display(), metadata, of(&[Split::Val]), all);
+    nn::model::warn_of_accuracy(&path.display(), metadata, of(&[Split::Val]), all);
 }
 
 /// Warns of attacks that left many images as they were.

@@ -1,4 +1,4 @@
-"""The numbers of `shared/src/random.rs`, in numpy: (seed, purpose, indices) in, floats out."""
+"""The numbers of `shared/kernels/src/random.rs`, in numpy: (seed, purpose, indices) in, floats out."""
 
 import numpy as np
 

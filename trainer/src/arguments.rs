@@ -1,18 +1,19 @@
 //! The arguments of training: what the command line says comes in, the settings of optimizer, sampler and
 //! detector go out.
 
+use cli::normalization::NormalizationArguments;
 use std::path::PathBuf;
 
+use base::{Error, Result};
 use clap::{
     Args, ValueEnum,
     builder::{PossibleValue, PossibleValuesParser},
 };
-use shared::{
-    Error, Result,
+use cli::{
     arguments::{not_negative, part, positive},
     device::DeviceArguments,
-    model::{DetectorInput, NormalizationArguments, PAPER_WIDTH},
 };
+use nn::model::{DetectorInput, PAPER_WIDTH};
 
 use crate::{
     augment::Augment,

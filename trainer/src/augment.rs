@@ -4,8 +4,9 @@
 
 use std::{fmt, str::FromStr};
 
+use base::random::Stream;
+use nn::Window;
 use serde::{Deserialize, Serialize};
-use shared::{nn::Window, random::Stream};
 
 /// Pixels along an edge.
 const SIDE: usize = 32;

@@ -2,15 +2,12 @@
 
 use std::ops::Deref;
 
+use base::{Result, random::Stream};
 use candle_core::{Device, Tensor};
+use data::{PIXELS, Picture};
+use nn::{DevicePictures, Window};
 use rayon::prelude::*;
-use shared::{
-    Result,
-    cifar10::{PIXELS, Picture},
-    nn::{DevicePictures, Window},
-    random::Stream,
-    store::Table,
-};
+use store::Table;
 
 use crate::augment::Augment;
 

@@ -7,12 +7,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use base::{Error, Result, files, log};
 use candle_core::Device;
+use nn::model::{Metadata, Weights};
 use serde::{Deserialize, Serialize};
-use shared::{
-    Error, Result, files, log,
-    model::{Metadata, Weights},
-};
 
 use crate::{sampler, totals::Totals};
 
@@ -211,7 +209,7 @@ mod tests {
 
     #[test]
     fn numbers_come_back_to_the_last_bit() {
-        let mut stream = shared::random::Stream::new(1, "numbers", &[]);
+        let mut stream = base::random::Stream::new(1, "numbers", &[]);
         for _ in 0..1000 {
             let best = Some(stream.between(0.0, 300.0));
             let text = serde_json::to_vec(&Progress {

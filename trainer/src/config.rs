@@ -3,8 +3,9 @@
 
 use std::path::{Path, PathBuf};
 
+use base::{Error, Result, files};
+use nn::{Precision, model::DetectorInput};
 use serde::{Deserialize, Serialize};
-use shared::{Error, Result, files, model::DetectorInput, nn::Precision};
 
 use crate::{augment::Augment, sampler::Share, schedule::Schedule};
 

@@ -8,19 +8,16 @@ mod print;
 
 pub use command::Eval;
 
+use cli::normalization::NormalizationArguments;
 use std::path::Path;
 
+use base::{Error, Result, log};
 use candle_core::Device;
-use shared::{
-    Error, Result,
-    cifar10::Split,
-    log,
-    model::{
-        self, Classifier, Detector, Loaded, Metadata, NormalizationArguments, Origin, ResNet34,
-        Weights, likeliest, load,
-    },
-    store::{Store, Table},
+use data::Split;
+use nn::model::{
+    Classifier, Detector, Loaded, Metadata, Origin, ResNet34, Weights, likeliest, load,
 };
+use store::{Store, Table};
 
 use crate::{
     batch::Source,
@@ -168,7 +165,7 @@ impl Request<'_> {
     /// # Errors
     /// [`Error::Data`] when the model was trained on the store's `val` images and these are asked for.
     pub fn run(&self, store: &Store) -> Result<Evaluation> {
-        let loaded = load::read(self.model, &self.normalization, self.device)?;
+        let loaded = load::read(self.model, self.normalization.given()?, self.device)?;
         if self.splits.contains(&Split::Val)
             && let Some(reason) = val_was_trained_on(&loaded.metadata, store)
         {
@@ -204,7 +201,7 @@ impl Request<'_> {
         let on_val = on_val.and_then(|split| split.clean);
         // By its name alone: what stands in a run's report does not depend on where the run is.
         let name = self.model.file_name().unwrap_or_default().to_string_lossy();
-        model::warn_of_accuracy(&name, &loaded.metadata, on_val, all);
+        nn::model::warn_of_accuracy(&name, &loaded.metadata, on_val, all);
         let attacked = store.model()?;
         Ok(Evaluation {
             model: describe(&loaded),
@@ -318,13 +315,7 @@ pub fn surrogate(store: &Store, device: &Device) -> Result<Loaded> {
         .map_err(|error| Error::data(format!("{what}: config"), error, "a JSON object"))?;
     let text = |(key, value): (String, serde_json::Value)| Some((key, value.as_str()?.to_string()));
     let config = config.into_iter().filter_map(text).collect();
-    load::parse(
-        &what,
-        model.weights,
-        config,
-        &NormalizationArguments::default(),
-        device,
-    )
+    load::parse(&what, model.weights, config, None, device)
 }
 
 fn describe(loaded: &Loaded) -> Model {

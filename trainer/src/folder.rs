@@ -3,8 +3,8 @@
 
 use std::{fs, path::Path};
 
+use base::{Error, Result, files, lock};
 use serde::Deserialize;
-use shared::{Error, Result, files, lock};
 
 use crate::{checkpoint, metrics};
 

@@ -1,6 +1,6 @@
 //! The trainer as a library, for its program and for what tests its readers with any bytes.
 //!
-//! A command walks from [`cli`] to the run that it names; what a run leaves in its folder is read by
+//! A command walks from [`commands`] to the run that it names; what a run leaves in its folder is read by
 //! [`config`], [`checkpoint`] and [`report`].
 
 mod arguments;
@@ -8,7 +8,7 @@ mod augment;
 mod batch;
 mod bench;
 pub mod checkpoint;
-pub mod cli;
+pub mod commands;
 pub mod config;
 mod evaluate;
 mod folder;

@@ -1,7 +1,10 @@
 //! The trainer: a store (or clean pictures) comes in, trained nets and reports go out.
 
-use trainer::cli::Cli;
+use trainer::commands::Cli;
+
+#[global_allocator]
+static ALLOCATOR: cli::Allocator = cli::Allocator;
 
 fn main() -> std::process::ExitCode {
-    shared::program::run(|| shared::program::parse::<Cli>()?.run())
+    cli::program::run(|| cli::program::parse::<Cli>()?.run())
 }

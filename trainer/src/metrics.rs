@@ -5,11 +5,11 @@ pub mod events;
 
 use std::{fmt, fs, io::Write, marker::PhantomData, path::Path};
 
+use base::{Error, Result, files, log};
 use serde::{
     Deserialize, Deserializer, Serialize, Serializer,
     de::{MapAccess, Visitor},
 };
-use shared::{Error, Result, files, log};
 
 /// One epoch. Accuracies, shares and probabilities are parts of 1.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -4,11 +4,9 @@
 
 use std::collections::BTreeMap;
 
+use base::{Error, Result};
 use candle_core::{Tensor, Var};
-use shared::{
-    Error, Result,
-    nn::{Descent, Momentum},
-};
+use nn::{Descent, Momentum};
 
 /// The optimizer and its state, on the parameters' device.
 pub struct Sgd {

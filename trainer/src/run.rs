@@ -6,21 +6,14 @@ mod diverged;
 mod folder;
 mod start;
 
+use cli::normalization::NormalizationArguments;
 use std::{path::PathBuf, time::Instant};
 
+use base::{Error, Result, files, lock::Lock, log, progress, random::permutation, signal::Stop};
 use candle_core::Device;
-use shared::{
-    Error, Result,
-    cifar10::Split,
-    device, files,
-    lock::Lock,
-    log,
-    model::{Metadata, NormalizationArguments},
-    progress,
-    random::permutation,
-    signal::Stop,
-    store::Store,
-};
+use data::Split;
+use nn::{device, model::Metadata};
+use store::Store;
 
 pub use self::start::{pretrain, train};
 use crate::{

@@ -1,8 +1,8 @@
 //! Learning-rate schedules: the base rate and a step's place in the run come in, the rate of
 //! that step goes out. A pure function, so a resumed run needs no state for it.
 
+use base::{Error, Result};
 use serde::{Deserialize, Serialize};
-use shared::{Error, Result};
 
 /// How the rate goes over a run: up in a linear warm-up, then by a decay.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]

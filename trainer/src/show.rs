@@ -3,12 +3,9 @@
 
 use std::path::{Path, PathBuf};
 
-use shared::{
-    Result,
-    cifar10::Split,
-    log,
-    store::{Store, Table},
-};
+use base::{Result, log};
+use data::Split;
+use store::{Store, Table};
 
 use crate::report::{self, PictureStrip, Shown};
 

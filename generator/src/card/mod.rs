@@ -7,14 +7,14 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use base::{
+    Error, Result, log,
+    output::{self, Existing, Form, Output},
+};
 use clap::Args;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
-use shared::{
-    Error, Result, log,
-    output::{self, Existing, Form, Output},
-    store::{self, Info},
-};
+use store::Info;
 
 /// `generator card`.
 #[derive(Debug, Args)]

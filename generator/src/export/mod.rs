@@ -10,18 +10,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use base::{Error, Result, log, output::Output, progress::Progress, signal::Stop};
 use clap::{Args, ValueEnum};
+use data::{Split, sheet};
 use image::{Rgb, RgbImage};
-use shared::{
-    Error, Result,
-    cifar10::Split,
-    log,
-    output::Output,
-    progress::Progress,
-    sheet,
-    signal::Stop,
-    store::{ImageRow, SampleRow, Store},
-};
+use store::{ImageRow, SampleRow, Store};
 
 /// `generator export`.
 #[derive(Debug, Args)]

@@ -6,11 +6,11 @@ use std::{
     path::Path,
 };
 
-use shared::{
+use base::{
     Error, Result,
-    cifar10::Split,
     output::{self, Existing, Form},
 };
+use data::Split;
 use zip::{ZipWriter, write::SimpleFileOptions};
 
 use super::Pictures;

@@ -2,12 +2,11 @@
 
 use std::path::Path;
 
-use shared::{
-    Error, Result,
-    cifar10::Split,
-    files,
+use base::{
+    Error, Result, files,
     output::{self, Existing, Form},
 };
+use data::Split;
 
 use super::{Pictures, encoded, holds_only, is_number};
 

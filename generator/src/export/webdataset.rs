@@ -7,12 +7,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use shared::{
-    Error, Result,
-    cifar10::Split,
-    files,
+use base::{
+    Error, Result, files,
     output::{self, Existing, Form},
 };
+use data::Split;
 use tar::{Builder, Header};
 
 use super::{Pictures, encoded, holds_only, is_number};

@@ -7,8 +7,8 @@ use std::{
 };
 
 use candle_core::Device;
+use nn::model::{Metadata, ResNet34};
 use serde_json::Value;
-use shared::model::{Metadata, ResNet34};
 use tempfile::TempDir;
 
 use crate::programs::{self, done};

@@ -2,9 +2,10 @@
 
 use std::{collections::BTreeMap, fs, io::Read, process::Command};
 
+use data::Split;
 use serde_json::Value;
 use sha2::Digest;
-use shared::{cifar10::Split, store::Store};
+use store::Store;
 
 use crate::{common::Workshop, programs::done};
 

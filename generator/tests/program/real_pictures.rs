@@ -3,7 +3,7 @@
 
 use std::{path::Path, process::Command};
 
-use shared::cifar10::{CLASSES, Picture, Split, load};
+use data::{CLASSES, Picture, Split, load};
 
 #[test]
 fn the_real_pictures_are_split_as_the_paper_splits_them() {

@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use shared::random::Stream;
+use base::random::Stream;
 
 use crate::{common::Workshop, programs::done};
 

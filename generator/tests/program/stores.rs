@@ -2,7 +2,8 @@
 
 use std::fs;
 
-use shared::{cifar10::Split, store::Store};
+use data::Split;
+use store::Store;
 
 use crate::{
     common::Workshop,

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, fs};
 
 use candle_core::{Device, Tensor};
-use shared::model::{Metadata, ResNet34, Weights};
+use nn::model::{Metadata, ResNet34, Weights};
 
 use crate::{
     common::Workshop,

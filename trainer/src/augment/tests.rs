@@ -1,7 +1,7 @@
 //! What augmentation promises: PyTorch's values, exact identities, the same picture for the same stream.
 
+use data::PIXELS;
 use proptest::prelude::*;
-use shared::cifar10::PIXELS;
 
 use super::*;
 

@@ -3,11 +3,11 @@
 use std::path::PathBuf;
 
 use clap::{Args, builder::PossibleValuesParser};
-use shared::{
+use cli::{
     arguments::{not_negative, positive},
     device::DeviceArguments,
-    model::PAPER_WIDTH,
 };
+use nn::model::PAPER_WIDTH;
 
 use super::work::Work;
 

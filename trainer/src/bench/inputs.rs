@@ -11,12 +11,10 @@
 //! the last hair's breadth to a boundary, and its rounding decides whether five steps or fifty end
 //! it.
 
+use base::Result;
 use candle_core::{Device, Tensor};
-use shared::{
-    Result,
-    cifar10::{CLASSES, synthetic::draw},
-    model::{Classifier, FrozenResNet34, Metadata, ResNet34, Weights, likeliest},
-};
+use data::{CLASSES, synthetic::draw};
+use nn::model::{Classifier, FrozenResNet34, Metadata, ResNet34, Weights, likeliest};
 
 use crate::batch::Batch;
 

@@ -9,10 +9,11 @@ mod work;
 
 use std::path::PathBuf;
 
-use shared::{
-    Result, device, log,
+use base::{
+    Result, log,
     output::{self, Existing, Form, Output},
 };
+use nn::device;
 
 pub use self::arguments::Bench;
 use self::{

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use serde::Serialize;
 
-use shared::nn::Precision;
+use nn::Precision;
 
 /// One measurement.
 #[derive(Clone, Debug, Serialize)]

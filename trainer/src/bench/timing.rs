@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use base::Result;
 use candle_core::Device;
-use shared::Result;
 
 /// How long and how often something is run.
 #[derive(Clone, Copy, Debug)]

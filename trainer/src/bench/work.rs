@@ -1,12 +1,9 @@
 //! What is measured: a name and inputs come in, something that can be run again and again goes out.
 
+use attacks::{AttackConfig, Kind, Preset};
+use base::Result;
 use candle_core::{Tensor, Var};
-use shared::{
-    Result,
-    attack::{self, AttackConfig, Kind, Preset},
-    model::{Classifier, Detector, DetectorInput},
-    nn,
-};
+use nn::model::{Classifier, Detector, DetectorInput};
 
 use super::inputs::Inputs;
 use crate::{
@@ -82,7 +79,7 @@ impl Work {
                 let ids: Vec<u64> = (0..).take(inputs.labels.len()).collect();
                 let styles = neighbours(&inputs.images)?;
                 Ok(Box::new(move || {
-                    let batch = attack::Batch {
+                    let batch = attacks::Batch {
                         images: inputs.images.clone(),
                         styles: styles.clone(),
                         labels: &inputs.labels,

@@ -1,17 +1,16 @@
 //! `trainer eval`: a store and a net's weights come in, what it is worth is printed.
 
+use cli::normalization::NormalizationArguments;
 use std::path::PathBuf;
 
+use base::{Error, Result, log};
 use clap::Args;
-use shared::{
-    Error, Result,
+use cli::{
     arguments::{Parsed, part, positive},
-    cifar10::Split,
     device::DeviceArguments,
-    log,
-    model::NormalizationArguments,
-    store::Store,
 };
+use data::Split;
+use store::Store;
 
 use super::{Measure, Request, print};
 use crate::folder;

@@ -1,7 +1,8 @@
 //! The mixed set of a split: each picture once, clean or as one attack's variant, by a seeded
 //! permutation. Table 2 and the detector are measured on it.
 
-use shared::{random::permutation, store::Table};
+use base::random::permutation;
+use store::Table;
 
 /// The variant of each row: a share `1 - share` clean, the rest in equal parts.
 pub fn variants(table: &Table, share: f64, seed: u64) -> Vec<usize> {

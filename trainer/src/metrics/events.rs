@@ -10,8 +10,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use base::{Error, Result};
 use serde_json::Value;
-use shared::{Error, Result};
 
 use super::EpochMetrics;
 

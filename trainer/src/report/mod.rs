@@ -19,7 +19,7 @@ mod table;
 
 use std::path::{Path, PathBuf};
 
-use shared::{
+use base::{
     Error, Result, files,
     output::{self, Existing, Form, Output},
 };

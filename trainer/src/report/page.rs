@@ -1,6 +1,6 @@
 //! The page: runs and pictures come in, one HTML document that needs nothing else goes out.
 
-use shared::Result;
+use base::Result;
 use toml::{Table as Config, Value};
 
 use crate::folder::State;
@@ -27,7 +27,7 @@ pub const GENERATOR: &str = "<meta name=\"generator\" content=\"mithridate ";
 /// The whole document.
 ///
 /// # Errors
-/// [`shared::Error::Data`] for a picture that is none.
+/// [`base::Error::Data`] for a picture that is none.
 pub fn html(runs: &[Run], strips: Option<&[PictureStrip]>) -> Result<String> {
     let names: Vec<&str> = runs.iter().map(|run| run.name.as_str()).collect();
     let (title, version) = (escape(&names.join(", ")), env!("CARGO_PKG_VERSION"));
@@ -142,7 +142,7 @@ fn state(run: &Run) -> String {
 
 fn duration(seconds: f64) -> String {
     let time = std::time::Duration::try_from_secs_f64(seconds);
-    time.map_or("–".into(), shared::progress::duration)
+    time.map_or("–".into(), base::progress::duration)
 }
 
 fn results_sections(runs: &[Run]) -> String {

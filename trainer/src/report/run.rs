@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use shared::{Error, Result, files, log};
+use base::{Error, Result, files, log};
 use toml::{Table, Value};
 
 use super::evaluation::Evaluation;

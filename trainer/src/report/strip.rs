@@ -1,11 +1,9 @@
 //! The contact sheet on the page: pictures that the caller read from a store come in, figures
 //! with the image inside and its captions around it go out.
 
+use base::Result;
 use base64::{Engine, engine::general_purpose::STANDARD};
-use shared::{
-    Result,
-    sheet::{self, Strip},
-};
+use data::sheet::{self, Strip};
 
 use super::{html::escape, names};
 

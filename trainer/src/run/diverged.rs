@@ -3,8 +3,8 @@
 
 use std::path::Path;
 
+use base::{Error, Result, files};
 use serde::{Deserialize, Serialize};
-use shared::{Error, Result, files};
 
 use crate::{
     checkpoint::{self, Progress},

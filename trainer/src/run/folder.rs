@@ -2,13 +2,13 @@
 
 use std::{fs, path::Path};
 
-use shared::{
+use base::{
     Error, Result, files,
     lock::Lock,
     log,
-    model::Metadata,
     output::{self, Existing, Form},
 };
+use nn::model::Metadata;
 
 use super::diverged::Diverged;
 use crate::{

@@ -1,14 +1,14 @@
 //! How a run begins: the arguments of `pretrain` and `train` come in, pictures are read, nets
 //! made, the plan is printed, and the run goes.
 
+use base::{Error, Result, log};
 use candle_core::Device;
-use shared::{
-    Error, Result, cifar10,
-    cifar10::Split,
-    device, log,
+use data::Split;
+use nn::{
+    device,
     model::{Detector, Metadata, Normalization, Origin, ResNet34},
-    store::Store,
 };
+use store::Store;
 
 use super::{Run, folder};
 use crate::{
@@ -31,7 +31,7 @@ pub fn pretrain(args: &Pretrain) -> Result<()> {
         ..settings(Method::Pretrain, &args.common, normalization)?
     };
     config.optimizer.schedule.check(u64::from(config.epochs))?;
-    let data = cifar10::load(&args.data, config.seed, args.limit)?;
+    let data = data::load(&args.data, config.seed, args.limit)?;
     let config = Config {
         data_hash: data.source_hash.clone(),
         ..config

@@ -4,7 +4,7 @@
 //! Multiplicative weights (Freund and Schapire, "A decision-theoretic generalization of on-line
 //! learning", 1997): w_i = p_i * exp(eta * error_i), normalised, then projected into the bounds.
 
-use shared::random::Stream;
+use base::random::Stream;
 
 use super::{bounds::Bounds, policy::Policy};
 

@@ -2,7 +2,7 @@
 //! store's attacks come in; bounds that some mixture satisfies go out, or the arithmetic that
 //! shows why none does.
 
-use shared::{Error, Result};
+use base::{Error, Result};
 
 use super::projection;
 

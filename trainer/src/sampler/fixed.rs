@@ -1,6 +1,6 @@
 //! The policy that never changes: equal parts come out, as near as the bounds allow.
 
-use shared::random::Stream;
+use base::random::Stream;
 
 use super::{bounds::Bounds, policy::Policy};
 

@@ -16,8 +16,8 @@ mod uniform;
 #[cfg(test)]
 mod tests;
 
+use base::{Error, Result, random::Stream};
 use serde::{Deserialize, Serialize};
-use shared::{Error, Result, random::Stream};
 
 pub use bounds::Bounds;
 pub use policy::{Entry, Options, POLICIES, Policy, policy};

@@ -1,7 +1,7 @@
 //! How the attacks' probabilities change over a run: the current ones, the net's errors and
 //! random numbers come in, the next ones go out. One file per policy, one table of them.
 
-use shared::{Error, Result, random::Stream};
+use base::{Error, Result, random::Stream};
 
 use super::{adaptive::Adaptive, bounds::Bounds, fixed::Fixed, uniform::Uniform};
 

@@ -2,8 +2,8 @@
 
 use std::{fmt, str::FromStr};
 
+use base::random::Stream;
 use serde::{Deserialize, Serialize};
-use shared::random::Stream;
 
 /// Which part of the draws is adversarial: a number in `[0,1]`, or a range of them.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]

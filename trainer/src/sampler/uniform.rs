@@ -7,7 +7,7 @@
 //! whole volume. The volume is a sum of pyramids, positive terms only: the usual
 //! inclusion-exclusion over the caps loses every digit when some bounds are narrow.
 
-use shared::random::Stream;
+use base::random::Stream;
 
 use super::{bounds::Bounds, policy::Policy};
 

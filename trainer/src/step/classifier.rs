@@ -3,12 +3,9 @@
 
 use std::collections::BTreeMap;
 
+use base::Result;
 use candle_core::Tensor;
-use shared::{
-    Result,
-    model::{Features, ResNet34, Weights},
-    nn,
-};
+use nn::model::{Features, ResNet34, Weights};
 
 use super::{Seen, Step, Watch, part};
 use crate::{batch::Batch, config::Optimizer, optimizer::Sgd};

@@ -6,11 +6,8 @@ use std::collections::BTreeMap;
 
 use candle_core::Tensor;
 
-use shared::{
-    Result,
-    model::{Classifier, Detector, Dropout, FrozenResNet34, ResNet34, Weights},
-    nn, random,
-};
+use base::{Result, random};
+use nn::model::{Classifier, Detector, Dropout, FrozenResNet34, ResNet34, Weights};
 
 use super::{Classification, Seen, Step, Watch, part};
 use crate::{

@@ -6,11 +6,9 @@ mod joint;
 
 use std::collections::BTreeMap;
 
+use base::{Error, Result};
 use candle_core::Tensor;
-use shared::{
-    Error, Result,
-    model::{Detector, FrozenResNet34, ResNet34, Weights, likeliest},
-};
+use nn::model::{Detector, FrozenResNet34, ResNet34, Weights, likeliest};
 
 pub use self::{
     classifier::Classification,

@@ -4,14 +4,14 @@
 use std::fs;
 
 use candle_core::Device;
-use shared::model::Weights;
+use nn::model::Weights;
 
 use crate::{
     common::Workshop,
     mismatches::{printed, said},
     programs::{done, edit},
     runs::metrics,
-    store,
+    test_store,
 };
 
 #[test]
@@ -74,7 +74,7 @@ fn normalization_is_kept_in_what_training_saves() {
     done(&workshop.pretrain("base", &once).output().unwrap());
     let db = workshop.path("a.db");
     fs::remove_file(&db).unwrap();
-    store::write(
+    test_store::write(
         &workshop.path("data"),
         &workshop.path("base/best.safetensors"),
         &db,

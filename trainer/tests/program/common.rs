@@ -7,13 +7,13 @@ use std::{
     sync::OnceLock,
 };
 
+use data::synthetic;
 use serde_json::Value;
-use shared::cifar10::synthetic;
 use tempfile::TempDir;
 
 use crate::{
     programs::{self, done},
-    store,
+    test_store,
 };
 
 /// A folder of its own with 120 pictures in `data`, a net trained on them in `net.safetensors` and
@@ -30,7 +30,7 @@ impl Workshop {
             done(&workshop.pretrain("run", &better).output().unwrap());
             let (data, out) = (workshop.path("data"), workshop.path("a.db"));
             let net = workshop.path("run/best.safetensors");
-            store::write(&data, &net, &out, true);
+            test_store::write(&data, &net, &out, true);
             (fs::read(net).unwrap(), fs::read(out).unwrap())
         });
         let workshop = Self::with_pictures();

@@ -11,4 +11,4 @@ mod refusals;
 mod results;
 mod resuming;
 mod runs;
-mod store;
+mod test_store;

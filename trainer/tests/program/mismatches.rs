@@ -4,14 +4,12 @@
 use std::{fs, process::Output};
 
 use candle_core::Device;
+use data::Split;
+use nn::model::{Metadata, Weights};
 use serde_json::Value;
-use shared::{
-    cifar10::{self, Split},
-    model::{Metadata, Weights},
-    store::Store,
-};
+use store::Store;
 
-use crate::{common::Workshop, programs::done, runs::metrics, store};
+use crate::{common::Workshop, programs::done, runs::metrics, test_store};
 
 pub fn said(output: &Output) -> String {
     String::from_utf8(output.stderr.clone()).unwrap()
@@ -53,7 +51,7 @@ fn a_detector_of_another_surrogate_is_left_out_of_the_tables() {
         let path = workshop.path("other/best.safetensors");
         let (weights, _) = Weights::read(&path, &Device::Cpu).unwrap();
         weights.write(&path, &Metadata::new()).unwrap();
-        store::write(&workshop.path("data"), &path, &db, true);
+        test_store::write(&workshop.path("data"), &path, &db, true);
         let output = workshop.run(&EVAL);
         let text = printed(&output);
         assert!(
@@ -113,11 +111,11 @@ fn accuracies_of_no_images_are_dashes_and_the_best_model_is_by_training_loss() {
         Weights::read(&workshop.path("small/best.safetensors"), &Device::Cpu).unwrap();
     assert!(!header.contains_key("accuracy"), "{header:?}");
 
-    let data = cifar10::load(&workshop.path("data"), 0, Some(20)).unwrap();
+    let data = data::load(&workshop.path("data"), 0, Some(20)).unwrap();
     assert!(data.val.is_empty() && data.test.is_empty());
     let db = workshop.path("a.db");
     fs::remove_file(&db).unwrap();
-    store::write_limited(
+    test_store::write_limited(
         &workshop.path("data"),
         &workshop.path("net.safetensors"),
         &db,
@@ -162,7 +160,7 @@ fn a_model_that_was_trained_on_val_images_of_a_store_is_not_measured_on_them() {
     // As a surrogate: a warning, and its accuracies on val are in no table.
     let db = workshop.path("a.db");
     fs::remove_file(&db).unwrap();
-    store::write(
+    test_store::write(
         &workshop.path("data"),
         &workshop.path("seed-1/best.safetensors"),
         &db,
@@ -189,7 +187,7 @@ fn samples_that_equal_their_clean_images_are_clean_to_the_detector_and_counted()
     let db = workshop.path("a.db");
     fs::remove_file(&db).unwrap();
     // BIM of no step leaves every image as it is.
-    store::write_unchanged(
+    test_store::write_unchanged(
         &workshop.path("data"),
         &workshop.path("net.safetensors"),
         &db,
@@ -225,7 +223,7 @@ fn one_shard_alone_is_a_warning_of_train_and_eval() {
     let workshop = Workshop::new();
     let db = workshop.path("a.db");
     fs::remove_file(&db).unwrap();
-    store::write_shard(
+    test_store::write_shard(
         &workshop.path("data"),
         &workshop.path("net.safetensors"),
         &db,

@@ -4,16 +4,14 @@
 use std::{collections::BTreeMap, fs};
 
 use candle_core::{Device, Tensor};
-use shared::{
-    cifar10::Split,
-    model::{Metadata, Weights},
-    store::Store,
-};
+use data::Split;
+use nn::model::{Metadata, Weights};
+use store::Store;
 
 use crate::{
     common::Workshop,
     programs::{done, edit},
-    store,
+    test_store,
 };
 
 const EVAL: [&str; 5] = ["eval", "--db", "a.db", "--model", "net.safetensors"];
@@ -108,7 +106,7 @@ fn damaged_stores_and_those_of_others_are_refused() {
         all_refuse(&[]);
     }
     fs::remove_file(&db).unwrap();
-    store::write(
+    test_store::write(
         &workshop.path("data"),
         &workshop.path("net.safetensors"),
         &db,

@@ -4,7 +4,7 @@ use std::fs;
 
 use serde_json::{Value, json};
 
-use crate::{common::Workshop, programs::done, store::ATTACKS};
+use crate::{common::Workshop, programs::done, test_store::ATTACKS};
 
 fn keys(value: &Value) -> Vec<&str> {
     value
@@ -19,7 +19,7 @@ fn keys(value: &Value) -> Vec<&str> {
 fn the_surrogate_itself_gets_exactly_the_surrogates_numbers() {
     let workshop = Workshop::new();
     let evaluation = workshop.eval(&["--model", "net.safetensors"]);
-    let info = shared::store::info(&workshop.path("a.db")).unwrap();
+    let info = store::info(&workshop.path("a.db")).unwrap();
     assert_eq!(evaluation["surrogate"]["sha256"], info.model.sha256);
     let splits = evaluation["splits"].as_array().unwrap();
     let mut seen = Vec::new();

@@ -3,10 +3,7 @@
 use std::{fs, process::Command};
 
 use candle_core::Device;
-use shared::{
-    cifar10,
-    model::{Metadata, ResNet34, Weights},
-};
+use nn::model::{Metadata, ResNet34, Weights};
 
 use super::{GAUSSIAN, build_from, built, said};
 use crate::{common::Workshop, programs::done};
@@ -54,7 +51,7 @@ fn a_split_of_one_class_fails_only_what_needs_two() {
     // The last tenth of the permuted images becomes val: all of one class.
     let path = workshop.path("data");
     let only_val = |label: u8| {
-        let data = cifar10::load(&path, 0, None).unwrap();
+        let data = data::load(&path, 0, None).unwrap();
         let mut images: Vec<_> = data
             .train
             .iter()

@@ -11,7 +11,7 @@ use std::{
 };
 
 use candle_core::Device;
-use shared::{cifar10, model::ResNet34};
+use nn::model::ResNet34;
 
 use crate::{common::Workshop, programs::done};
 
@@ -48,7 +48,7 @@ fn write_model(workshop: &Workshop, metadata: &[(&str, &str)]) {
 
 /// An image folder of the workshop's data: a PNG for each image, under names that `name` makes of their index.
 fn image_folder(workshop: &Workshop, out: &str, classes: &[&str], name: impl Fn(usize) -> String) {
-    let data = cifar10::load(&workshop.path("data"), 0, None).unwrap();
+    let data = data::load(&workshop.path("data"), 0, None).unwrap();
     let train = data.train.iter().chain(&data.val);
     for (part, images) in [
         ("train", train.collect::<Vec<_>>()),

@@ -1,11 +1,9 @@
 //! Models of other people: normalization, accuracies far below the header's, seeds that overlap, gradients of 0.
 
 use candle_core::Device;
-use shared::{
-    cifar10::{self, Split},
-    model::{Classifier, Metadata, NormalizationArguments, Origin, likeliest, load},
-    store::Store,
-};
+use data::Split;
+use nn::model::{Classifier, Metadata, Origin, likeliest, load};
+use store::Store;
 
 use super::{GAUSSIAN, said, write_model};
 use crate::{common::Workshop, programs::done};
@@ -46,12 +44,11 @@ fn normalization_is_kept_in_the_store_and_computed_as_the_models_first_layer() {
         .unwrap()
         .load(Split::Train)
         .unwrap();
-    let none = NormalizationArguments::default();
-    let loaded = load::read(&workshop.path("net.safetensors"), &none, &Device::Cpu).unwrap();
+    let loaded = load::read(&workshop.path("net.safetensors"), None, &Device::Cpu).unwrap();
     let clean: Vec<u8> = (0..table.len())
         .flat_map(|row| table.variant(row, 0).to_vec())
         .collect();
-    let images = shared::attack::quantise::to_tensor(&clean, &Device::Cpu).unwrap();
+    let images = attacks::quantise::to_tensor(&clean, &Device::Cpu).unwrap();
     let logits = loaded.net.frozen().unwrap().logits(&images).unwrap();
     assert_eq!(likeliest(&logits).unwrap(), table.clean_preds);
     // What contradicts the header is refused, and so is one of the two alone.
@@ -93,7 +90,7 @@ fn a_model_far_below_its_header_is_a_warning_that_names_normalization() {
 #[test]
 fn a_model_trained_on_images_of_val_is_a_warning_that_names_both_seeds() {
     let workshop = Workshop::new();
-    let data = cifar10::load(&workshop.path("data"), 0, None).unwrap();
+    let data = data::load(&workshop.path("data"), 0, None).unwrap();
     let write = |split_seed| {
         let mut metadata = Metadata::new();
         let source_hash = data.source_hash.clone();

@@ -2,8 +2,8 @@
 
 use std::{fs, process::Command};
 
+use data::CLASS_NAMES;
 use serde_json::Value;
-use shared::cifar10::CLASS_NAMES;
 
 use super::{GAUSSIAN, build_from, built, image_folder, said};
 use crate::{common::Workshop, programs::done};

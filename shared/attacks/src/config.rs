@@ -1,0 +1,271 @@
+//! The parameters of all six attacks: a preset and a TOML file come in, attacks that run go out.
+//!
+//! The table at the end of this file is the one list of attacks and their parameters.
+
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+use toml::{Table, Value};
+
+use super::{
+    Attack, Kind,
+    bim::Bim,
+    check::Invalid,
+    cw::Cw,
+    deepfool::DeepFool,
+    fgsm::Fgsm,
+    gaussian::Gaussian,
+    nst::Nst,
+    preset::{Parameters, Preset},
+};
+use base::{Error, Result, files};
+
+/// A row of the table is an attack's kind, its TOML table and its parameters.
+macro_rules! table {
+    ($($kind:ident, $name:ident: $parameters:ty;)*) => {
+        /// The resolved parameters of all attacks.
+        #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+        #[serde(deny_unknown_fields)]
+        pub struct AttackConfig {
+            $(
+                #[doc = concat!("Parameters of [`Kind::", stringify!($kind), "`].")]
+                pub $name: $parameters,
+            )*
+        }
+
+        impl AttackConfig {
+            /// The parameters of a preset.
+            pub fn preset(preset: Preset) -> Self {
+                Self { $($name: <$parameters>::preset(preset),)* }
+            }
+
+            /// The attack itself.
+            pub fn build(&self, kind: Kind) -> Box<dyn Attack> {
+                match kind { $(Kind::$kind => Box::new(self.$name.clone()),)* }
+            }
+
+            /// The resolved parameters as one line of JSON, in a fixed order: the store's
+            /// `attack.params`.
+            pub fn params_json(&self, kind: Kind) -> String {
+                match kind { $(Kind::$kind => serde_json::json!(self.$name).to_string(),)* }
+            }
+
+            /// Sets the parameters of one attack that `changes` names.
+            fn set(&mut self, kind: Kind, changes: &Table, file: &str) -> Result<()> {
+                match kind { $(Kind::$kind => self.$name = changed(&self.$name, kind, changes, file)?,)* }
+                Ok(())
+            }
+        }
+    };
+}
+
+impl AttackConfig {
+    /// A preset, changed by a TOML file (`--attacks-config`) where there is one.
+    ///
+    /// # Errors
+    /// [`Error::Io`] when the file cannot be read, and what [`AttackConfig::overlay`] refuses.
+    pub fn load(preset: Preset, file: Option<&Path>) -> Result<Self> {
+        let config = Self::preset(preset);
+        let Some(file) = file else {
+            return Ok(config);
+        };
+        let text = files::read_text(file)?;
+        config.overlay(&text, &file.display().to_string())
+    }
+
+    /// Sets what `text` sets: TOML with a table for each attack to change, which holds any of
+    /// its parameters. `file` names the text in errors.
+    ///
+    /// # Errors
+    /// [`Error::Data`] for an unknown attack or parameter, a wrong type or a value out of range.
+    pub fn overlay(mut self, text: &str, file: &str) -> Result<Self> {
+        let tables: Table = text.parse().map_err(|error: toml::de::Error| {
+            // The first line says where, the message what; between them the text is quoted.
+            let shown = error.to_string();
+            let place = shown.lines().next().unwrap_or_default();
+            Error::data(
+                file,
+                format!("{place}: {}", one_line(error.message())),
+                "TOML",
+            )
+        })?;
+        for (name, changes) in &tables {
+            let kind: Kind = name.parse().map_err(|_| {
+                let names = Kind::ALL.map(Kind::name).join(", ");
+                Error::data(file, format!("[{name}]"), format!("one of {names}"))
+            })?;
+            let Value::Table(changes) = changes else {
+                let expected = format!("a table, [{name}]");
+                return Err(Error::data(file, format!("{name} = {changes}"), expected));
+            };
+            self.set(kind, changes, file)?;
+        }
+        Ok(self)
+    }
+
+    /// All resolved parameters as TOML, which [`AttackConfig::overlay`] reads back.
+    ///
+    /// # Errors
+    /// [`Error::Data`] for a parameter that TOML cannot say; no checked one is such.
+    pub fn to_toml(&self) -> Result<String> {
+        toml::to_string(self)
+            .map_err(|error| Error::data("attack parameters", error, "what TOML can say"))
+    }
+}
+
+/// Words of several lines on one.
+fn one_line(text: &str) -> String {
+    text.lines().map(str::trim).collect::<Vec<_>>().join(", ")
+}
+
+/// What serde's message says was expected, in words.
+fn expected(message: &str) -> String {
+    let message = one_line(message);
+    match message
+        .rsplit_once("expected ")
+        .map(|(_, expected)| expected)
+    {
+        Some("f64") => "a number".into(),
+        Some("u32") => "a whole number, 0 or more".into(),
+        Some(expected) => expected.into(),
+        None => message,
+    }
+}
+
+/// `parameters` with `changes` on top.
+fn changed<P: Parameters>(parameters: &P, kind: Kind, changes: &Table, file: &str) -> Result<P> {
+    let refused = |error: toml::ser::Error| Error::data(file, error, "parameters TOML can say");
+    let mut table = Table::try_from(parameters).map_err(refused)?;
+    let mut parameters = parameters.clone();
+    for (name, value) in changes {
+        let what = format!("{file}: [{kind}]");
+        if !table.contains_key(name) {
+            let names: Vec<&str> = table.keys().map(String::as_str).collect();
+            return Err(Error::data(
+                what,
+                name,
+                format!("one of {}", names.join(", ")),
+            ));
+        }
+        table.insert(name.clone(), value.clone());
+        // One at a time, so that the error names the parameter.
+        parameters = table.clone().try_into().map_err(|error: toml::de::Error| {
+            Error::data(format!("{what} {name}"), value, expected(error.message()))
+        })?;
+    }
+    parameters.check().map_err(|invalid| {
+        let Invalid {
+            parameter,
+            found,
+            expected,
+        } = invalid;
+        Error::data(format!("{file}: [{kind}] {parameter}"), found, expected)
+    })?;
+    Ok(parameters)
+}
+
+table! {
+    Gaussian, gaussian: Gaussian;
+    Fgsm, fgsm: Fgsm;
+    Bim, bim: Bim;
+    DeepFool, deepfool: DeepFool;
+    Cw, cw: Cw;
+    Nst, nst: Nst;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn presets_are_valid_and_survive_the_way_through_toml() {
+        for preset in [Preset::Paper, Preset::Standard] {
+            assert_eq!(preset.name().parse(), Ok(preset));
+            let config = AttackConfig::preset(preset);
+            let text = config.to_toml().unwrap();
+            let other = AttackConfig::preset(Preset::Paper);
+            assert_eq!(other.overlay(&text, "F.toml").unwrap(), config);
+        }
+    }
+
+    #[test]
+    fn a_file_changes_what_it_names_and_nothing_else() {
+        let text = "[bim]\nsteps = 3\neps = 1\n[cw]\nspace = \"pixel\"\n";
+        let standard = AttackConfig::preset(Preset::Standard);
+        let config = standard.clone().overlay(text, "F.toml").unwrap();
+        let mut expected = standard;
+        (expected.bim.steps, expected.bim.eps) = (3, 1.0);
+        expected.cw.space = super::super::cw::Space::Pixel;
+        assert_eq!(config, expected);
+        assert_eq!(
+            config.params_json(Kind::Bim),
+            "{\"eps\":1.0,\"step\":0.00784313725490196,\"steps\":3,\
+             \"channel_scale\":[1.0,1.0,1.0],\"first_step\":0.0}"
+        );
+        assert_eq!(config.params_json(Kind::Gaussian), "{\"std\":0.1}");
+    }
+
+    #[test]
+    fn what_is_refused_names_the_file_the_finding_and_the_choices() {
+        let cases = [
+            (
+                "[pgd]\nsteps = 3",
+                "F.toml: found [pgd], expected one of gaussian, fgsm, bim",
+            ),
+            (
+                "fgsm = 3",
+                "F.toml: found fgsm = 3, expected a table, [fgsm]",
+            ),
+            (
+                "[fgsm]\neps = 3",
+                "F.toml: [fgsm]: found eps, expected one of channel_scale, step",
+            ),
+            (
+                "[fgsm]\nstep = \"big\"",
+                "F.toml: [fgsm] step: found \"big\", expected a number",
+            ),
+            (
+                "[bim]\nsteps = -1",
+                "F.toml: [bim] steps: found -1, expected a whole number",
+            ),
+            (
+                "[bim]\nsteps = 0",
+                "F.toml: [bim] steps: found 0, expected a whole number",
+            ),
+            (
+                "[fgsm]\nstep = nan",
+                "F.toml: [fgsm] step: found NaN, expected a number from 0 to 1",
+            ),
+            ("[nst]\nlr = inf", "F.toml: [nst] lr: found inf"),
+            (
+                "[gaussian]\nstd = -0.1",
+                "F.toml: [gaussian] std: found -0.1",
+            ),
+            (
+                "[bim]\nchannel_scale = [1, 0, 1]",
+                "F.toml: [bim] channel_scale: found 0",
+            ),
+            (
+                "[bim]\nchannel_scale = [1, 1]",
+                "F.toml: [bim] channel_scale: found [1, 1]",
+            ),
+            (
+                "[cw]\nspace = \"cube\"",
+                "F.toml: [cw] space: found \"cube\"",
+            ),
+            (
+                "[cw",
+                "F.toml: found TOML parse error at line 1, column 4: unclosed table",
+            ),
+        ];
+        for (text, expected) in cases {
+            let config = AttackConfig::preset(Preset::Standard);
+            let error = config.overlay(text, "F.toml").unwrap_err();
+            assert_eq!(error.exit_code(), 3, "{text}");
+            assert!(error.to_string().starts_with(expected), "{text}: {error}");
+            assert_eq!(error.to_string().lines().count(), 1, "{error}");
+        }
+        let missing = AttackConfig::load(Preset::Paper, Some(Path::new("no/such.toml")));
+        assert_eq!(missing.unwrap_err().exit_code(), 3);
+    }
+}

@@ -1,0 +1,53 @@
+//! FGSM, the fast gradient sign method (Goodfellow, Shlens, Szegedy, "Explaining and harnessing
+//! adversarial examples", 2015): one step that raises the loss, equally large in every pixel.
+
+use serde::{Deserialize, Serialize};
+
+use super::{
+    Attack, Batch, Perturbed, Preset,
+    check::{self, Check, number},
+    preset::Parameters,
+    sign,
+};
+use base::Result;
+use nn::model::Classifier;
+
+/// `x + step / channel_scale * sign(gradient of the cross entropy)`; the sign of 0 is 0.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Fgsm {
+    /// Size of the step in `[0,1]` units, 0 to 1.
+    pub step: f64,
+    /// What divides the step in R, G and B; the paper's are the channels' standard deviations.
+    pub channel_scale: [f64; 3],
+}
+
+impl Parameters for Fgsm {
+    fn preset(preset: Preset) -> Self {
+        let (step, channel_scale) = match preset {
+            Preset::Paper => (0.005, [0.2023, 0.1994, 0.2010]),
+            Preset::Standard => (8.0 / 255.0, [1.0; 3]),
+        };
+        Self {
+            step,
+            channel_scale,
+        }
+    }
+
+    fn check(&self) -> Check {
+        number("step", self.step, 0.0..=1.0)?;
+        check::channel_scale(&self.channel_scale)
+    }
+}
+
+impl Attack for Fgsm {
+    fn perturb(&self, net: &dyn Classifier, batch: &Batch) -> Result<Perturbed> {
+        batch.check()?;
+        let step = sign::channel_step(self.step, &self.channel_scale, &batch.images)?;
+        let sign = sign::of_gradient(net, &batch.images, batch)?;
+        Ok(Perturbed {
+            images: (&batch.images + sign.broadcast_mul(&step)?)?,
+            steps: vec![1; batch.ids.len()],
+        })
+    }
+}

@@ -1,0 +1,47 @@
+//! Gaussian noise: pixels come in, pixels plus white noise go out; the net is not asked.
+
+use candle_core::Tensor;
+use serde::{Deserialize, Serialize};
+
+use super::{
+    Attack, Batch, Perturbed, Preset,
+    check::{Check, number},
+    preset::Parameters,
+};
+use base::{Result, random::Stream};
+use data::PIXELS;
+use nn::model::Classifier;
+
+/// Adds `std * N(0,1)` to every pixel.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Gaussian {
+    /// Standard deviation, 0 to 1 (of the pixels' range).
+    pub std: f64,
+}
+
+impl Parameters for Gaussian {
+    fn preset(_: Preset) -> Self {
+        Self { std: 0.1 }
+    }
+
+    fn check(&self) -> Check {
+        number("std", self.std, 0.0..=1.0)
+    }
+}
+
+impl Attack for Gaussian {
+    fn perturb(&self, _: &dyn Classifier, batch: &Batch) -> Result<Perturbed> {
+        batch.check()?;
+        let mut noise = Vec::with_capacity(batch.ids.len() * PIXELS);
+        for &id in batch.ids {
+            let mut stream = Stream::new(batch.seed, "gaussian", &[id]);
+            noise.extend((0..PIXELS).map(|_| (self.std * stream.normal()) as f32));
+        }
+        let noise = Tensor::from_vec(noise, batch.images.dims(), batch.images.device())?;
+        Ok(Perturbed {
+            images: (&batch.images + noise)?,
+            steps: vec![1; batch.ids.len()],
+        })
+    }
+}

@@ -1,0 +1,103 @@
+//! Attacks: a batch of clean pictures and a net come in, perturbed pictures go out.
+//!
+//! One file per attack ([`gaussian`], [`fgsm`], [`bim`], [`deepfool`], [`cw`], [`nst`]) holds its
+//! parameters and how it perturbs; [`config`] lists them in one table. [`judge::run`] is what a
+//! program calls: it perturbs, clips, rounds to 8 bits ([`quantise`], `repair`) and asks the
+//! net again.
+#![forbid(unsafe_code)]
+
+mod adam;
+mod check;
+mod cohort;
+mod gradient;
+mod logits;
+mod preset;
+mod repair;
+mod search;
+mod sign;
+
+pub mod bim;
+pub mod config;
+pub mod cw;
+pub mod deepfool;
+pub mod fgsm;
+pub mod gaussian;
+pub mod judge;
+pub mod kind;
+pub mod nst;
+pub mod quantise;
+pub mod style;
+
+#[cfg(test)]
+mod tests;
+#[cfg(test)]
+mod toy;
+
+use candle_core::Tensor;
+
+use base::{Error, Result};
+use data::CLASSES;
+use nn::model::Classifier;
+
+pub use config::AttackConfig;
+pub use judge::{Sample, run};
+pub use kind::Kind;
+pub use preset::Preset;
+pub use style::style_of;
+
+/// A batch of pictures to attack. What an attack does to one of them depends on that picture,
+/// its label, its id, its style picture and the seed alone, never on the rest of the batch.
+pub struct Batch<'a> {
+    /// `[B,3,32,32]`, f32 in `[0,1]`.
+    pub images: Tensor,
+    /// For each picture one of another class of its split, `[B,3,32,32]` in `[0,1]` (NST's style).
+    pub styles: Tensor,
+    /// `B` true classes.
+    pub labels: &'a [u8],
+    /// `B` picture ids: the keys of their random numbers.
+    pub ids: &'a [u64],
+    /// The build's seed.
+    pub seed: u64,
+}
+
+impl Batch<'_> {
+    /// Fails unless the parts of the batch fit each other.
+    ///
+    /// # Errors
+    /// [`Error::Data`] when a shape, a length or a label is not what [`Batch`] says.
+    pub fn check(&self) -> Result<()> {
+        let shape = [self.labels.len(), 3, 32, 32];
+        for (what, tensor) in [("images", &self.images), ("styles", &self.styles)] {
+            if tensor.dims() != shape {
+                let (found, expected) = (format!("{:?}", tensor.dims()), format!("{shape:?}"));
+                return Err(Error::data(format!("batch {what}"), found, expected));
+            }
+        }
+        if self.ids.len() != self.labels.len() {
+            let (found, expected) = (self.ids.len(), self.labels.len());
+            return Err(Error::data("batch ids", found, expected));
+        }
+        match self.labels.iter().position(|&l| usize::from(l) >= CLASSES) {
+            None => Ok(()),
+            Some(row) => Err(Error::data(
+                format!("image {}", self.ids[row]),
+                format!("label {}", self.labels[row]),
+                "a label from 0 to 9",
+            )),
+        }
+    }
+}
+
+/// What an attack leaves: still floats, not yet clipped, quantised or judged.
+pub struct Perturbed {
+    /// `[B,3,32,32]`, f32.
+    pub images: Tensor,
+    /// Steps taken for each picture; 0 where the attack left the picture as it was.
+    pub steps: Vec<u32>,
+}
+
+/// One way to perturb pictures.
+pub trait Attack: Send + Sync {
+    /// Perturbs every picture of the batch against `net`, which is in evaluation mode.
+    fn perturb(&self, net: &dyn Classifier, batch: &Batch) -> Result<Perturbed>;
+}

@@ -1,0 +1,298 @@
+//! Attacks on linear nets, where the right answer can be written down.
+
+use candle_core::{D, Device, Tensor};
+
+use crate::{
+    Attack, AttackConfig, Batch, Kind, Preset,
+    cw::{OnFailure, Space},
+    gradient, logits, sign,
+    toy::{Lot, Toy, pictures},
+};
+use data::{CLASSES, PIXELS};
+use nn::model::Classifier;
+
+/// Class 0 against class 1 along +-1 stripes, class 2 along another pattern; the others are far.
+fn striped() -> (Toy, Vec<f32>) {
+    let mut weights = vec![0f32; CLASSES * PIXELS];
+    for pixel in 0..PIXELS {
+        weights[pixel] = [0.01, -0.01, 0.0][pixel % 3];
+        weights[PIXELS + pixel] = -weights[pixel];
+        weights[2 * PIXELS + pixel] = if pixel % 2 == 0 { 0.004 } else { -0.004 };
+    }
+    let mut bias = [-500.0; CLASSES];
+    (bias[0], bias[1], bias[2]) = (0.3, 0.0, -0.2);
+    (Toy::linear(weights.clone(), &bias), weights)
+}
+
+/// A grey picture of class 0, far from 0 and 1.
+fn grey() -> Lot {
+    Lot {
+        bytes: vec![120; PIXELS],
+        labels: vec![0],
+        ids: vec![1],
+    }
+}
+
+fn floats(tensor: &Tensor) -> Vec<f32> {
+    tensor.flatten_all().unwrap().to_vec1().unwrap()
+}
+
+fn perturbed(attack: &dyn Attack, net: &dyn Classifier, batch: &Batch) -> Vec<f32> {
+    floats(&attack.perturb(net, batch).unwrap().images)
+}
+
+fn close(found: &[f32], expected: impl Iterator<Item = f64>, tolerance: f64) {
+    for (pixel, (found, expected)) in found.iter().zip(expected).enumerate() {
+        assert!(
+            (f64::from(*found) - expected).abs() < tolerance,
+            "{pixel}: {found} {expected}"
+        );
+    }
+}
+
+/// Signs of the cross entropy's gradient for class 0: only class 1 and 2 have any say.
+fn signs(net: &Toy, weights: &[f32], lot: &Lot) -> Vec<f64> {
+    let logits = net.logits(&lot.batch().images).unwrap();
+    let z = logits.to_vec2::<f32>().unwrap()[0].clone();
+    let e: Vec<f64> = z.iter().map(|z| f64::from(*z).exp()).collect();
+    let p: Vec<f64> = e.iter().map(|x| x / e.iter().sum::<f64>()).collect();
+    (0..PIXELS)
+        .map(|i| {
+            let w = |class: usize| f64::from(weights[class * PIXELS + i]);
+            let slope = (p[0] - 1.0) * w(0) + p[1] * w(1) + p[2] * w(2);
+            if slope == 0.0 { 0.0 } else { slope.signum() }
+        })
+        .collect()
+}
+
+#[test]
+fn fgsm_is_one_step_along_the_sign_divided_by_the_channels_scale() {
+    let (net, weights) = striped();
+    let lot = grey();
+    let signs = signs(&net, &weights, &lot);
+    for (preset, step, scale) in [
+        (Preset::Paper, 0.005, [0.2023, 0.1994, 0.2010]),
+        (Preset::Standard, 8.0 / 255.0, [1.0; 3]),
+    ] {
+        let attack = AttackConfig::preset(preset).build(Kind::Fgsm);
+        let found = perturbed(&*attack, &net, &lot.batch());
+        let expected = |i: usize| 120.0 / 255.0 + step / scale[i / 1024] * signs[i];
+        close(&found, (0..PIXELS).map(expected), 1e-7);
+    }
+}
+
+#[test]
+fn bim_sums_its_steps_up_to_the_box() {
+    let (net, weights) = striped();
+    let lot = grey();
+    let signs = signs(&net, &weights, &lot);
+    let scale = [0.2023, 0.1994, 0.2010];
+    let config = AttackConfig::preset(Preset::Paper);
+    let found = perturbed(&*config.build(Kind::Bim), &net, &lot.batch());
+    let paper = |i: usize| 120.0 / 255.0 + (0.001 + 5.0 * 0.001 / scale[i / 1024]) * signs[i];
+    close(&found, (0..PIXELS).map(paper), 1e-6);
+    let steps = config
+        .build(Kind::Bim)
+        .perturb(&net, &lot.batch())
+        .unwrap()
+        .steps;
+    assert_eq!(steps, [6]);
+
+    let config = AttackConfig::preset(Preset::Standard);
+    let found = perturbed(&*config.build(Kind::Bim), &net, &lot.batch());
+    let standard = |i: usize| (120.0 + 8.0 * signs[i]) / 255.0;
+    close(&found, (0..PIXELS).map(standard), 1e-6);
+    let config = config.overlay("[bim]\nsteps = 3", "test").unwrap();
+    let found = perturbed(&*config.build(Kind::Bim), &net, &lot.batch());
+    let three = |i: usize| (120.0 + 6.0 * signs[i]) / 255.0;
+    close(&found, (0..PIXELS).map(three), 1e-6);
+}
+
+#[test]
+fn deepfool_lands_on_the_nearest_boundary_of_a_linear_net() {
+    let (net, weights) = striped();
+    let lot = grey();
+    let z = net
+        .logits(&lot.batch().images)
+        .unwrap()
+        .to_vec2::<f32>()
+        .unwrap()[0]
+        .clone();
+    let normal = |class: usize| -> Vec<f64> {
+        let w = |class: usize, i: usize| f64::from(weights[class * PIXELS + i]);
+        (0..PIXELS).map(|i| w(class, i) - w(0, i)).collect()
+    };
+    let (class, way) = [1, 2]
+        .map(|class| {
+            let normal = normal(class);
+            let square: f64 = normal.iter().map(|w| w * w).sum();
+            let gap = f64::from(z[0] - z[class]);
+            (gap / square.sqrt(), class, gap / square)
+        })
+        .into_iter()
+        .min_by(|a, b| a.0.total_cmp(&b.0))
+        .map(|(_, class, way)| (class, way))
+        .unwrap();
+    let normal = normal(class);
+    for (overshoot, net_is_fooled) in [(0.02, true), (0.3, true)] {
+        let text = format!("[deepfool]\novershoot = {overshoot}");
+        let config = AttackConfig::preset(Preset::Standard)
+            .overlay(&text, "test")
+            .unwrap();
+        let result = config
+            .build(Kind::DeepFool)
+            .perturb(&net, &lot.batch())
+            .unwrap();
+        assert_eq!(result.steps, [1]);
+        let expected = normal
+            .iter()
+            .map(|w| 120.0 / 255.0 + (1.0 + overshoot) * way * w);
+        close(&floats(&result.images), expected, 1e-6);
+        let rows = logits::rows(&net.logits(&result.images).unwrap(), &[1]).unwrap();
+        assert_eq!(
+            usize::from(logits::predicted(&rows[0])) == class,
+            net_is_fooled
+        );
+    }
+}
+
+#[test]
+fn the_first_step_of_cw_is_one_learning_rate_against_the_margin() {
+    let (net, weights) = striped();
+    let lot = grey();
+    // One step only, so that nothing is fooled and the last iterate comes back. At the clean
+    // picture the distance has no gradient, and Adam's first step is lr * sign(gradient).
+    let mut config = AttackConfig::preset(Preset::Paper);
+    (config.cw.steps, config.cw.lr) = (1, 0.005);
+    let found = perturbed(&config.cw, &net, &lot.batch());
+    // On grey the striped classes tie but for their biases: class 1 is the runner-up.
+    let sign = |i: usize| {
+        let slope = weights[i] - weights[PIXELS + i];
+        if slope == 0.0 {
+            0.0
+        } else {
+            f64::from(slope.signum())
+        }
+    };
+    close(
+        &found,
+        (0..PIXELS).map(|i| 120.0 / 255.0 - 0.005 * sign(i)),
+        1e-6,
+    );
+
+    (config.cw.space, config.cw.lr) = (Space::Tanh, 0.01);
+    config.cw.on_failure = OnFailure::Last;
+    let found = perturbed(&config.cw, &net, &lot.batch());
+    let start = ((2.0 * 120.0 / 255.0 - 1.0) * 0.999_999f64).atanh();
+    // Where the margin says nothing, only the start's rounding pulls: not a step to check.
+    let expected = |i: usize| f64::midpoint((start - 0.01 * sign(i)).tanh(), 1.0);
+    for i in (0..PIXELS).filter(|&i| sign(i) != 0.0) {
+        close(&found[i..=i], std::iter::once(expected(i)), 2e-6);
+    }
+}
+
+#[test]
+fn pixels_of_exactly_zero_and_one_move_in_tanh_space() {
+    let (net, weights) = striped();
+    let bytes = (0..PIXELS).map(|i| if i % 5 == 0 { 255 } else { 0 });
+    let lot = Lot {
+        bytes: bytes.collect(),
+        labels: vec![0],
+        ids: vec![1],
+    };
+    let mut config = AttackConfig::preset(Preset::Standard);
+    (config.cw.lr, config.cw.steps, config.cw.on_failure) = (0.5, 4, OnFailure::Last);
+    assert_eq!(net.classes(&lot.bytes), [0]);
+    let found = perturbed(&config.cw, &net, &lot.batch());
+    for (i, found) in found.iter().enumerate() {
+        let slope = weights[i] - weights[PIXELS + i];
+        if i % 5 == 0 && slope > 0.0 {
+            assert!(*found < 1.0 - 1e-6, "{i}: {found}");
+        }
+        if i % 5 != 0 && slope < 0.0 {
+            assert!(*found > 1e-6, "{i}: {found}");
+        }
+    }
+}
+
+#[test]
+fn cw_returns_the_smallest_iterate_that_has_the_confidence_asked_for() {
+    let net = Toy::mlp(6);
+    let lot = Lot::sure(&net, 4);
+    for preset in [Preset::Paper, Preset::Standard] {
+        let mut lengths = Vec::new();
+        for confidence in [0.0, 1.0] {
+            let mut config = AttackConfig::preset(preset);
+            (config.cw.confidence, config.cw.c) = (confidence, 0.1);
+            (config.cw.lr, config.cw.early_stop) = (0.002, false);
+            let images = config.cw.perturb(&net, &lot.batch()).unwrap().images;
+            let rows = logits::rows(&net.logits(&images).unwrap(), &lot.ids).unwrap();
+            for (row, &label) in rows.iter().zip(&lot.labels) {
+                let margin = logits::margin(row, label);
+                assert!(
+                    margin < 0.0 && margin <= -confidence as f32,
+                    "{preset} {margin}"
+                );
+            }
+            let change = (images - lot.batch().images).unwrap();
+            let squares = change.sqr().unwrap().flatten_from(1).unwrap();
+            lengths.push(floats(&squares.sum(1).unwrap()));
+        }
+        for (careless, confident) in lengths[0].iter().zip(&lengths[1]) {
+            assert!(careless < confident);
+        }
+    }
+}
+
+#[test]
+fn the_sign_step_follows_the_gradient_of_candles_own_cross_entropy() {
+    let net = Toy::mlp(7);
+    let lot = Lot::of(&net, pictures(3));
+    let batch = lot.batch();
+    let pixels = gradient::variable(&batch.images).unwrap();
+    let labels: Vec<u32> = lot.labels.iter().map(|&l| u32::from(l)).collect();
+    let labels = Tensor::from_vec(labels, 3, &Device::Cpu).unwrap();
+    let logits = net.logits(&pixels).unwrap();
+    let log_p = candle_nn::ops::log_softmax(&logits, D::Minus1).unwrap();
+    let loss = candle_nn::loss::nll(&log_p, &labels).unwrap();
+    let expected = floats(&gradient::gradient(&pixels, &loss, batch.ids).unwrap());
+    let found = floats(&sign::of_gradient(&net, &batch.images, &batch).unwrap());
+    let size = expected.iter().fold(0f32, |size, g| size.max(g.abs()));
+    let clear = std::iter::zip(&expected, &found).filter(|(g, _)| g.abs() > 1e-4 * size);
+    assert!(clear.clone().count() > PIXELS);
+    clear.for_each(|(g, sign)| assert_eq!(g.signum(), *sign));
+}
+
+#[test]
+fn nst_descends_towards_the_style_pictures_map() {
+    let net = Toy::mlp(8);
+    let lot = Lot::of(&net, pictures(2));
+    let batch = lot.batch();
+    // The toy's stage-1 map is x + x^2, so its distance's gradient can be written down.
+    let mut config = AttackConfig::preset(Preset::Paper);
+    (config.nst.steps, config.nst.content_weight) = (2, 0.0);
+    config.nst.lr = 10.0;
+    let style = floats(&batch.styles);
+    let slope = |x: f64, style: f64| {
+        let miss = x + x * x - style - style * style;
+        2.0 * miss * (1.0 + 2.0 * x) / PIXELS as f64 + 5e-4 * x
+    };
+    let expected = floats(&batch.images)
+        .into_iter()
+        .zip(style)
+        .map(|(x, style)| {
+            let (x, style) = (f64::from(x), f64::from(style));
+            let first = slope(x, style);
+            let once = x - 10.0 * first;
+            once - 10.0 * (0.9 * first + slope(once, style))
+        });
+    close(&perturbed(&config.nst, &net, &batch), expected, 1e-6);
+
+    // A step of the standard preset is as long as the learning rate says.
+    let mut config = AttackConfig::preset(Preset::Standard);
+    config.nst.steps = 1;
+    let images = config.nst.perturb(&net, &batch).unwrap().images;
+    let change = (images - &batch.images).unwrap().sqr().unwrap();
+    let squares = floats(&change.flatten_from(1).unwrap().sum(1).unwrap());
+    close(&squares, [config.nst.lr.powi(2); 2].into_iter(), 1e-6);
+}

@@ -1,0 +1,223 @@
+//! One error type for both programs: what went wrong comes in, one clear line and
+//! the exit code of the contract go out.
+
+use std::path::{Path, PathBuf};
+
+/// What can go wrong, by what the user has to do about it.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The request itself cannot be carried out: a wrong option, an output that exists.
+    #[error("{0}")]
+    Usage(String),
+
+    /// An input is not what it should be.
+    #[error("{what}: found {found}, expected {expected}")]
+    Data {
+        /// The file, or the part of it, that is wrong.
+        what: String,
+        /// What stands there.
+        found: String,
+        /// What should stand there.
+        expected: String,
+    },
+
+    /// The device asked for is not there.
+    #[error("{0}")]
+    NoDevice(String),
+
+    /// A loss became infinite or not a number.
+    #[error("{0}")]
+    NonFinite(String),
+
+    /// The work was asked to stop and can be resumed.
+    #[error("{0}")]
+    Interrupted(String),
+
+    /// The operating system refused.
+    #[error("{path}: cannot {action}: {source}")]
+    Io {
+        /// The file or folder.
+        path: PathBuf,
+        /// What was tried, as a verb: "read", "create", "rename".
+        action: &'static str,
+        /// The system's own reason.
+        source: std::io::Error,
+    },
+
+    /// A tensor operation failed: a bug here or an exhausted device.
+    #[error("tensor operation failed: {}", one_line(&root(.0)))]
+    Tensor(#[from] candle_core::Error),
+
+    /// The device has no memory left.
+    #[error(
+        "out of memory on the device with --batch-size {batch_size}: a smaller batch needs less"
+    )]
+    OutOfMemory {
+        /// Pictures worked on at once.
+        batch_size: usize,
+    },
+
+    /// SQLite failed for a reason that is not the file's content.
+    #[error("{path}: {source}")]
+    Sqlite {
+        /// The store.
+        path: PathBuf,
+        /// SQLite's own reason.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+}
+
+/// What library functions return.
+pub type Result<T> = std::result::Result<T, Error>;
+
+impl Error {
+    /// A wrong input: where, what was found, what was expected.
+    pub fn data(
+        what: impl std::fmt::Display,
+        found: impl std::fmt::Display,
+        expected: impl std::fmt::Display,
+    ) -> Self {
+        Self::Data {
+            what: printable(&what),
+            found: printable(&found),
+            expected: printable(&expected),
+        }
+    }
+
+    /// The same error; if the input `from` is wrong, `to` is, from which it was made.
+    pub fn renamed(mut self, from: &Path, to: &Path) -> Self {
+        if let Self::Data { what, .. } = &mut self {
+            let names = [from, to].map(|path| printable(&path.display()));
+            *what = what.replacen(&names[0], &names[1], 1);
+        }
+        self
+    }
+
+    /// The same error; of a value that is not finite, it says where that was.
+    pub fn found_in(self, what: &dyn std::fmt::Display) -> Self {
+        match self {
+            Self::NonFinite(found) => Self::NonFinite(format!("{what}: {found}")),
+            other => other,
+        }
+    }
+
+    /// The same error, unless it is a device without memory left: that one names the batch size.
+    pub fn of_batch(self, batch_size: usize) -> Self {
+        /// As the driver, cuBLAS and cuDNN put it, in capitals or not.
+        const SIGNS: [&str; 3] = ["out of memory", "out_of_memory", "alloc_failed"];
+        match self {
+            Self::Tensor(reason) => {
+                let text = reason.to_string().to_lowercase();
+                if SIGNS.iter().any(|sign| text.contains(sign)) {
+                    Self::OutOfMemory { batch_size }
+                } else {
+                    Self::Tensor(reason)
+                }
+            }
+            other => other,
+        }
+    }
+
+    /// A failure of the operating system on `path`; use as `.map_err(Error::io("read", path))`.
+    pub fn io(action: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> Self {
+        let path = path.to_path_buf();
+        move |source| Self::Io {
+            path,
+            action,
+            source,
+        }
+    }
+
+    /// The exit code of the contract: 2 usage, 3 data, 4 device, 5 non-finite, 75 interrupted,
+    /// and 1 for what the machine refused (a full disk, a missing permission).
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Usage(_) => 2,
+            Self::Data { .. } => 3,
+            // A named input that is not there, or a folder in place of a file, is bad data and no
+            // fault of the machine.
+            Self::Io { source, .. }
+                if matches!(
+                    source.kind(),
+                    std::io::ErrorKind::NotFound
+                        | std::io::ErrorKind::IsADirectory
+                        | std::io::ErrorKind::NotADirectory
+                        | std::io::ErrorKind::InvalidFilename
+                ) =>
+            {
+                3
+            }
+            Self::NoDevice(_) => 4,
+            Self::NonFinite(_) => 5,
+            Self::Interrupted(_) => 75,
+            Self::Io { .. } | Self::Tensor(_) | Self::OutOfMemory { .. } | Self::Sqlite { .. } => 1,
+        }
+    }
+}
+
+/// What a file says on one line, without the terminal commands that it may hold.
+pub fn printable(text: &dyn std::fmt::Display) -> String {
+    let mut printable = String::new();
+    for character in one_line(text).chars() {
+        match character.is_control() {
+            true => printable.extend(character.escape_default()),
+            false => printable.push(character),
+        }
+    }
+    printable
+}
+
+/// Text of several lines on one.
+pub fn one_line(text: &dyn std::fmt::Display) -> String {
+    let text = text.to_string();
+    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+    lines.collect::<Vec<_>>().join(" ")
+}
+
+/// The error that candle wraps, without its backtrace.
+fn root(error: &candle_core::Error) -> &candle_core::Error {
+    use candle_core::Error as Tensor;
+    match error {
+        Tensor::WithBacktrace { inner, .. } | Tensor::Context { inner, .. } => root(inner),
+        other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_device_without_memory_left_names_the_batch_size() {
+        let tensor = |text: &str| Error::Tensor(candle_core::Error::Msg(text.into()));
+        let full = tensor("DriverError(CUDA_ERROR_OUT_OF_MEMORY, \"out of memory\")").of_batch(512);
+        assert!(full.to_string().contains("--batch-size 512"), "{full}");
+        assert_eq!(full.exit_code(), 1);
+        let other = tensor("shape mismatch").of_batch(512);
+        assert!(other.to_string().contains("shape mismatch"), "{other}");
+    }
+
+    #[test]
+    fn what_a_file_says_stays_on_one_line_and_commands_no_terminal() {
+        let error = Error::data("a\nb", "\u{1b}[2J", "é");
+        assert_eq!(error.to_string(), r"a b: found \u{1b}[2J, expected é");
+    }
+
+    #[test]
+    fn a_tensor_error_is_one_line_without_a_backtrace() {
+        let inner = candle_core::Error::Msg("shape mismatch\n  in conv2d".into());
+        let error = Error::Tensor(candle_core::Error::WithBacktrace {
+            inner: Box::new(inner),
+            backtrace: Box::new(std::backtrace::Backtrace::force_capture()),
+        });
+        let said = "tensor operation failed: shape mismatch in conv2d";
+        assert_eq!(error.to_string(), said);
+    }
+
+    #[test]
+    fn a_folder_in_place_of_a_file_is_bad_data() {
+        let folder = tempfile::tempdir().unwrap();
+        let read = std::fs::read(folder.path()).map_err(Error::io("read", folder.path()));
+        assert_eq!(read.unwrap_err().exit_code(), 3);
+    }
+}

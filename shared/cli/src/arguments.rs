@@ -1,0 +1,48 @@
+//! Values of command-line options: text comes in, a number in range or the reason why not goes out.
+
+use std::str::FromStr;
+
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+
+/// One of an enum's names, which `--help` lists.
+pub fn choice<T>() -> impl TypedValueParser<Value = T>
+where
+    T: FromStr<Err: std::error::Error + Send + Sync>
+        + strum::VariantNames
+        + Clone
+        + Send
+        + Sync
+        + 'static,
+{
+    PossibleValuesParser::new(T::VARIANTS).try_map(|name| name.parse())
+}
+
+/// What clap's value parsers return.
+pub type Parsed<T> = std::result::Result<T, String>;
+
+/// A whole number, at least 1.
+pub fn positive(text: &str) -> Parsed<usize> {
+    let number = text.parse().map_err(|_| "not a whole number")?;
+    if number == 0 {
+        return Err("at least 1".into());
+    }
+    Ok(number)
+}
+
+/// A finite number, at least 0.
+pub fn not_negative(text: &str) -> Parsed<f64> {
+    let number: f64 = text.parse().map_err(|_| "not a number")?;
+    if !number.is_finite() || number < 0.0 {
+        return Err("a finite number, 0 or more".into());
+    }
+    Ok(number)
+}
+
+/// A number from 0 to 1.
+pub fn part(text: &str) -> Parsed<f64> {
+    let number = not_negative(text)?;
+    if number > 1.0 {
+        return Err("a part of 1".into());
+    }
+    Ok(number)
+}

@@ -1,0 +1,14 @@
+//! Command-line parts of both programs: how they start and end, values and groups of options that
+//! they share, completions and man pages.
+#![deny(unsafe_code)]
+
+pub mod arguments;
+pub mod device;
+pub mod log;
+pub mod manual;
+pub mod normalization;
+pub mod program;
+
+/// The allocator of both programs. Tensors are large and short-lived: the system's allocator would
+/// return their memory to the kernel and fault it in again, page by page, in every step.
+pub use mimalloc::MiMalloc as Allocator;

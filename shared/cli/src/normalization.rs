@@ -1,0 +1,38 @@
+//! Options for a model's input normalization: `--mean` and `--std`.
+
+use base::{Error, Result};
+use nn::model::{Channels, Normalization};
+
+/// The command line's part about it, beside the option that names a model or the data.
+#[derive(Clone, Copy, Debug, Default, clap::Args)]
+pub struct NormalizationArguments {
+    /// What the model subtracts from its inputs' channels R,G,B in [0,1], such as 0.4914,0.4822,0.4465
+    #[arg(
+        long,
+        value_name = "R,G,B",
+        requires = "std",
+        allow_hyphen_values = true
+    )]
+    mean: Option<Channels>,
+    /// What the model divides the difference by, such as 0.2023,0.1994,0.2010 [default: as the weights' header says, else no normalization]
+    #[arg(long, value_name = "R,G,B", requires = "mean")]
+    std: Option<Channels>,
+}
+
+impl NormalizationArguments {
+    /// What was asked for.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] for a standard deviation that is not above 0.
+    pub fn given(&self) -> Result<Option<Normalization>> {
+        let (Some(mean), Some(std)) = (self.mean, self.std) else {
+            return Ok(None);
+        };
+        match (Normalization { mean, std }).checked("") {
+            Ok(given) => Ok(Some(given)),
+            Err(_) => Err(Error::Usage(format!(
+                "--std {std}: numbers above 0 are expected"
+            ))),
+        }
+    }
+}

@@ -1,0 +1,87 @@
+//! How both programs start and end: a command comes in, its outcome becomes one line on standard
+//! error and the exit code of the contract.
+
+use std::process::ExitCode;
+
+use clap::error::ErrorKind;
+
+use base::{Error, Result, log};
+
+/// What `--help` says of how a program ends.
+pub const EXIT_CODES: &str = "Exit codes: 0 done, 1 I/O or device failure (a full disk, say), 2 usage, \
+3 bad or corrupt data, 4 no such device, 5 non-finite values, 75 interrupted (the same command \
+resumes).";
+
+/// Runs a program's command. To be called first in `main`.
+pub fn run(command: impl FnOnce() -> Result<()>) -> ExitCode {
+    calm_candle();
+    keep_memory();
+    join_in();
+    let outcome = command();
+    log::summary();
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            log::error(&error);
+            ExitCode::from(error.exit_code())
+        }
+    }
+}
+
+/// Reads the command line. Help and version are printed and end the program.
+///
+/// # Errors
+/// [`Error::Usage`] on one line, unlike clap's own.
+pub fn parse<C: clap::Parser>() -> Result<C> {
+    C::try_parse().map_err(|error| {
+        if !error.use_stderr()
+            || error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand
+        {
+            error.exit();
+        }
+        let text = error.render().to_string();
+        let lines = text.lines().map(str::trim);
+        let said =
+            lines.filter(|line| !line.is_empty() && !line.starts_with("For more information"));
+        let said = said.collect::<Vec<_>>().join(" ");
+        Error::Usage(format!(
+            "{}; --help says more",
+            said.trim_start_matches("error: ")
+        ))
+    })
+}
+
+/// Keeps candle's own element-wise operations on the calling thread. Its thread pool waits by
+/// spinning, which takes the processor from the kernels' rayon threads: training is three times
+/// slower with it on two busy cores. Matrix products stay parallel, they use rayon.
+fn calm_candle() {
+    const THREADS: &str = "CANDLE_NUM_THREADS";
+    if std::env::var_os(THREADS).is_none() {
+        #[expect(unsafe_code, reason = "the environment can be set in no other way")]
+        // SAFETY: nothing else has started yet: no other thread reads or writes the environment.
+        unsafe {
+            std::env::set_var(THREADS, "1")
+        };
+    }
+}
+
+/// Makes the calling thread one of those that compute. Beside them it would sleep and be woken at
+/// every operation, which takes longer than the small ones themselves.
+fn join_in() {
+    let pool = rayon::ThreadPoolBuilder::new().use_current_thread();
+    // Fails where there is a pool already, which computes the same.
+    let _ = pool.build_global();
+}
+
+/// Keeps freed memory for the next step instead of giving it back to the system, which would
+/// clear it, page by page, before it gives it out again.
+fn keep_memory() {
+    /// `mi_option_purge_delay` of mimalloc.h, which the bindings leave out.
+    const PURGE_DELAY: libmimalloc_sys::mi_option_t = 15;
+    const NEVER: std::ffi::c_long = -1;
+    #[expect(unsafe_code, reason = "the bindings have no safe call")]
+    // SAFETY: the call sets a number in the allocator; any time is right for it.
+    unsafe {
+        libmimalloc_sys::mi_option_set(PURGE_DELAY, NEVER)
+    };
+}

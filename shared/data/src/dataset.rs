@@ -1,0 +1,174 @@
+//! The seeded split: all pictures of a source come in, `train`, `val` and `test` go out.
+//!
+//! The split depends on the pictures' order, the seed and the limit, never on the source's form.
+
+use std::path::Path;
+
+use super::{
+    CLASSES, Picture, Split,
+    source::{self, Pictures},
+};
+use base::{Error, Result, random};
+
+/// A data set, split.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Dataset {
+    /// The file's or folder's name, without `.tar.gz`: for people alone.
+    pub name: String,
+    /// What the labels mean, from 0.
+    pub classes: Vec<String>,
+    /// BLAKE3 of label and pixels of all the source's pictures, training then test, as hex:
+    /// the same for every form, seed and limit.
+    pub source_hash: String,
+    /// How many training images the source has, train and val together, without a limit.
+    pub source_train: usize,
+    /// What nets learn from, in a seeded order.
+    pub train: Vec<Picture>,
+    /// A tenth of the source's training pictures, in a seeded order.
+    pub val: Vec<Picture>,
+    /// The source's test pictures.
+    pub test: Vec<Picture>,
+}
+
+impl Dataset {
+    /// The pictures of a split.
+    pub fn split(&self, split: Split) -> &[Picture] {
+        match split {
+            Split::Train => &self.train,
+            Split::Val => &self.val,
+            Split::Test => &self.test,
+        }
+    }
+
+    /// How many images of `val` are training images under another seed.
+    pub fn val_trained_on(&self, seed: u64) -> usize {
+        let order = random::permutation(self.source_train, seed, "split", &[]);
+        let trained = &order[..order.len() - order.len() / 10];
+        let trained: std::collections::HashSet<usize> = trained.iter().copied().collect();
+        let is_trained = |image: &&Picture| trained.contains(&(image.source_index as usize));
+        self.val.iter().filter(is_trained).count()
+    }
+
+    /// Pictures in all splits.
+    pub fn len(&self) -> usize {
+        Split::ALL.map(|split| self.split(split).len()).iter().sum()
+    }
+
+    /// Whether there is no picture at all, which [`load`] never returns.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Every picture with its id, the position in train ++ val ++ test.
+    pub fn pictures(&self) -> impl Iterator<Item = (u64, Split, &Picture)> {
+        let splits = (Split::ALL.into_iter()).flat_map(|split| {
+            self.split(split)
+                .iter()
+                .map(move |picture| (split, picture))
+        });
+        (0..)
+            .zip(splits)
+            .map(|(id, (split, picture))| (id, split, picture))
+    }
+}
+
+/// Reads the data at `path`, a folder of batches, the official archive or an image folder, and
+/// splits it by `seed`: the last tenth of the permuted training pictures is `val`.
+///
+/// A `limit` N (a multiple of 10) keeps N class-balanced pictures of `train`, and of `val` and
+/// `test` N/50 for each class or as many as the rarest class has.
+///
+/// # Errors
+/// [`Error::Io`] when the path cannot be read, [`Error::Data`] when the content is wrong,
+/// [`Error::Usage`] when the limit cannot be met.
+pub fn load(path: &Path, seed: u64, limit: Option<usize>) -> Result<Dataset> {
+    if let Some(limit) = limit.filter(|&limit| limit < CLASSES || limit % CLASSES != 0) {
+        let advice = "it must be a multiple of 10, and at least 10, so that classes are balanced";
+        return Err(Error::Usage(format!("limit {limit}: {advice}")));
+    }
+    let Pictures {
+        train,
+        test,
+        classes,
+    } = source::find(path)?.read()?;
+    let source_train = train.len();
+    let source_hash = hash(&train, &test);
+    let mut train = permuted(train, seed, "split");
+    let mut val = train.split_off(train.len() - train.len() / 10);
+    let mut test = test;
+    if let Some(limit) = limit {
+        let available = rarest(&train);
+        if available < limit / CLASSES {
+            return Err(Error::Usage(format!(
+                "limit {limit} asks for {} training pictures of each class: the rarest has {available}",
+                limit / CLASSES
+            )));
+        }
+        let held_out = limit / 50;
+        train = balanced(train, limit / CLASSES);
+        val = balanced(val, held_out);
+        test = balanced(permuted(test, seed, "split-test"), held_out);
+    }
+    Ok(Dataset {
+        name: name(path),
+        classes,
+        source_hash,
+        source_train,
+        train,
+        val,
+        test,
+    })
+}
+
+fn permuted(pictures: Vec<Picture>, seed: u64, purpose: &str) -> Vec<Picture> {
+    let mut slots: Vec<Option<Picture>> = pictures.into_iter().map(Some).collect();
+    let order = random::permutation(slots.len(), seed, purpose, &[]);
+    // A permutation takes every slot once.
+    order
+        .into_iter()
+        .filter_map(|index| slots[index].take())
+        .collect()
+}
+
+/// How many pictures the rarest class has.
+fn rarest(pictures: &[Picture]) -> usize {
+    let mut counts = [0; CLASSES];
+    for picture in pictures {
+        counts[usize::from(picture.label)] += 1;
+    }
+    counts.into_iter().min().unwrap_or(0)
+}
+
+/// The first `each` pictures of each class, or as many as the rarest has, in their order.
+fn balanced(pictures: Vec<Picture>, each: usize) -> Vec<Picture> {
+    let mut left = [each.min(rarest(&pictures)); CLASSES];
+    (pictures.into_iter())
+        .filter(|picture| {
+            let left = &mut left[usize::from(picture.label)];
+            let keep = *left > 0;
+            *left -= usize::from(keep);
+            keep
+        })
+        .collect()
+}
+
+fn hash(train: &[Picture], test: &[Picture]) -> String {
+    let mut hasher = blake3::Hasher::new();
+    for picture in train.iter().chain(test) {
+        hasher.update(&[picture.label]).update(&picture.pixels);
+    }
+    hasher.finalize().to_hex().to_string()
+}
+
+fn name(path: &Path) -> String {
+    // `.` and `..` have no name of their own.
+    let whole = path.canonicalize().unwrap_or_else(|_| path.to_path_buf());
+    let name = whole
+        .file_name()
+        .unwrap_or(whole.as_os_str())
+        .to_string_lossy();
+    (name.strip_suffix(".tar.gz"))
+        .or_else(|| name.strip_suffix(".tgz"))
+        .unwrap_or(&name)
+        .to_string()
+}

@@ -1,0 +1,192 @@
+//! A drawn data set of ten classes in the official binary form, for trying everything out
+//! without a download: a count and a seed come in, a folder of batches goes out.
+
+mod draw;
+
+use std::{fs, path::Path};
+
+use rayon::prelude::*;
+
+use super::{CLASSES, PIXELS, classes::NAMES_FILE};
+use base::{
+    Error, Result,
+    output::{self, Output},
+    random,
+};
+
+pub use draw::{SHAPES, draw};
+
+/// Training batches, as many as the official set has.
+const BATCHES: usize = 5;
+
+/// Where the indices of test pictures begin: no number of training pictures changes them.
+const TEST: u64 = 1 << 32;
+
+/// Writes `count` training pictures as `data_batch_1.bin` to `data_batch_5.bin`, `count / 5` test
+/// pictures as `test_batch.bin` and the class names as `batches.meta.txt` into the folder `dir`:
+/// the whole folder or nothing.
+///
+/// # Errors
+/// [`Error::Usage`] when `count` is not a multiple of 50, or when `dir` holds something: `force`
+/// replaces an earlier output of this function and never other files. [`Error::Io`] when the
+/// disk refuses.
+pub fn write(dir: &Path, count: usize, seed: u64, force: bool) -> Result<()> {
+    if count == 0 || !count.is_multiple_of(BATCHES * CLASSES) {
+        let advice = "it must be a multiple of 50, so that classes and batches are even";
+        return Err(Error::Usage(format!("count {count}: {advice}")));
+    }
+    let output = Output::claim(dir, &KIND, &[], force)?;
+    output.make(|new| {
+        fs::create_dir(new).map_err(Error::io("create", new))?;
+        write_batches(new, count, seed)
+    })
+}
+
+const KIND: output::Kind = output::Kind {
+    name: "a synthetic data set alone",
+    form: output::Form::Folder,
+    existing: output::Existing::Kept,
+    matches: is_synthetic,
+};
+
+fn write_batches(dir: &Path, count: usize, seed: u64) -> Result<()> {
+    let train = records(seed, 0, count);
+    for (name, batch) in file_names().zip(train.chunks(count / BATCHES)) {
+        save(&dir.join(name), &batch.concat())?;
+    }
+    save(
+        &dir.join("test_batch.bin"),
+        &records(seed, TEST, count / BATCHES).concat(),
+    )?;
+    save(&dir.join(NAMES_FILE), names_text().as_bytes())
+}
+
+fn names_text() -> String {
+    format!("{}\n", SHAPES.join("\n"))
+}
+
+/// `count` records of label and pixels; classes are even and in a random order.
+fn records(seed: u64, first: u64, count: usize) -> Vec<Vec<u8>> {
+    let labels = random::permutation(count, seed, "synthetic-labels", &[first]);
+    (labels.par_iter().enumerate())
+        .map(|(index, label)| {
+            let label = (label % CLASSES) as u8;
+            let mut record = Vec::with_capacity(1 + PIXELS);
+            record.push(label);
+            record.extend(draw(seed, first + index as u64, label));
+            record
+        })
+        .collect()
+}
+
+fn save(path: &Path, bytes: &[u8]) -> Result<()> {
+    fs::write(path, bytes).map_err(Error::io("write", path))
+}
+
+fn file_names() -> impl Iterator<Item = String> {
+    (1..=BATCHES).map(|number| format!("data_batch_{number}.bin"))
+}
+
+/// Whether a folder holds what [`write`] wrote and nothing else. The official set has the same files, but
+/// other names in its names file.
+fn is_synthetic(dir: &Path) -> Result<bool> {
+    let ours: Vec<String> = (file_names())
+        .chain(["test_batch.bin", NAMES_FILE].map(String::from))
+        .collect();
+    for entry in fs::read_dir(dir).map_err(Error::io("read", dir))? {
+        let name = entry.map_err(Error::io("read", dir))?.file_name();
+        if !ours.iter().any(|own| **own == *name.to_string_lossy()) {
+            return Ok(false);
+        }
+    }
+    let names = fs::read_to_string(dir.join(NAMES_FILE)).unwrap_or_default();
+    Ok(names == names_text())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Split, load};
+
+    #[test]
+    fn a_written_set_loads_with_even_classes_and_is_the_same_on_any_number_of_threads() {
+        let room = tempfile::tempdir().unwrap();
+        let (a, b) = (room.path().join("new/a"), room.path().join("b"));
+        write(&a, 150, 4, false).unwrap();
+        let one_thread = rayon::ThreadPoolBuilder::new()
+            .num_threads(1)
+            .build()
+            .unwrap();
+        one_thread.install(|| write(&b, 150, 4, false)).unwrap();
+        let data = load(&a, 0, None).unwrap();
+        assert_eq!(data.source_hash, load(&b, 0, None).unwrap().source_hash);
+        assert_eq!(data.len(), 180);
+        for label in 0..CLASSES as u8 {
+            let count = |split: Split| {
+                let of_label = data.split(split).iter().filter(|p| p.label == label);
+                of_label.count()
+            };
+            assert_eq!(
+                (count(Split::Train) + count(Split::Val), count(Split::Test)),
+                (15, 3)
+            );
+        }
+        assert!(
+            !data.test.iter().map(|p| p.label).is_sorted(),
+            "classes are mixed"
+        );
+        assert_eq!(
+            fs::read_to_string(a.join(NAMES_FILE))
+                .unwrap()
+                .lines()
+                .count(),
+            CLASSES
+        );
+        // Nothing is left beside the folder.
+        assert_eq!(fs::read_dir(room.path()).unwrap().count(), 2);
+        assert_eq!(data.classes, SHAPES);
+    }
+
+    #[test]
+    fn pictures_depend_on_seed_index_and_label() {
+        let picture = draw(0, 0, 0);
+        assert_eq!(picture.len(), PIXELS);
+        assert_eq!(picture, draw(0, 0, 0));
+        let others = [(1, 0, 0), (0, 1, 0), (0, 0, 1)].map(|(seed, i, label)| draw(seed, i, label));
+        assert!(others.iter().all(|other| *other != picture));
+        // Moderate contrast: hardly a byte lies at the end of its range.
+        let clipped = (0..200)
+            .flat_map(|i| draw(0, i, (i % 10) as u8))
+            .filter(|b| matches!(b, 0 | 255));
+        assert!(clipped.count() < 200 * PIXELS / 10);
+    }
+
+    #[test]
+    fn output_that_exists_is_replaced_only_when_forced_and_other_files_never() {
+        let room = tempfile::tempdir().unwrap();
+        let dir = room.path().join("set");
+        write(&dir, 50, 0, false).unwrap();
+        let refused = |force| {
+            let error = write(&dir, 50, 1, force).unwrap_err();
+            assert!(matches!(error, Error::Usage(_)), "{error}");
+        };
+        let batch = dir.join("data_batch_1.bin");
+        let before = fs::read(&batch).unwrap();
+        refused(false);
+        assert_eq!(fs::read(&batch).unwrap(), before);
+        write(&dir, 50, 1, true).unwrap();
+        let after = fs::read(&batch).unwrap();
+        assert_ne!(after, before);
+        fs::write(dir.join("thesis.tex"), "years of work").unwrap();
+        refused(true);
+        assert!(dir.join("thesis.tex").exists());
+        assert_eq!(fs::read(&batch).unwrap(), after);
+        for count in [0, 49, 60] {
+            assert!(matches!(
+                write(&room.path().join("x"), count, 0, false),
+                Err(Error::Usage(_))
+            ));
+        }
+        assert!(!room.path().join("x").exists());
+    }
+}

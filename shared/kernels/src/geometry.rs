@@ -1,0 +1,68 @@
+//! Sizes of convolutions and of the pictures they work on.
+
+/// Sizes of a batch of pictures `[images, height, width, channels]`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Pictures {
+    /// Pictures.
+    pub images: usize,
+    /// Rows of a picture.
+    pub height: usize,
+    /// Columns of a picture.
+    pub width: usize,
+    /// Numbers at each position.
+    pub channels: usize,
+}
+
+impl Pictures {
+    /// The same positions with other channels.
+    pub fn with_channels(self, channels: usize) -> Self {
+        Self { channels, ..self }
+    }
+
+    /// Numbers in the batch.
+    pub fn numel(&self) -> usize {
+        self.images * self.image_len()
+    }
+
+    /// Numbers in a picture.
+    pub fn image_len(&self) -> usize {
+        self.positions() * self.channels
+    }
+
+    /// Positions in a picture.
+    pub fn positions(&self) -> usize {
+        self.height * self.width
+    }
+}
+
+/// A two-dimensional convolution with a square kernel and zeros around its input.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Geometry {
+    /// What comes in.
+    pub input: Pictures,
+    /// Output channels.
+    pub c_out: usize,
+    /// Rows and columns of the kernel.
+    pub kernel: usize,
+    /// Step of the window.
+    pub stride: usize,
+    /// Zeros on each side; less than `kernel`.
+    pub padding: usize,
+}
+
+impl Geometry {
+    /// What goes out.
+    pub fn output(&self) -> Pictures {
+        let size = |size: usize| (size + 2 * self.padding - self.kernel) / self.stride + 1;
+        Pictures {
+            height: size(self.input.height),
+            width: size(self.input.width),
+            ..self.input.with_channels(self.c_out)
+        }
+    }
+
+    /// Numbers in the weight `[c_out, c_in, kernel, kernel]`.
+    pub fn weight_len(&self) -> usize {
+        self.c_out * self.input.channels * self.kernel * self.kernel
+    }
+}

@@ -1,0 +1,173 @@
+//! The halves of a Transformer's layers (Vaswani et al., 2017, with the norm first): tokens
+//! `[B,N,D]` come in, tokens after half a layer go out. On the CPU each half is one operation, with
+//! a kernel of ours; on CUDA all is composed of candle's operations.
+
+use candle_core::{Result, Tensor, bail};
+
+use super::dropout::Mask;
+use kernels::{
+    attend::Heads,
+    embed::Embed,
+    encoder::{Attention, ClassAttention, FeedForward, Half, Sizes},
+};
+use operation::{EmbedOp, HalfOp};
+
+mod operation;
+mod stock;
+
+/// The weights of half a layer: a layer norm and two linear maps, as weight and bias each.
+#[derive(Clone, Debug)]
+pub struct HalfLayer {
+    /// `[D]` both.
+    pub norm: [Tensor; 2],
+    /// `[I,D]` and `[I]`: to queries, keys and values, or to the inner tokens.
+    pub first: [Tensor; 2],
+    /// `[D,J]` and `[D]`: from the mixed values, or from the inner tokens.
+    pub second: [Tensor; 2],
+    /// Of the layer norm.
+    pub eps: f64,
+}
+
+impl HalfLayer {
+    fn sizes(&self) -> Result<Sizes> {
+        let (raised, width) = self.first[0].dims2()?;
+        let (out, lowered) = self.second[0].dims2()?;
+        let sizes = Sizes {
+            width,
+            raised,
+            lowered,
+            eps: self.eps as f32,
+        };
+        if out != width || self.elements() != sizes.packed() {
+            bail!("half a layer of weights that do not fit together: {self:?}")
+        }
+        Ok(sizes)
+    }
+
+    fn tensors(&self) -> impl Iterator<Item = &Tensor> {
+        [&self.norm, &self.first, &self.second]
+            .into_iter()
+            .flatten()
+    }
+
+    fn elements(&self) -> usize {
+        self.tensors().map(Tensor::elem_count).sum()
+    }
+
+    /// All weights in one row, so that an operation can differentiate them.
+    fn packed(&self) -> Result<Tensor> {
+        let flat = self.tensors().map(Tensor::flatten_all);
+        Tensor::cat(&flat.collect::<Result<Vec<_>>>()?, 0)
+    }
+
+    /// Runs a kernel on the CPU.
+    fn run<K: Half>(&self, kernel: K, x: &Tensor) -> Result<Tensor> {
+        let (x, weights) = (x.contiguous()?, self.packed()?);
+        let differentiable = x.track_op() || weights.track_op();
+        x.apply_op2(&weights, HalfOp::new(kernel, differentiable))
+    }
+}
+
+/// Puts `class` `[1,1,D]` before the tokens `x` `[B,N,D]`, adds `positions` `[1,N+1,D]`, and drops:
+/// `[B,N+1,D]`.
+pub fn embed(x: &Tensor, class: &Tensor, positions: &Tensor, mask: Option<Mask>) -> Result<Tensor> {
+    let (batch, tokens, width) = x.dims3()?;
+    if class.elem_count() != width || positions.elem_count() != (tokens + 1) * width {
+        bail!("class token {class:?} and positions {positions:?} for {x:?}")
+    }
+    if !x.device().is_cpu() || x.elem_count() == 0 {
+        return stock::embed(x, class, positions, mask);
+    }
+    let kernel = Embed {
+        piece: (tokens + 1) * width,
+        width,
+        mask,
+    };
+    let shape = (batch, tokens + 1, width);
+    x.contiguous()?
+        .apply_op3(class, positions, EmbedOp { kernel, shape })
+}
+
+/// `x + drop(second(attention(first(norm(x)))))`, with scaled dot-product attention among all
+/// tokens of a picture.
+pub fn attention_half(
+    x: &Tensor,
+    half: &HalfLayer,
+    heads: usize,
+    mask: Option<Mask>,
+) -> Result<Tensor> {
+    let (sizes, heads) = attention_sizes(x, half, heads)?;
+    if !x.device().is_cpu() {
+        return stock::attention_half(x, half, heads.heads, mask);
+    }
+    let outer = mask;
+    half.run(
+        Attention {
+            sizes,
+            heads,
+            outer,
+        },
+        x,
+    )
+}
+
+/// The first token of [`attention_half`] alone, `[B,1,D]`, in a fraction of the time.
+pub fn class_attention_half(
+    x: &Tensor,
+    half: &HalfLayer,
+    heads: usize,
+    mask: Option<Mask>,
+) -> Result<Tensor> {
+    let (sizes, heads) = attention_sizes(x, half, heads)?;
+    if !x.device().is_cpu() {
+        return stock::class_attention_half(x, half, heads.heads, mask);
+    }
+    let outer = mask;
+    half.run(
+        ClassAttention {
+            sizes,
+            heads,
+            outer,
+        },
+        x,
+    )
+}
+
+/// `x + drop(second(drop(gelu(first(norm(x))))))`, with the exact GELU (Hendrycks and Gimpel,
+/// 2016); the masks are those of the inner and of the outer tokens.
+pub fn feed_forward_half(x: &Tensor, half: &HalfLayer, masks: [Option<Mask>; 2]) -> Result<Tensor> {
+    let sizes = half.sizes()?;
+    if sizes.raised != sizes.lowered || x.dims3()?.2 != sizes.width || x.elem_count() == 0 {
+        bail!("feed-forward half of {x:?} with {half:?}")
+    }
+    if !x.device().is_cpu() {
+        return stock::feed_forward_half(x, half, masks);
+    }
+    let [inner, outer] = masks;
+    half.run(
+        FeedForward {
+            sizes,
+            inner,
+            outer,
+        },
+        x,
+    )
+}
+
+fn attention_sizes(x: &Tensor, half: &HalfLayer, heads: usize) -> Result<(Sizes, Heads)> {
+    let (sizes, (batch, tokens, width)) = (half.sizes()?, x.dims3()?);
+    let fits = sizes.raised == 3 * width && sizes.lowered == width && sizes.width == width;
+    if !fits || batch * tokens * heads == 0 || !width.is_multiple_of(heads) {
+        bail!("attention half of {x:?} by {heads} heads with {half:?}")
+    }
+    let size = width / heads;
+    let heads = Heads {
+        tokens,
+        heads,
+        size,
+    };
+    Ok((sizes, heads))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,178 @@
+//! The layers that both nets are made of: weights come in under a name, a function on tensors
+//! goes out. Each layer also says which tensors it needs.
+
+use candle_core::Tensor;
+
+use super::{
+    spec::{Init, Spec},
+    weights::Weights,
+};
+use crate::{ConvNormParameters, Filter, FrozenConvNorm, Moments, Normalisation};
+use base::Result;
+
+/// A convolution without bias and the batch normalisation behind it, momentum 0.1 as in PyTorch.
+#[derive(Clone, Debug)]
+pub struct ConvNorm {
+    /// What it learns.
+    pub parameters: ConvNormParameters,
+    running_mean: Tensor,
+    running_variance: Tensor,
+}
+
+impl ConvNorm {
+    /// The layers `conv` and `norm` of a net.
+    pub fn new(
+        weights: &Weights,
+        (conv, norm): (&str, &str),
+        stride: usize,
+        padding: usize,
+    ) -> Result<Self> {
+        let get = |part: &str| weights.get(&format!("{norm}.{part}"));
+        Ok(Self {
+            parameters: ConvNormParameters {
+                filter: Filter {
+                    weight: weights.get(&format!("{conv}.weight"))?,
+                    stride,
+                    padding,
+                },
+                gamma: get("weight")?,
+                beta: get("bias")?,
+            },
+            running_mean: get("running_mean")?,
+            running_variance: get("running_var")?,
+        })
+    }
+
+    /// What a `kernel` x `kernel` convolution and its normalisation need.
+    pub fn specs(
+        (conv, norm): (&str, &str),
+        c_in: usize,
+        c_out: usize,
+        kernel: usize,
+    ) -> Vec<Spec> {
+        let shape = [c_out, c_in, kernel, kernel];
+        let weight = Spec::weight(format!("{conv}.weight"), shape, c_in * kernel * kernel);
+        let channels = [
+            ("weight", Init::Constant(1.0)),
+            ("bias", Init::Constant(0.0)),
+            ("running_mean", Init::Statistic(0.0)),
+            ("running_var", Init::Statistic(1.0)),
+        ];
+        let channels =
+            channels.map(|(part, init)| Spec::new(format!("{norm}.{part}"), [c_out], init));
+        std::iter::once(weight).chain(channels).collect()
+    }
+
+    /// The layer as it is now, in evaluation mode.
+    pub fn frozen(&self) -> Result<FrozenConvNorm> {
+        let norm = Normalisation {
+            gamma: self.parameters.gamma.clone(),
+            beta: self.parameters.beta.clone(),
+            mean: self.running_mean.clone(),
+            variance: self.running_variance.clone(),
+        };
+        Ok(FrozenConvNorm::new(&self.parameters.filter, &norm)?)
+    }
+
+    /// Moves the running statistics towards a batch's.
+    pub fn remember(&self, batch: &Moments) -> Result<()> {
+        // The running variance is that of the population the batch was drawn from.
+        let count = batch.count as f64;
+        let unbiased = (&batch.variance * (count / (count - 1.0).max(1.0)))?;
+        for (running, new) in [
+            (&self.running_mean, &batch.mean),
+            (&self.running_variance, &unbiased),
+        ] {
+            let moved = ((running * 0.9)? + (new * 0.1)?)?;
+            running.slice_set(&moved, 0, 0)?;
+        }
+        Ok(())
+    }
+}
+
+/// `x W^T + b` on the last dimension.
+#[derive(Clone, Debug)]
+pub struct Linear {
+    weight: Tensor,
+    bias: Tensor,
+}
+
+impl Linear {
+    /// The layer `name` of a net.
+    pub fn new(weights: &Weights, name: &str) -> Result<Self> {
+        Ok(Self {
+            weight: weights.get(&format!("{name}.weight"))?,
+            bias: weights.get(&format!("{name}.bias"))?,
+        })
+    }
+
+    /// What it needs.
+    pub fn specs(name: &str, inputs: usize, outputs: usize) -> [Spec; 2] {
+        [
+            Spec::weight(format!("{name}.weight"), [outputs, inputs], inputs),
+            Spec::weight(format!("{name}.bias"), [outputs], inputs),
+        ]
+    }
+
+    /// The layer as it is now, as constants.
+    pub fn frozen(&self) -> Result<Self> {
+        Ok(Self {
+            weight: self.weight.copy()?.detach(),
+            bias: self.bias.copy()?.detach(),
+        })
+    }
+
+    /// `[…,I]` to `[…,O]`.
+    pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        Ok(crate::linear(x, &self.weight, &self.bias)?)
+    }
+
+    /// `[B,I]` to `[B,O]`, on the CPU by a convolution: unlike a matrix product's, its kernel does
+    /// not depend on how many pictures there are, so neither do a picture's logits.
+    pub fn forward_pixels(&self, x: &Tensor) -> Result<Tensor> {
+        if !x.device().is_cpu() {
+            return self.forward(x);
+        }
+        let (outputs, inputs) = self.weight.dims2()?;
+        let filter = Filter {
+            weight: self.weight.reshape((outputs, inputs, 1, 1))?,
+            stride: 1,
+            padding: 0,
+        };
+        let x = x.reshape(((), 1, 1, inputs))?;
+        Ok(crate::conv2d(&x, &filter, &self.bias)?.flatten_from(1)?)
+    }
+}
+
+/// Layer normalisation.
+#[derive(Clone, Debug)]
+pub struct LayerNorm {
+    weight: Tensor,
+    bias: Tensor,
+}
+
+impl LayerNorm {
+    /// Added to the variance.
+    pub const EPS: f64 = 1e-6;
+
+    /// The layer `name` of a net.
+    pub fn new(weights: &Weights, name: &str) -> Result<Self> {
+        Ok(Self {
+            weight: weights.get(&format!("{name}.weight"))?,
+            bias: weights.get(&format!("{name}.bias"))?,
+        })
+    }
+
+    /// What it needs.
+    pub fn specs(name: &str, size: usize) -> [Spec; 2] {
+        [
+            Spec::new(format!("{name}.weight"), [size], Init::Constant(1.0)),
+            Spec::new(format!("{name}.bias"), [size], Init::Constant(0.0)),
+        ]
+    }
+
+    /// Normalises the last dimension.
+    pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        Ok(crate::layer_norm(x, &self.weight, &self.bias, Self::EPS)?)
+    }
+}

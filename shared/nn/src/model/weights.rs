@@ -1,0 +1,305 @@
+//! A net's named tensors: a list of what there must be, and a seed or a safetensors file, come
+//! in; tensors under PyTorch's names go out, and back into a file.
+
+use std::{collections::BTreeMap, path::Path};
+
+use candle_core::{DType, Device, Tensor, Var};
+use safetensors::{Dtype, SafeTensors};
+
+use super::{
+    foreign,
+    spec::{Init, Spec},
+};
+use base::{Error, Result, files, random::Stream};
+
+/// Named tensors of a net. Clones share their memory.
+#[derive(Clone, Debug, Default)]
+pub struct Weights(BTreeMap<String, Tensor>);
+
+/// What stands in a file's header beside the tensors.
+pub type Metadata = BTreeMap<String, String>;
+
+impl Weights {
+    /// Fresh variables, a function of the seed and of each tensor's name.
+    pub fn init(specs: &[Spec], seed: u64, device: &Device) -> Result<Self> {
+        let tensor = |spec: &Spec| -> Result<Tensor> {
+            let shape = spec.shape.as_slice();
+            Ok(match spec.init {
+                Init::Statistic(value) => (Tensor::ones(shape, DType::F32, device)? * value)?,
+                Init::Constant(value) => {
+                    let filled = (Tensor::ones(shape, DType::F32, device)? * value)?;
+                    Var::from_tensor(&filled)?.into_inner()
+                }
+                Init::Uniform(bound) => {
+                    let mut stream = Stream::new(seed, &spec.name, &[]);
+                    let values = (0..shape.iter().product())
+                        .map(|_| stream.between(-bound, bound) as f32)
+                        .collect();
+                    Var::from_vec(values, shape, device)?.into_inner()
+                }
+            })
+        };
+        specs
+            .iter()
+            .map(|spec| Ok((spec.name.clone(), tensor(spec)?)))
+            .collect::<Result<_>>()
+            .map(Self)
+    }
+
+    /// The tensors of safetensors bytes as constants; `what` names them in errors.
+    ///
+    /// # Errors
+    /// [`Error::Data`] for anything but finite f32 tensors. PyTorch's `num_batches_tracked`
+    /// counters are passed over.
+    pub fn parse(what: &str, bytes: &[u8], device: &Device) -> Result<(Self, Metadata)> {
+        let broken = |reason: safetensors::SafeTensorError| {
+            let found = match foreign::recognize(bytes) {
+                Some(kind) => kind.to_string(),
+                None => format!("unreadable content ({reason})"),
+            };
+            Error::data(what, found, foreign::EXPECTED)
+        };
+        let (_, header) = SafeTensors::read_metadata(bytes).map_err(broken)?;
+        let metadata = header.metadata().clone().unwrap_or_default();
+        let file = SafeTensors::deserialize(bytes).map_err(broken)?;
+        let mut tensors = BTreeMap::new();
+        for (name, view) in file.iter() {
+            if name.ends_with("num_batches_tracked") {
+                continue;
+            }
+            let place = || format!("{what}: tensor {name}");
+            if view.dtype() != Dtype::F32 {
+                return Err(Error::data(
+                    place(),
+                    format!("type {:?}", view.dtype()),
+                    "F32",
+                ));
+            }
+            let values: Vec<f32> = view
+                .data()
+                .as_chunks::<4>()
+                .0
+                .iter()
+                .map(|&bytes| f32::from_le_bytes(bytes))
+                .collect();
+            if let Some(wrong) = values.iter().find(|value| !value.is_finite()) {
+                return Err(Error::data(place(), wrong, "finite numbers"));
+            }
+            let tensor = Tensor::from_vec(values, view.shape(), device)?;
+            tensors.insert(name.to_string(), tensor);
+        }
+        Ok((Self(tensors), metadata.into_iter().collect()))
+    }
+
+    /// [`Weights::parse`] of a file.
+    pub fn read(path: &Path, device: &Device) -> Result<(Self, Metadata)> {
+        let bytes = files::read(path)?;
+        Self::parse(&path.display().to_string(), &bytes, device)
+    }
+
+    /// The tensors as safetensors bytes, the same for the same tensors and metadata.
+    pub fn bytes(&self, metadata: &Metadata) -> Result<Vec<u8>> {
+        let values: Vec<(&String, &Tensor, Vec<u8>)> = self
+            .0
+            .iter()
+            .map(|(name, tensor)| {
+                let values: Vec<f32> = tensor.flatten_all()?.to_vec1()?;
+                let bytes = values.iter().flat_map(|value| value.to_le_bytes());
+                Ok((name, tensor, bytes.collect()))
+            })
+            .collect::<Result<_>>()?;
+        let malformed = |reason: safetensors::SafeTensorError| {
+            Error::data(
+                "weights",
+                reason,
+                "tensors that fit into a safetensors file",
+            )
+        };
+        let views = values
+            .iter()
+            .map(|(name, tensor, bytes)| {
+                let shape = tensor.dims().to_vec();
+                let view = safetensors::tensor::TensorView::new(Dtype::F32, shape, bytes);
+                Ok((name.as_str(), view.map_err(malformed)?))
+            })
+            .collect::<Result<Vec<_>>>()?;
+        let header = metadata.clone().into_iter().collect();
+        let bytes = safetensors::serialize(views, Some(header)).map_err(malformed)?;
+        Ok(sort_metadata(bytes))
+    }
+
+    /// Writes a file, whole or not at all.
+    pub fn write(&self, path: &Path, metadata: &Metadata) -> Result<()> {
+        files::write_whole(path, &self.bytes(metadata)?)
+    }
+
+    /// Checks that exactly the tensors of `specs` are there.
+    ///
+    /// # Errors
+    /// [`Error::Data`] with the first missing, misshapen or unknown tensor.
+    pub fn check(&self, what: &str, specs: &[Spec]) -> Result<()> {
+        foreign::check_names(what, self.0.keys().map(String::as_str), specs)?;
+        for spec in specs {
+            let place = || format!("{what}: tensor {}", spec.name);
+            match self.0.get(&spec.name) {
+                None => {
+                    let expected = format!("one of shape {:?}", spec.shape);
+                    let hint = foreign::hint(self.0.keys());
+                    return Err(Error::data(place(), "none", expected + hint));
+                }
+                Some(tensor) if tensor.dims() != spec.shape => {
+                    let found = format!("shape {:?}", tensor.dims());
+                    return Err(Error::data(place(), found, format!("{:?}", spec.shape)));
+                }
+                Some(_) => {}
+            }
+        }
+        match self
+            .0
+            .keys()
+            .find(|name| specs.iter().all(|spec| spec.name != **name))
+        {
+            Some(name) => Err(Error::data(
+                what,
+                format!("a tensor {name}"),
+                "none of that name",
+            )),
+            None => Ok(()),
+        }
+    }
+
+    /// The tensor of this name.
+    pub fn get(&self, name: &str) -> Result<Tensor> {
+        self.0
+            .get(name)
+            .cloned()
+            .ok_or_else(|| Error::data("weights", "no such tensor", format!("a tensor {name}")))
+    }
+
+    /// The size of a tensor's dimension, 0 where there is none.
+    pub fn dim(&self, name: &str, dimension: usize) -> usize {
+        let dims = self.0.get(name).map(Tensor::dims).unwrap_or_default();
+        dims.get(dimension).copied().unwrap_or(0)
+    }
+
+    /// Whether there is a tensor of this name.
+    pub fn contains(&self, name: &str) -> bool {
+        self.0.contains_key(name)
+    }
+
+    /// The learned tensors, by name.
+    pub fn variables(&self) -> Result<BTreeMap<String, Var>> {
+        let learned = self.0.iter().filter(|(_, tensor)| tensor.is_variable());
+        learned
+            .map(|(name, tensor)| Ok((name.clone(), Var::from_tensor(tensor)?)))
+            .collect()
+    }
+
+    /// The same tensors, in the same memory, as constants: gradients pass by.
+    pub fn frozen(&self) -> Self {
+        let detached = self.0.iter().map(|(name, t)| (name.clone(), t.detach()));
+        Self(detached.collect())
+    }
+
+    /// Copies the values of `other`, which must have the same tensors, into the same memory.
+    pub fn set(&self, other: &Self) -> Result<()> {
+        for (name, tensor) in &self.0 {
+            let value = other.get(name)?;
+            if tensor.is_variable() {
+                Var::from_tensor(tensor)?.set(&value)?;
+            } else {
+                tensor.slice_set(&value.contiguous()?, 0, 0)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The tensors by name.
+    pub fn tensors(&self) -> &BTreeMap<String, Tensor> {
+        &self.0
+    }
+}
+
+impl FromIterator<(String, Tensor)> for Weights {
+    fn from_iter<I: IntoIterator<Item = (String, Tensor)>>(tensors: I) -> Self {
+        Self(tensors.into_iter().collect())
+    }
+}
+
+/// Puts the header's metadata, which the library writes in the order of a hash map, into the
+/// order of its keys: the same net must give the same bytes, and so the same checksum.
+fn sort_metadata(mut bytes: Vec<u8>) -> Vec<u8> {
+    const LENGTH: usize = size_of::<u64>();
+    let sorted = bytes.first_chunk().and_then(|&length| {
+        let end = LENGTH + u64::from_le_bytes(length) as usize;
+        let mut header: serde_json::Map<_, _> =
+            serde_json::from_slice(bytes.get(LENGTH..end)?).ok()?;
+        header.get_mut("__metadata__")?.as_object_mut()?.sort_keys();
+        let sorted = serde_json::to_vec(&header).ok()?;
+        // The library pads the header with spaces; the entries are only moved.
+        (sorted.len() <= end - LENGTH).then_some((sorted, end))
+    });
+    if let Some((sorted, end)) = sorted {
+        bytes[LENGTH..end].fill(b' ');
+        bytes[LENGTH..][..sorted.len()].copy_from_slice(&sorted);
+    }
+    bytes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn specs() -> Vec<Spec> {
+        vec![
+            Spec::weight("a.weight", [3, 2], 2),
+            Spec::new("b.running_var", [3], Init::Statistic(1.0)),
+        ]
+    }
+
+    #[test]
+    fn weights_come_back_from_their_bytes_which_are_always_the_same() {
+        let weights = Weights::init(&specs(), 1, &Device::Cpu).unwrap();
+        let metadata: Metadata = (0..20)
+            .map(|i| (format!("key{i}"), format!("{i}")))
+            .collect();
+        let bytes = weights.bytes(&metadata).unwrap();
+        for _ in 0..5 {
+            assert_eq!(bytes, weights.bytes(&metadata).unwrap());
+        }
+        let (read, header) = Weights::parse("bytes", &bytes, &Device::Cpu).unwrap();
+        assert_eq!(header, metadata);
+        read.check("bytes", &specs()).unwrap();
+        assert_eq!(read.bytes(&metadata).unwrap(), bytes);
+    }
+
+    #[test]
+    fn a_wrong_tensor_is_named() {
+        let weights = Weights::init(&specs(), 1, &Device::Cpu).unwrap();
+        let message = |specs: &[Spec]| weights.check("net", specs).unwrap_err().to_string();
+        let missing = [specs(), vec![Spec::weight("c", [1], 1)]].concat();
+        assert!(message(&missing).starts_with("net: tensor c: found none"));
+        let misshapen = [Spec::weight("a.weight", [2, 3], 2), specs().remove(1)];
+        assert!(message(&misshapen).contains("a.weight: found shape [3, 2], expected [2, 3]"));
+        assert!(message(&specs()[..1]).contains("found a tensor b.running_var"));
+    }
+
+    #[test]
+    fn weights_that_are_not_finite_or_cut_short_are_refused() {
+        let nan = Tensor::new(&[1f32, f32::NAN], &Device::Cpu).unwrap();
+        let weights = Weights::from_iter([("a".to_string(), nan)]);
+        let bytes = weights.bytes(&Metadata::new()).unwrap();
+        let error = Weights::parse("net", &bytes, &Device::Cpu).unwrap_err();
+        assert_eq!(
+            (
+                error.exit_code(),
+                error.to_string().contains("tensor a: found NaN")
+            ),
+            (3, true)
+        );
+        for length in 0..bytes.len() {
+            let error = Weights::parse("net", &bytes[..length], &Device::Cpu).unwrap_err();
+            assert_eq!(error.exit_code(), 3);
+        }
+    }
+}

@@ -1,0 +1,125 @@
+//! What stands in the tables, as plain values: the same structs go in and come out.
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use super::pixels::Pixels;
+use data::Split;
+pub use kernels::distances;
+
+/// The splits in the order in which a store counts and hashes them.
+pub(super) const SPLITS: [Split; 3] = [Split::Train, Split::Val, Split::Test];
+
+/// A split as the tables spell it.
+pub(super) fn split_name(split: Split) -> &'static str {
+    match split {
+        Split::Train => "train",
+        Split::Val => "val",
+        Split::Test => "test",
+    }
+}
+
+/// A clean picture.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ImageRow {
+    /// The picture's number in the store, and the key of its random numbers.
+    pub id: u64,
+    /// Which split it belongs to.
+    pub split: Split,
+    /// Position among the source's training pictures (`Train`, `Val`) or test pictures (`Test`).
+    pub source_index: u32,
+    /// True class, from 0.
+    pub label: u8,
+    /// As bytes.
+    pub pixels: Pixels,
+    /// The class the surrogate gives the clean picture.
+    pub clean_pred: u8,
+}
+
+/// An adversarial picture.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SampleRow {
+    /// The picture it was made from.
+    pub image_id: u64,
+    /// The attack that made it.
+    pub attack_id: i64,
+    /// As bytes.
+    pub pixels: Pixels,
+    /// The class the surrogate gives these bytes.
+    pub pred: u8,
+    /// The class the surrogate gave the floats before they became bytes.
+    pub pred_float: u8,
+    /// L2 distance of the bytes from the clean ones, in units of `[0,1]`; see [`distances`].
+    pub l2: f64,
+    /// L-infinity distance likewise.
+    pub linf: f64,
+    /// Steps the attack took.
+    pub steps: u32,
+}
+
+/// An attack and its parameters.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AttackRow {
+    /// From 1, in the order of the variants of a [`super::Table`].
+    pub id: i64,
+    /// Such as `fgsm`.
+    pub name: String,
+    /// Every parameter as resolved, a JSON object.
+    pub params: String,
+    /// The surrogate's id.
+    pub model_id: i64,
+}
+
+/// The surrogate: the net that was attacked.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ModelRow {
+    /// 1: a store has one surrogate.
+    pub id: i64,
+    /// What the user calls it.
+    pub name: String,
+    /// SHA-256 of `weights`, lower-case hex.
+    pub sha256: String,
+    /// Architecture and width, a JSON object.
+    pub config: String,
+    /// A safetensors file. JSON leaves it out.
+    #[serde(skip)]
+    pub weights: Vec<u8>,
+}
+
+impl ModelRow {
+    /// The row of a surrogate; its hash is computed here.
+    pub fn new(name: impl Into<String>, config: impl Into<String>, weights: Vec<u8>) -> Self {
+        Self {
+            id: 1,
+            name: name.into(),
+            sha256: sha256(&weights),
+            config: config.into(),
+            weights,
+        }
+    }
+}
+
+impl std::fmt::Debug for ModelRow {
+    /// Leaves the megabytes of weights out.
+    fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+        f.debug_struct("ModelRow")
+            .field("name", &self.name)
+            .field("sha256", &self.sha256)
+            .field("config", &self.config)
+            .finish_non_exhaustive()
+    }
+}
+
+/// SHA-256 in lower-case hex.
+pub(super) fn sha256(bytes: &[u8]) -> String {
+    use std::fmt::Write;
+    Sha256::digest(bytes)
+        .iter()
+        .fold(String::with_capacity(64), |mut hex, byte| {
+            // Writing to a string cannot fail.
+            let _ = write!(hex, "{byte:02x}");
+            hex
+        })
+}

@@ -1,0 +1,109 @@
+//! Packed stores: what goes in comes out; what is not whole, or lies, gives one error and no file.
+
+use super::*;
+use crate::{pack, unpack};
+use base::signal::Stop;
+
+#[test]
+fn a_store_comes_back_to_the_last_bit() {
+    let (folder, path) = place();
+    let hash = build(&path);
+    let [packed, back] = ["packed", "back.db"].map(|name| folder.path().join(name));
+    let stop = Stop::listen().unwrap();
+    let (raw, len) = pack(&path, &packed, &stop).unwrap();
+    assert_eq!(raw, std::fs::metadata(&path).unwrap().len());
+    assert_eq!(len, std::fs::metadata(&packed).unwrap().len());
+    // Half of it is noise, which cannot shrink, and the variants differ by three bits of eight.
+    assert!(len * 10 < raw * 6, "{len} of {raw} bytes");
+    assert_eq!(unpack(&packed, &back, &stop).unwrap(), hash);
+    assert!(everything(&back).unwrap() == everything(&path).unwrap());
+    let [before, after] = [&path, &back].map(|path| Store::open(path).unwrap().identity());
+    assert!(before.unwrap() == after.unwrap());
+}
+
+#[test]
+fn a_packed_store_that_is_not_whole_leaves_nothing() {
+    let (folder, path) = place();
+    build(&path);
+    let [packed, damaged, back] =
+        ["packed", "damaged", "back.db"].map(|name| folder.path().join(name));
+    let stop = Stop::listen().unwrap();
+    pack(&path, &packed, &stop).unwrap();
+    let whole = std::fs::read(&packed).unwrap();
+    let mut stream = Stream::new(17, "packed", &[]);
+    let cut = (0..50).map(|_| whole[..stream.below(whole.len())].to_vec());
+    let cut: Vec<Vec<u8>> = cut.collect();
+    let flipped = (0..50).map(|_| {
+        let mut bytes = whole.clone();
+        bytes[stream.below(whole.len())] ^= 1 << stream.below(8);
+        bytes
+    });
+    let flipped: Vec<Vec<u8>> = flipped.collect();
+    let longer = [&whole[..], &[0]].concat();
+    for (number, bytes) in cut.iter().chain(&flipped).chain([&longer]).enumerate() {
+        std::fs::write(&damaged, bytes).unwrap();
+        match unpack(&damaged, &back, &stop) {
+            Err(error) => {
+                assert_eq!(error.exit_code(), 3, "{number}: {error}");
+                assert!(!error.to_string().contains('\n'), "{number}: {error}");
+            }
+            Ok(_) => panic!("{number}: unpacked"),
+        }
+        let left = std::fs::read_dir(folder.path()).unwrap();
+        let names = left.map(|entry| entry.unwrap().file_name());
+        let known = ["store.db", "packed", "damaged"];
+        let strange: Vec<_> = names
+            .filter(|name| !known.iter().any(|known| name == known))
+            .filter(|name| !name.to_string_lossy().ends_with("lock"))
+            .collect();
+        assert!(strange.is_empty(), "{number}: {strange:?}");
+    }
+}
+
+/// A packed store of the same form with another header and other bytes after it.
+fn changed(whole: &[u8], change: impl Fn(&mut serde_json::Value, &mut [u8])) -> Vec<u8> {
+    let (start, frame) = whole.split_at(b"mithpack".len() + 1);
+    let bytes = zstd::decode_all(frame).unwrap();
+    let (len, bytes) = bytes.split_first_chunk().unwrap();
+    let (header, rest) = bytes.split_at(u64::from_le_bytes(*len) as usize);
+    let mut header = serde_json::from_slice(header).unwrap();
+    let mut rest = rest.to_vec();
+    change(&mut header, &mut rest);
+    let header = header.to_string();
+    let len = (header.len() as u64).to_le_bytes();
+    let bytes = [&len, header.as_bytes(), &rest].concat();
+    [start, &zstd::encode_all(&bytes[..], 1).unwrap()].concat()
+}
+
+#[test]
+fn what_no_store_can_hold_is_the_files_fault_and_leaves_nothing() {
+    let (folder, path) = place();
+    build(&path);
+    let [packed, back] = ["packed", "back.db"].map(|name| folder.path().join(name));
+    pack(&path, &packed, &Stop::default()).unwrap();
+    let whole = std::fs::read(&packed).unwrap();
+    let config = changed(&whole, |header, _| {
+        header["identity"]["model"]["config"] = "no JSON".into();
+    });
+    // The first id stands behind the weights, which have their length before them.
+    let id = changed(&whole, |_, rest| {
+        let weights = u64::from_le_bytes(*rest.first_chunk().unwrap()) as usize;
+        rest[8 + weights + 7] = 0x80;
+    });
+    for (bytes, said) in [(config, "json_valid(config)"), (id, "id of an image")] {
+        std::fs::write(&packed, bytes).unwrap();
+        let error = unpack(&packed, &back, &Stop::default()).unwrap_err();
+        assert_eq!(error.exit_code(), 3, "{error}");
+        assert!(error.to_string().contains(said), "{error}");
+        assert!(
+            error.to_string().starts_with(&packed.display().to_string()),
+            "{error}"
+        );
+        let left = std::fs::read_dir(folder.path()).unwrap();
+        let stores = left.filter(|entry| {
+            let name = entry.as_ref().unwrap().file_name();
+            name.to_string_lossy().ends_with(".db")
+        });
+        assert_eq!(stores.count(), 1, "{said}: something was left");
+    }
+}

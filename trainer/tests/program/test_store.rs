@@ -1,0 +1,117 @@
+//! A small store: pictures and a net's weights come in, three attacks go into a file.
+
+use std::{fs, path::Path};
+
+use attacks::{AttackConfig, Batch, Kind, Preset, quantise};
+use candle_core::Device;
+use data::{Picture, Split};
+use nn::model::{Classifier, likeliest, load};
+use store::{AttackRow, Identity, ImageRow, ModelRow, SampleRow, Writer};
+
+pub const ATTACKS: [Kind; 3] = [Kind::Gaussian, Kind::Fgsm, Kind::Bim];
+
+/// Writes the store of the images at `data` against the model at `weights`; all of it, or without
+/// the last attack's samples of the test images.
+pub fn write(data: &Path, weights: &Path, out: &Path, all: bool) {
+    write_limited(data, weights, out, all, None);
+}
+
+/// The same of so many training images.
+pub fn write_limited(data: &Path, weights: &Path, out: &Path, all: bool, limit: Option<usize>) {
+    let config = AttackConfig::preset(Preset::Standard);
+    write_with(data, weights, out, (all, limit, "1/1"), &config);
+}
+
+/// All images, in a store that says it is one shard of several.
+pub fn write_shard(data: &Path, weights: &Path, out: &Path, shard: &str) {
+    let config = AttackConfig::preset(Preset::Standard);
+    write_with(data, weights, out, (true, None, shard), &config);
+}
+
+/// A store whose BIM leaves every image as it is.
+pub fn write_unchanged(data: &Path, weights: &Path, out: &Path) {
+    let mut config = AttackConfig::preset(Preset::Standard);
+    config.bim.step = 0.0;
+    write_with(data, weights, out, (true, None, "1/1"), &config);
+}
+
+fn write_with(
+    data: &Path,
+    weights: &Path,
+    out: &Path,
+    (all, limit, shard): (bool, Option<usize>, &str),
+    config: &AttackConfig,
+) {
+    let data = data::load(data, 0, limit).unwrap();
+    let loaded = load::read(weights, None, &Device::Cpu).unwrap();
+    let net = loaded.net.frozen().unwrap();
+    let attack = |kind: Kind| AttackRow {
+        id: i64::from(kind.id()),
+        name: kind.name().into(),
+        params: config.params_json(kind),
+        model_id: 1,
+    };
+    let identity = Identity {
+        dataset: data.name.clone(),
+        classes: data.classes.clone(),
+        source_hash: data.source_hash.clone(),
+        seed: 0,
+        preset: Preset::Standard.to_string(),
+        limit: None,
+        shard: shard.into(),
+        images: Split::ALL.map(|split| data.split(split).len() as u64),
+        generator_version: "0".into(),
+        attacks: ATTACKS.map(attack).to_vec(),
+        model: ModelRow::new("a thin net", "{}", fs::read(weights).unwrap()),
+    };
+    let mut writer = Writer::create_or_resume(out, &identity, "a test").unwrap();
+    let mut first = 0;
+    for split in Split::ALL {
+        let pictures = data.split(split);
+        if pictures.is_empty() {
+            continue;
+        }
+        let ids: Vec<u64> = (first..).take(pictures.len()).collect();
+        first += pictures.len() as u64;
+        let labels: Vec<u8> = pictures.iter().map(|picture| picture.label).collect();
+        let clean: Vec<u8> = pictures.iter().flat_map(|p| p.pixels.to_vec()).collect();
+        let images = quantise::to_tensor(&clean, &Device::Cpu).unwrap();
+        let preds = likeliest(&net.logits(&images).unwrap()).unwrap();
+        let row = |((id, picture), clean_pred): ((&u64, &Picture), u8)| ImageRow {
+            id: *id,
+            split,
+            source_index: picture.source_index,
+            label: picture.label,
+            pixels: picture.pixels.clone().into(),
+            clean_pred,
+        };
+        let rows: Vec<ImageRow> = ids.iter().zip(pictures).zip(preds).map(row).collect();
+        writer.insert_images(&rows).unwrap();
+        let batch = Batch {
+            styles: images.clone(),
+            images,
+            labels: &labels,
+            ids: &ids,
+            seed: 0,
+        };
+        let kinds = ATTACKS.into_iter();
+        for kind in kinds.filter(|kind| all || split != Split::Test || *kind != Kind::Bim) {
+            let samples = attacks::run(config.build(kind).as_ref(), &net, &batch, &clean).unwrap();
+            let row = |(id, sample): (&u64, attacks::Sample)| SampleRow {
+                image_id: *id,
+                attack_id: i64::from(kind.id()),
+                pixels: sample.pixels.into(),
+                pred: sample.pred,
+                pred_float: sample.pred_float,
+                l2: sample.l2,
+                linf: sample.linf,
+                steps: sample.steps,
+            };
+            let rows: Vec<SampleRow> = ids.iter().zip(samples).map(row).collect();
+            writer.insert_samples(&rows).unwrap();
+        }
+    }
+    if all {
+        writer.finish().unwrap();
+    }
+}
