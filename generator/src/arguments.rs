@@ -4,7 +4,7 @@
 use cli::normalization::NormalizationArguments;
 use std::{path::PathBuf, str::FromStr};
 
-use attacks::{AttackConfig, Kind, Preset};
+use attacks::{AttackConfig, AttackKind, Preset};
 use base::{Error, Result};
 use clap::Args;
 use cli::{arguments::positive, device::DeviceArguments};
@@ -84,15 +84,15 @@ impl Build {
     }
 
     /// The attacks to run, in the order of their numbers.
-    pub fn kinds(&self) -> Result<Vec<Kind>> {
+    pub fn kinds(&self) -> Result<Vec<AttackKind>> {
         if self.attacks == "all" {
-            return Ok(Kind::ALL.to_vec());
+            return Ok(AttackKind::ALL.to_vec());
         }
         let mut kinds = self
             .attacks
             .split(',')
             .map(|name| name.trim().parse())
-            .collect::<std::result::Result<Vec<Kind>, String>>()
+            .collect::<std::result::Result<Vec<AttackKind>, String>>()
             .map_err(|reason| Error::Usage(format!("--attacks {}: {reason}", self.attacks)))?;
         kinds.sort_unstable();
         kinds.dedup();

@@ -4,13 +4,13 @@
 
 use std::ops::Range;
 
-use attacks::{Batch, Kind, quantise, style_of};
+use attacks::{AttackBatch, AttackKind, quantise, style_of};
 use base::{Error, Result, log, output, progress::Progress, signal::Stop};
 use candle_core::{Device, Tensor};
-use data::{Dataset, Picture, Split};
+use data::{Dataset, Image, Split};
 use nn::{
     Precision, device,
-    model::{Classifier, FrozenResNet34, likeliest, load},
+    model::{Classifier, FrozenResNet34, load, predicted_classes},
 };
 use store::{ImageRow, SampleRow, Shard, Writer};
 
@@ -62,7 +62,7 @@ pub fn command(args: &Build) -> Result<()> {
         net.width(),
         args.seed,
     ));
-    device::say_memory(&device, net.width(), args.batch_size, false)?;
+    device::log_memory(&device, net.width(), args.batch_size, false)?;
     let build = Builder {
         args,
         net: &net.frozen()?,
@@ -87,7 +87,7 @@ pub fn command(args: &Build) -> Result<()> {
             .of_batch(args.batch_size)
             .found_in(&args.model.display())
     })?;
-    device::say_peak(&device)?;
+    device::log_peak_memory(&device)?;
     warnings::check_unchanged(&writer.store().summary()?);
     writer.note_warnings(&log::warnings())?;
     let hash = writer.finish()?;
@@ -99,8 +99,8 @@ pub fn command(args: &Build) -> Result<()> {
 }
 
 /// Style transfer needs an image of another class in every split that has images.
-fn check_styles(kinds: &[Kind], data: &Dataset) -> Result<()> {
-    if !kinds.contains(&Kind::Nst) {
+fn check_styles(kinds: &[AttackKind], data: &Dataset) -> Result<()> {
+    if !kinds.contains(&AttackKind::Nst) {
         return Ok(());
     }
     for split in Split::ALL {
@@ -163,7 +163,7 @@ impl Builder<'_> {
             .sum()
     }
 
-    fn pictures(&self, split: Split, ids: &[u64]) -> Vec<&Picture> {
+    fn pictures(&self, split: Split, ids: &[u64]) -> Vec<&Image> {
         let first = self.first_id(split);
         let pictures = self.data.split(split);
         ids.iter()
@@ -183,8 +183,8 @@ impl Builder<'_> {
             self.stop.check(RESUME)?;
             let pictures = self.pictures(split, &ids);
             let images = quantise::to_tensor(&bytes(&pictures), self.device)?;
-            let classes = likeliest(&self.net.logits(&images)?)?;
-            let row = |((id, picture), clean_pred): ((&u64, &&Picture), u8)| ImageRow {
+            let classes = predicted_classes(&self.net.logits(&images)?)?;
+            let row = |((id, picture), clean_pred): ((&u64, &&Image), u8)| ImageRow {
                 id: *id,
                 split,
                 source_index: picture.source_index,
@@ -204,7 +204,7 @@ impl Builder<'_> {
     fn samples(
         &self,
         writer: &mut Writer,
-        attacks: &[(Kind, Box<dyn attacks::Attack>)],
+        attacks: &[(AttackKind, Box<dyn attacks::Attack>)],
     ) -> Result<()> {
         let mut missing = 0;
         for (kind, _) in attacks {
@@ -231,7 +231,7 @@ impl Builder<'_> {
 
     fn attack(
         &self,
-        kind: Kind,
+        kind: AttackKind,
         attack: &dyn attacks::Attack,
         split: Split,
         ids: &[u64],
@@ -241,11 +241,11 @@ impl Builder<'_> {
         let clean = bytes(&pictures);
         let images = quantise::to_tensor(&clean, self.device)?;
         let styles = match kind {
-            Kind::Nst => self.styles(split, ids, &labels)?,
+            AttackKind::Nst => self.styles(split, ids, &labels)?,
             // Nobody looks at them.
             _ => images.clone(),
         };
-        let batch = Batch {
+        let batch = AttackBatch {
             images,
             styles,
             labels: &labels,
@@ -277,7 +277,7 @@ impl Builder<'_> {
     }
 }
 
-fn bytes(pictures: &[&Picture]) -> Vec<u8> {
+fn bytes(pictures: &[&Image]) -> Vec<u8> {
     pictures
         .iter()
         .flat_map(|p| p.pixels.iter().copied())

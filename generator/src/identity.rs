@@ -1,9 +1,9 @@
 //! What makes a build what it is: the model that is attacked and the parameters, as the store keeps them.
 
-use attacks::{AttackConfig, Kind};
+use attacks::{AttackConfig, AttackKind};
 use data::{Dataset, Split};
 use nn::model::{Loaded, Metadata};
-use store::{AttackRow, Identity, ModelRow, Shard};
+use store::{AttackRow, BuildSpec, ModelRow, Shard};
 
 use crate::arguments::Build;
 
@@ -44,19 +44,19 @@ pub fn surrogate(loaded: &Loaded) -> ModelRow {
 pub fn of(
     args: &Build,
     config: &AttackConfig,
-    kinds: &[Kind],
+    kinds: &[AttackKind],
     data: &Dataset,
     model: ModelRow,
     shard: Shard,
-) -> Identity {
+) -> BuildSpec {
     let part = |split| shard.range(data.split(split).len() as u64);
-    let attack = |kind: &Kind| AttackRow {
+    let attack = |kind: &AttackKind| AttackRow {
         id: i64::from(kind.id()),
         name: kind.name().to_string(),
         params: config.params_json(*kind),
         model_id: model.id,
     };
-    Identity {
+    BuildSpec {
         dataset: data.name.clone(),
         classes: data.classes.clone(),
         source_hash: data.source_hash.clone(),

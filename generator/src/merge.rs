@@ -10,7 +10,7 @@ use std::{
 use base::{Error, Result, log, output, progress::Progress, signal::Stop};
 use clap::Args;
 use data::Split;
-use store::{ImageRow, SampleRow, Shard, Store, Writer, whole};
+use store::{ImageRow, SampleRow, Shard, Store, Writer, merge_specs};
 
 /// Pictures that are read and handed over together: so few that a processor's cache holds them.
 const AT_ONCE: usize = 64;
@@ -44,7 +44,7 @@ pub fn command(args: &Merge) -> Result<()> {
     let identities = std::iter::zip(&args.shards, &stores)
         .map(|(path, store)| Ok((path.as_path(), store.identity()?)))
         .collect::<Result<Vec<_>>>()?;
-    let identity = whole(&identities)?;
+    let identity = merge_specs(&identities)?;
     for (path, other) in &identities {
         if other.classes != identity.classes {
             log::warning(format_args!(

@@ -5,7 +5,7 @@
 use std::{fmt, str::FromStr};
 
 use base::random::Stream;
-use nn::Window;
+use nn::Crop;
 use serde::{Deserialize, Serialize};
 
 /// Pixels along an edge.
@@ -91,20 +91,20 @@ impl fmt::Display for Augment {
 
 impl Augment {
     /// The window through which a picture is seen this time.
-    pub fn draw(&self, stream: &mut Stream) -> Window {
+    pub fn draw(&self, stream: &mut Stream) -> Crop {
         let window = match self.crop {
-            Crop::None => Window::WHOLE,
+            Crop::None => Crop::WHOLE,
             Crop::Pad(zeros) => {
                 let mut place = || stream.below(2 * zeros + 1) as i32 - zeros as i32;
-                Window {
+                Crop {
                     top: place(),
                     left: place(),
-                    ..Window::WHOLE
+                    ..Crop::WHOLE
                 }
             }
             Crop::Resized { scale, ratio } => rectangle(scale, ratio, stream),
         };
-        Window {
+        Crop {
             mirrored: self.flip && stream.chance(0.5),
             ..window
         }
@@ -112,7 +112,7 @@ impl Augment {
 }
 
 /// torchvision's `RandomResizedCrop.get_params`: a part inside the picture.
-fn rectangle(scale: (f64, f64), ratio: (f64, f64), stream: &mut Stream) -> Window {
+fn rectangle(scale: (f64, f64), ratio: (f64, f64), stream: &mut Stream) -> Crop {
     // Python rounds halves to even.
     let whole = |x: f64| x.round_ties_even() as usize;
     for _ in 0..TRIES {
@@ -135,9 +135,9 @@ fn rectangle(scale: (f64, f64), ratio: (f64, f64), stream: &mut Stream) -> Windo
 }
 
 /// A window inside the picture; all numbers are below 33.
-fn window(top: usize, left: usize, (height, width): (usize, usize)) -> Window {
+fn window(top: usize, left: usize, (height, width): (usize, usize)) -> Crop {
     let [top, left, height, width] = [top, left, height, width].map(|length| length as i32);
-    Window {
+    Crop {
         top,
         left,
         height,

@@ -4,15 +4,15 @@ use std::ops::Deref;
 
 use base::{Result, random::Stream};
 use candle_core::{Device, Tensor};
-use data::{PIXELS, Picture};
-use nn::{DevicePictures, Window};
+use data::{IMAGE_BYTES, Image};
+use nn::{Crop, ImagePool};
 use rayon::prelude::*;
-use store::Table;
+use store::InMemorySplit;
 
 use crate::augment::Augment;
 
 /// Pictures of one step.
-pub struct Batch {
+pub struct TrainBatch {
     /// `[B,3,32,32]`, f32 in `[0,1]`.
     pub images: Tensor,
     /// `B` true classes.
@@ -25,7 +25,7 @@ pub struct Batch {
     pub step: u64,
 }
 
-impl Batch {
+impl TrainBatch {
     /// The labels as `[B]` u32.
     pub fn targets(&self) -> Result<Tensor> {
         classes(self.labels.iter().copied(), self.images.device())
@@ -46,17 +46,17 @@ fn classes(classes: impl Iterator<Item = u8>, device: &Device) -> Result<Tensor>
 
 /// The pictures of a table, and where batches of them are made.
 pub struct Source {
-    table: Table,
+    table: InMemorySplit,
     /// For a CUDA device.
-    on_device: Option<DevicePictures>,
+    on_device: Option<ImagePool>,
     device: Device,
 }
 
 impl Source {
     /// Brings the pictures of a table to where batches are made.
-    pub fn new(table: Table, device: &Device) -> Result<Self> {
+    pub fn new(table: InMemorySplit, device: &Device) -> Result<Self> {
         Ok(Self {
-            on_device: DevicePictures::new(&table.pixels, device)?,
+            on_device: ImagePool::new(&table.pixels, device)?,
             table,
             device: device.clone(),
         })
@@ -82,19 +82,19 @@ impl Source {
 
     /// `(row, variant)` as they are.
     pub fn plain(&self, rows: &[(usize, usize)]) -> Result<Tensor> {
-        self.show(rows, &vec![Window::WHOLE; rows.len()])
+        self.show(rows, &vec![Crop::WHOLE; rows.len()])
     }
 
-    fn show(&self, rows: &[(usize, usize)], windows: &[Window]) -> Result<Tensor> {
+    fn show(&self, rows: &[(usize, usize)], windows: &[Crop]) -> Result<Tensor> {
         if let Some(on_device) = &self.on_device {
             let variants = 1 + self.table.attacks.len();
             let place = |&(row, variant): &(usize, usize)| (row * variants + variant) as u32;
             let rows: Vec<u32> = rows.iter().map(place).collect();
             return Ok(on_device.show(&self.table.pixels, &rows, windows)?);
         }
-        let mut floats = vec![0.0; rows.len() * PIXELS];
+        let mut floats = vec![0.0; rows.len() * IMAGE_BYTES];
         floats
-            .par_chunks_exact_mut(PIXELS)
+            .par_chunks_exact_mut(IMAGE_BYTES)
             .zip(rows)
             .zip(windows)
             .for_each(|((out, &(row, variant)), window)| {
@@ -106,19 +106,19 @@ impl Source {
 }
 
 impl Deref for Source {
-    type Target = Table;
+    type Target = InMemorySplit;
 
-    fn deref(&self) -> &Table {
+    fn deref(&self) -> &InMemorySplit {
         &self.table
     }
 }
 
 /// Clean pictures as a table without attacks, ids counted from `first`.
-pub fn clean_table(pictures: &[Picture], first: u64) -> Table {
-    Table {
+pub fn clean_table(pictures: &[Image], first: u64) -> InMemorySplit {
+    InMemorySplit {
         ids: (first..).take(pictures.len()).collect(),
         labels: pictures.iter().map(|picture| picture.label).collect(),
         pixels: pictures.iter().flat_map(|p| p.pixels.to_vec()).collect(),
-        ..Table::default()
+        ..InMemorySplit::default()
     }
 }

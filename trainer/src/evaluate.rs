@@ -15,9 +15,9 @@ use base::{Error, Result, log};
 use candle_core::Device;
 use data::Split;
 use nn::model::{
-    Classifier, Detector, Loaded, Metadata, Origin, ResNet34, Weights, likeliest, load,
+    Classifier, Detector, Loaded, Metadata, Origin, ResNet34, Weights, load, predicted_classes,
 };
-use store::{Store, Table};
+use store::{InMemorySplit, Store};
 
 use crate::{
     batch::Source,
@@ -64,7 +64,7 @@ pub fn measure(
     let mut right = Vec::with_capacity(all.len());
     for rows in all.chunks(how.batch_size) {
         let images = table.plain(rows)?;
-        let classes = likeliest(&net.logits(&images)?)?;
+        let classes = predicted_classes(&net.logits(&images)?)?;
         let labels = rows.iter().map(|&(row, _)| table.labels[row]);
         right.extend(
             classes
@@ -90,7 +90,7 @@ pub fn measure(
 /// Accuracies on the clean pictures, on each attack's variants and on the mixed set, given which
 /// (row, variant) a net is right about.
 fn accuracies(
-    table: &Table,
+    table: &InMemorySplit,
     how: Measure,
     is_right: impl Fn(usize, usize) -> bool,
 ) -> (Option<f64>, Named<f64>, Option<f64>) {

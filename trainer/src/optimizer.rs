@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use base::{Error, Result};
 use candle_core::{Tensor, Var};
-use nn::{Descent, Momentum};
+use nn::{SgdConfig, SgdParam};
 
 /// The optimizer and its state, on the parameters' device.
 pub struct Sgd {
@@ -51,13 +51,13 @@ impl Sgd {
                 let what = format!("parameter {name}");
                 return Err(Error::data(what, "no gradient", "one from the loss"));
             };
-            descents.push(Descent {
+            descents.push(SgdParam {
                 parameter: var.clone(),
                 velocity: velocity.clone(),
                 gradient: gradient.detach().contiguous()?,
             });
         }
-        let momentum = Momentum {
+        let momentum = SgdConfig {
             rate: lr as f32,
             momentum: self.momentum as f32,
             decay: self.weight_decay as f32,

@@ -17,7 +17,7 @@ use store::Store;
 
 pub use self::start::{pretrain, train};
 use crate::{
-    batch::{Batch, Source},
+    batch::{Source, TrainBatch},
     checkpoint::{self, Progress},
     config::Config,
     evaluate::{self, Measure, Measured},
@@ -81,7 +81,7 @@ impl Run {
         let done = u64::from(at.epochs) * self.train.len() as u64
             + at.steps * self.config.batch_size as u64;
         let mut bar = progress::Progress::new("training", total - done);
-        device::say_memory(
+        device::log_memory(
             &self.device,
             self.config.width,
             self.config.batch_size,
@@ -91,7 +91,7 @@ impl Run {
             self.epoch(at, &mut bar, &stop)?;
         }
         bar.finish();
-        device::say_peak(&self.device)
+        device::log_peak_memory(&self.device)
     }
 
     /// Where the run stands, with nets, sampler and metrics put back there.
@@ -155,7 +155,7 @@ impl Run {
         let mut factor = 0.0;
         let mut pictures = 0;
         // The step before is read when the next is under way, so that a device never waits for us.
-        let mut unread: Option<(Batch, Seen)> = None;
+        let mut unread: Option<(TrainBatch, Seen)> = None;
         for rows in &batches[at.steps as usize..] {
             if let Err(stopped) = stop.check("the same command goes on from here") {
                 self.note(at, unread.take(), bar)?;
@@ -224,7 +224,7 @@ impl Run {
     fn note(
         &self,
         at: &mut Progress,
-        step: Option<(Batch, Seen)>,
+        step: Option<(TrainBatch, Seen)>,
         bar: &mut progress::Progress,
     ) -> Result<()> {
         let Some((batch, seen)) = step else {
@@ -261,7 +261,7 @@ impl Run {
     }
 
     /// The pictures of a step: which variant of each, augmented.
-    fn draw(&self, rows: &[usize], epoch: u64, step: u64) -> Result<Batch> {
+    fn draw(&self, rows: &[usize], epoch: u64, step: u64) -> Result<TrainBatch> {
         let variant = |row: usize| match &self.sampler {
             Some(sampler) => sampler.draw(epoch, self.train.ids[row]),
             None => 0,
@@ -269,7 +269,7 @@ impl Run {
         let drawn: Vec<(usize, usize)> = rows.iter().map(|&row| (row, variant(row))).collect();
         let key = (self.config.seed, epoch);
         let augment = &self.config.augment;
-        Ok(Batch {
+        Ok(TrainBatch {
             images: self.train.augmented(&drawn, augment, key)?,
             labels: rows.iter().map(|&row| self.train.labels[row]).collect(),
             attacked: (drawn.iter())

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use base::{Result, log};
 use data::Split;
-use store::{Store, Table};
+use store::{InMemorySplit, Store};
 
 use crate::report::{self, PictureStrip, Shown};
 
@@ -46,7 +46,7 @@ pub fn strips(db: &Path) -> Result<Vec<PictureStrip>> {
     Ok(rows.take(STRIPS).map(strip).collect())
 }
 
-fn strip(table: &Table, row: usize, name: impl Fn(u8) -> String) -> PictureStrip {
+fn strip(table: &InMemorySplit, row: usize, name: impl Fn(u8) -> String) -> PictureStrip {
     let attacks = table.attacks.len();
     let shown = |variant: usize, class: u8| Shown {
         pixels: table.variant(row, variant).to_vec(),

@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{batch::Batch, metrics::TrainMetrics, step::Outcome};
+use crate::{batch::TrainBatch, metrics::TrainMetrics, step::Outcome};
 
 /// What the steps of an epoch found so far.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -23,7 +23,7 @@ pub struct Totals {
 
 impl Totals {
     /// Adds a step; `variants` is one more than there are attacks.
-    pub fn add(&mut self, batch: &Batch, outcome: &Outcome, variants: usize) {
+    pub fn add(&mut self, batch: &TrainBatch, outcome: &Outcome, variants: usize) {
         self.drawn.resize(variants, 0);
         self.recent.resize(variants, (0, 0));
         let count = batch.labels.len() as f64;
@@ -91,7 +91,7 @@ mod tests {
 
     #[test]
     fn means_and_error_rates_are_those_of_the_draws() {
-        let batch = |labels: &[u8], variants: &[usize]| Batch {
+        let batch = |labels: &[u8], variants: &[usize]| TrainBatch {
             images: Tensor::zeros(1, DType::F32, &Device::Cpu).unwrap(),
             labels: labels.to_vec(),
             variants: variants.to_vec(),

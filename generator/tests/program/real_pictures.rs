@@ -3,7 +3,7 @@
 
 use std::{path::Path, process::Command};
 
-use data::{CLASSES, Picture, Split, load};
+use data::{CLASSES, Image, Split, load};
 
 #[test]
 fn the_real_pictures_are_split_as_the_paper_splits_them() {
@@ -33,7 +33,7 @@ fn the_real_pictures_are_split_as_the_paper_splits_them() {
     assert_eq!(both, [5000; CLASSES]);
 }
 
-fn per_class(pictures: &[Picture]) -> [usize; CLASSES] {
+fn per_class(pictures: &[Image]) -> [usize; CLASSES] {
     let mut counts = [0; CLASSES];
     for picture in pictures {
         counts[usize::from(picture.label)] += 1;

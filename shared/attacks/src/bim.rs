@@ -5,7 +5,7 @@ use candle_core::Tensor;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Attack, Batch, Perturbed, Preset,
+    Attack, AttackBatch, Perturbed, Preset,
     check::{self, Check, number, steps},
     preset::Parameters,
     sign,
@@ -59,7 +59,7 @@ impl Parameters for Bim {
 }
 
 impl Attack for Bim {
-    fn perturb(&self, net: &dyn Classifier, batch: &Batch) -> Result<Perturbed> {
+    fn perturb(&self, net: &dyn Classifier, batch: &AttackBatch) -> Result<Perturbed> {
         batch.check()?;
         let clean = &batch.images;
         let low = (clean - self.eps)?.maximum(0f32)?;

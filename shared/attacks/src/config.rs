@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
 use super::{
-    Attack, Kind,
+    Attack, AttackKind,
     bim::Bim,
     check::Invalid,
     cw::Cw,
@@ -90,8 +90,8 @@ impl AttackConfig {
             )
         })?;
         for (name, changes) in &tables {
-            let kind: Kind = name.parse().map_err(|_| {
-                let names = Kind::ALL.map(Kind::name).join(", ");
+            let kind: AttackKind = name.parse().map_err(|_| {
+                let names = AttackKind::ALL.map(AttackKind::name).join(", ");
                 Error::data(file, format!("[{name}]"), format!("one of {names}"))
             })?;
             let Value::Table(changes) = changes else {
@@ -133,7 +133,12 @@ fn expected(message: &str) -> String {
 }
 
 /// `parameters` with `changes` on top.
-fn changed<P: Parameters>(parameters: &P, kind: Kind, changes: &Table, file: &str) -> Result<P> {
+fn changed<P: Parameters>(
+    parameters: &P,
+    kind: AttackKind,
+    changes: &Table,
+    file: &str,
+) -> Result<P> {
     let refused = |error: toml::ser::Error| Error::data(file, error, "parameters TOML can say");
     let mut table = Table::try_from(parameters).map_err(refused)?;
     let mut parameters = parameters.clone();
@@ -198,11 +203,11 @@ mod tests {
         expected.cw.space = super::super::cw::Space::Pixel;
         assert_eq!(config, expected);
         assert_eq!(
-            config.params_json(Kind::Bim),
+            config.params_json(AttackKind::Bim),
             "{\"eps\":1.0,\"step\":0.00784313725490196,\"steps\":3,\
              \"channel_scale\":[1.0,1.0,1.0],\"first_step\":0.0}"
         );
-        assert_eq!(config.params_json(Kind::Gaussian), "{\"std\":0.1}");
+        assert_eq!(config.params_json(AttackKind::Gaussian), "{\"std\":0.1}");
     }
 
     #[test]

@@ -8,7 +8,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Attack, Batch, Perturbed, Preset,
+    Attack, AttackBatch, Perturbed, Preset,
     check::{Check, number, steps},
     cohort::{Cohort, select},
     logits,
@@ -106,7 +106,7 @@ impl Parameters for Cw {
 
 impl Attack for Cw {
     /// A picture that the net gets wrong already is left as it is.
-    fn perturb(&self, net: &dyn Classifier, batch: &Batch) -> Result<Perturbed> {
+    fn perturb(&self, net: &dyn Classifier, batch: &AttackBatch) -> Result<Perturbed> {
         batch.check()?;
         let mut cohort = Cohort::new(batch.ids.len());
         let mut taken = vec![0; batch.ids.len()];

@@ -9,7 +9,7 @@ use candle_core::Tensor;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Attack, Batch, Perturbed, Preset,
+    Attack, AttackBatch, Perturbed, Preset,
     check::{Check, number, steps},
     cohort::{Cohort, column, pick, select},
     gradient, logits,
@@ -17,7 +17,7 @@ use super::{
 };
 use base::Result;
 use data::CLASSES;
-use nn::model::{Classifier, Linearised};
+use nn::model::{Classifier, Linearized};
 
 /// `x <- clip(x + (1 + overshoot) * step_scale * |f'| / |w'|^2 * w'`), where `f'` and `w'` are the
 /// difference to the label, in logit and gradient, of the class with the smallest `|f'| / |w'|`.
@@ -53,14 +53,14 @@ impl Parameters for DeepFool {
 }
 
 impl Attack for DeepFool {
-    fn perturb(&self, net: &dyn Classifier, batch: &Batch) -> Result<Perturbed> {
+    fn perturb(&self, net: &dyn Classifier, batch: &AttackBatch) -> Result<Perturbed> {
         batch.check()?;
         let mut images = batch.images.clone();
         let mut taken = vec![0; batch.ids.len()];
         let mut cohort = Cohort::new(batch.ids.len());
         for _ in 0..self.steps {
             let (ids, labels) = (cohort.of(batch.ids), cohort.of(batch.labels));
-            let mut around = net.linearised(&images)?;
+            let mut around = net.linearized(&images)?;
             let mut rows = logits::rows(around.logits(), &ids)?;
             let fooled: Vec<bool> = std::iter::zip(&rows, &labels)
                 .map(|(row, &label)| logits::predicted(row) != label)
@@ -114,7 +114,7 @@ struct Boundaries {
 
 /// Those at these places of a net around pictures: one way back for each of the nine other classes.
 fn nearest_boundaries(
-    around: &mut dyn Linearised,
+    around: &mut dyn Linearized,
     places: &[usize],
     rows: &[logits::Row],
     (ids, labels): (&[u64], &[u8]),
@@ -125,7 +125,7 @@ fn nearest_boundaries(
         let entries: Vec<_> = labels.iter().map(entries).collect();
         logits::slopes(&entries, &device)
     });
-    let normals = around.pull_back(places, &slopes.collect::<Result<Vec<_>>>()?)?;
+    let normals = around.vjp(places, &slopes.collect::<Result<Vec<_>>>()?)?;
     let mut nearest = vec![None; ids.len()];
     for (nth, normal) in normals.iter().enumerate() {
         gradient::check(normal, ids)?;

@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Attack, Batch, Perturbed, Preset,
+    Attack, AttackBatch, Perturbed, Preset,
     check::{self, Check, number},
     preset::Parameters,
     sign,
@@ -41,7 +41,7 @@ impl Parameters for Fgsm {
 }
 
 impl Attack for Fgsm {
-    fn perturb(&self, net: &dyn Classifier, batch: &Batch) -> Result<Perturbed> {
+    fn perturb(&self, net: &dyn Classifier, batch: &AttackBatch) -> Result<Perturbed> {
         batch.check()?;
         let step = sign::channel_step(self.step, &self.channel_scale, &batch.images)?;
         let sign = sign::of_gradient(net, &batch.images, batch)?;

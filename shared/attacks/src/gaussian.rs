@@ -4,12 +4,12 @@ use candle_core::Tensor;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Attack, Batch, Perturbed, Preset,
+    Attack, AttackBatch, Perturbed, Preset,
     check::{Check, number},
     preset::Parameters,
 };
 use base::{Result, random::Stream};
-use data::PIXELS;
+use data::IMAGE_BYTES;
 use nn::model::Classifier;
 
 /// Adds `std * N(0,1)` to every pixel.
@@ -31,12 +31,12 @@ impl Parameters for Gaussian {
 }
 
 impl Attack for Gaussian {
-    fn perturb(&self, _: &dyn Classifier, batch: &Batch) -> Result<Perturbed> {
+    fn perturb(&self, _: &dyn Classifier, batch: &AttackBatch) -> Result<Perturbed> {
         batch.check()?;
-        let mut noise = Vec::with_capacity(batch.ids.len() * PIXELS);
+        let mut noise = Vec::with_capacity(batch.ids.len() * IMAGE_BYTES);
         for &id in batch.ids {
             let mut stream = Stream::new(batch.seed, "gaussian", &[id]);
-            noise.extend((0..PIXELS).map(|_| (self.std * stream.normal()) as f32));
+            noise.extend((0..IMAGE_BYTES).map(|_| (self.std * stream.normal()) as f32));
         }
         let noise = Tensor::from_vec(noise, batch.images.dims(), batch.images.device())?;
         Ok(Perturbed {

@@ -4,11 +4,11 @@
 use candle_core::Tensor;
 
 use super::{
-    Attack, Batch, Perturbed, gradient, logits, quantise,
+    Attack, AttackBatch, Perturbed, gradient, logits, quantise,
     repair::{Lost, repair},
 };
 use base::{Error, Result};
-use data::PIXELS;
+use data::IMAGE_BYTES;
 use kernels::distances;
 use nn::model::Classifier;
 
@@ -41,13 +41,13 @@ pub struct Sample {
 pub fn run(
     attack: &dyn Attack,
     net: &dyn Classifier,
-    batch: &Batch,
+    batch: &AttackBatch,
     clean_bytes: &[u8],
 ) -> Result<Vec<Sample>> {
     batch.check()?;
     let size = batch.ids.len();
-    if clean_bytes.len() != size * PIXELS {
-        let (found, expected) = (clean_bytes.len(), size * PIXELS);
+    if clean_bytes.len() != size * IMAGE_BYTES {
+        let (found, expected) = (clean_bytes.len(), size * IMAGE_BYTES);
         return Err(Error::data("bytes of the clean batch", found, expected));
     }
     if size == 0 {
@@ -69,7 +69,7 @@ pub fn run(
     let lost = (0..size)
         .filter(|&row| pred_float[row] != batch.labels[row] && pred[row] == batch.labels[row])
         .map(|row| {
-            let pixels = row * PIXELS..(row + 1) * PIXELS;
+            let pixels = row * IMAGE_BYTES..(row + 1) * IMAGE_BYTES;
             Lost {
                 row,
                 id: batch.ids[row],
@@ -84,13 +84,13 @@ pub fn run(
         .collect();
     for repaired in repair(net, device, lost)? {
         let row = repaired.row;
-        bytes[row * PIXELS..(row + 1) * PIXELS].copy_from_slice(&repaired.bytes);
+        bytes[row * IMAGE_BYTES..(row + 1) * IMAGE_BYTES].copy_from_slice(&repaired.bytes);
         pred[row] = repaired.pred;
     }
 
     let pictures = bytes
-        .chunks_exact(PIXELS)
-        .zip(clean_bytes.chunks_exact(PIXELS));
+        .chunks_exact(IMAGE_BYTES)
+        .zip(clean_bytes.chunks_exact(IMAGE_BYTES));
     Ok(pictures
         .enumerate()
         .map(|(row, (pixels, clean))| {
@@ -108,7 +108,7 @@ pub fn run(
 }
 
 /// The attack's pictures in `[0,1]`, once they are known to be pictures.
-fn clipped(perturbed: &Perturbed, batch: &Batch) -> Result<Tensor> {
+fn clipped(perturbed: &Perturbed, batch: &AttackBatch) -> Result<Tensor> {
     let images = &perturbed.images;
     if perturbed.steps.len() != batch.ids.len() {
         let (found, expected) = (perturbed.steps.len(), batch.ids.len());

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 /// One of the six attacks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Kind {
+pub enum AttackKind {
     /// Additive white noise.
     Gaussian,
     /// One step along the gradient's sign (Goodfellow et al., 2015).
@@ -22,7 +22,7 @@ pub enum Kind {
     Nst,
 }
 
-impl Kind {
+impl AttackKind {
     /// All attacks, in the order of their numbers.
     pub const ALL: [Self; 6] = [
         Self::Gaussian,
@@ -56,13 +56,13 @@ impl Kind {
     }
 }
 
-impl fmt::Display for Kind {
+impl fmt::Display for AttackKind {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         f.pad(self.name())
     }
 }
 
-impl FromStr for Kind {
+impl FromStr for AttackKind {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
@@ -82,14 +82,19 @@ mod tests {
 
     #[test]
     fn names_and_numbers_lead_back_to_the_attack() {
-        for (index, kind) in Kind::ALL.into_iter().enumerate() {
+        for (index, kind) in AttackKind::ALL.into_iter().enumerate() {
             assert_eq!(usize::from(kind.id()), index + 1);
-            assert_eq!(Kind::from_id(kind.id()), Some(kind));
+            assert_eq!(AttackKind::from_id(kind.id()), Some(kind));
             assert_eq!(kind.name().parse(), Ok(kind));
             let json = serde_json::to_string(&kind).unwrap();
             assert_eq!(json, format!("\"{kind}\""));
         }
-        assert!("pgd".parse::<Kind>().unwrap_err().contains("deepfool"));
-        assert_eq!(Kind::from_id(0), None);
+        assert!(
+            "pgd"
+                .parse::<AttackKind>()
+                .unwrap_err()
+                .contains("deepfool")
+        );
+        assert_eq!(AttackKind::from_id(0), None);
     }
 }

@@ -41,13 +41,13 @@ use nn::model::Classifier;
 
 pub use config::AttackConfig;
 pub use judge::{Sample, run};
-pub use kind::Kind;
+pub use kind::AttackKind;
 pub use preset::Preset;
 pub use style::style_of;
 
 /// A batch of pictures to attack. What an attack does to one of them depends on that picture,
 /// its label, its id, its style picture and the seed alone, never on the rest of the batch.
-pub struct Batch<'a> {
+pub struct AttackBatch<'a> {
     /// `[B,3,32,32]`, f32 in `[0,1]`.
     pub images: Tensor,
     /// For each picture one of another class of its split, `[B,3,32,32]` in `[0,1]` (NST's style).
@@ -60,7 +60,7 @@ pub struct Batch<'a> {
     pub seed: u64,
 }
 
-impl Batch<'_> {
+impl AttackBatch<'_> {
     /// Fails unless the parts of the batch fit each other.
     ///
     /// # Errors
@@ -99,5 +99,5 @@ pub struct Perturbed {
 /// One way to perturb pictures.
 pub trait Attack: Send + Sync {
     /// Perturbs every picture of the batch against `net`, which is in evaluation mode.
-    fn perturb(&self, net: &dyn Classifier, batch: &Batch) -> Result<Perturbed>;
+    fn perturb(&self, net: &dyn Classifier, batch: &AttackBatch) -> Result<Perturbed>;
 }

@@ -11,7 +11,7 @@ use candle_core::Tensor;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Attack, Batch, Perturbed, Preset,
+    Attack, AttackBatch, Perturbed, Preset,
     check::{Check, number, steps},
     gradient,
     preset::Parameters,
@@ -128,7 +128,7 @@ impl Parameters for Nst {
 }
 
 impl Attack for Nst {
-    fn perturb(&self, net: &dyn Classifier, batch: &Batch) -> Result<Perturbed> {
+    fn perturb(&self, net: &dyn Classifier, batch: &AttackBatch) -> Result<Perturbed> {
         batch.check()?;
         let lender = net.features(&batch.styles)?;
         let style = self.style_of(&lender)?;

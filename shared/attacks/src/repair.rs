@@ -12,7 +12,7 @@ use super::{
     quantise,
 };
 use base::Result;
-use data::PIXELS;
+use data::IMAGE_BYTES;
 use nn::model::Classifier;
 
 /// After each round the gradient is asked again, where the last one led.
@@ -99,7 +99,7 @@ fn rank(net: &dyn Classifier, device: &Device, lost: Vec<Lost>) -> Result<Vec<Ra
     let slope = logits::slopes(&slopes, device)?;
     let gradients = gradient::pull_back(&pixels, &logits, &slope, &ids)?;
     let gradients = gradients.flatten_all()?.to_vec1::<f32>()?;
-    let ranked = std::iter::zip(lost, gradients.chunks_exact(PIXELS));
+    let ranked = std::iter::zip(lost, gradients.chunks_exact(IMAGE_BYTES));
     Ok(ranked
         .map(|(lost, gradient)| rank_one(lost, gradient))
         .collect())
@@ -109,7 +109,7 @@ fn rank_one(lost: Lost, gradient: &[f32]) -> Ranked {
     // How much a move lowers the margin.
     let help =
         |pixel: u16| -gradient[usize::from(pixel)] * f32::from(lost.outward[usize::from(pixel)]);
-    let mut ranking: Vec<u16> = (0..PIXELS as u16)
+    let mut ranking: Vec<u16> = (0..IMAGE_BYTES as u16)
         .filter(|&pixel| match lost.outward[usize::from(pixel)] {
             0 => false,
             way => lost.bytes[usize::from(pixel)]

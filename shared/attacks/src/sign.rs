@@ -2,13 +2,13 @@
 
 use candle_core::{D, Tensor};
 
-use super::{Batch, gradient};
+use super::{AttackBatch, gradient};
 use base::{Error, Result};
 use data::CLASSES;
 use nn::model::Classifier;
 
 /// The sign of d sum of cross entropies / d pixels at `images`: -1, 0 or 1, of their shape.
-pub fn of_gradient(net: &dyn Classifier, images: &Tensor, batch: &Batch) -> Result<Tensor> {
+pub fn of_gradient(net: &dyn Classifier, images: &Tensor, batch: &AttackBatch) -> Result<Tensor> {
     let pixels = gradient::variable(images)?;
     let logits = net.logits(&pixels)?;
     let slope = cross_entropy_slope(&logits.detach(), batch.labels)?;

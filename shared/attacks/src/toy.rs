@@ -3,9 +3,9 @@
 
 use candle_core::{Device, Tensor};
 
-use super::{Batch, gradient, logits, quantise};
+use super::{AttackBatch, gradient, logits, quantise};
 use base::{Result, random::Stream};
-use data::{CLASSES, PIXELS};
+use data::{CLASSES, IMAGE_BYTES};
 use nn::model::{Classifier, Features};
 
 /// Layers with tanh between them; no layer is a net that ignores its input.
@@ -17,7 +17,7 @@ pub struct Toy {
 impl Toy {
     /// One layer with these `[10, PIXELS]` weights and biases.
     pub fn linear(weights: Vec<f32>, bias: &[f32; CLASSES]) -> Self {
-        let layer = matrix(weights, CLASSES, PIXELS);
+        let layer = matrix(weights, CLASSES, IMAGE_BYTES);
         Self {
             layers: vec![layer],
             bias: Tensor::new(&[*bias], &Device::Cpu).unwrap(),
@@ -26,7 +26,7 @@ impl Toy {
 
     /// One random layer.
     pub fn random_linear(seed: u64) -> Self {
-        Self::linear(weights(seed, PIXELS, CLASSES, 20.0), &[0.0; CLASSES])
+        Self::linear(weights(seed, IMAGE_BYTES, CLASSES, 20.0), &[0.0; CLASSES])
     }
 
     /// Two random layers.
@@ -34,7 +34,7 @@ impl Toy {
         const HIDDEN: usize = 12;
         Self {
             layers: vec![
-                matrix(weights(seed, PIXELS, HIDDEN, 2.0), HIDDEN, PIXELS),
+                matrix(weights(seed, IMAGE_BYTES, HIDDEN, 2.0), HIDDEN, IMAGE_BYTES),
                 matrix(weights(seed + 1, HIDDEN, CLASSES, 16.0), CLASSES, HIDDEN),
             ],
             bias: Tensor::zeros((1, CLASSES), candle_core::DType::F32, &Device::Cpu).unwrap(),
@@ -58,7 +58,7 @@ impl Toy {
     /// What it takes pictures for.
     pub fn classes(&self, bytes: &[u8]) -> Vec<u8> {
         let images = quantise::to_tensor(bytes, &Device::Cpu).unwrap();
-        let ids = vec![0; bytes.len() / PIXELS];
+        let ids = vec![0; bytes.len() / IMAGE_BYTES];
         let rows = logits::rows(&self.logits(&images).unwrap(), &ids).unwrap();
         rows.iter().map(logits::predicted).collect()
     }
@@ -125,7 +125,7 @@ pub fn pictures(count: u64) -> Vec<u8> {
     let mut bytes = Vec::new();
     for picture in 0..count {
         let mut stream = Stream::new(picture, "toy pictures", &[]);
-        bytes.extend((0..PIXELS).map(|_| (127.5 + 45.0 * stream.normal()) as u8));
+        bytes.extend((0..IMAGE_BYTES).map(|_| (127.5 + 45.0 * stream.normal()) as u8));
     }
     bytes
 }
@@ -160,8 +160,8 @@ impl Lot {
         let up = up.flatten_all().unwrap().to_vec1::<f32>().unwrap();
         for (picture, up) in lot
             .bytes
-            .chunks_exact_mut(PIXELS)
-            .zip(up.chunks_exact(PIXELS))
+            .chunks_exact_mut(IMAGE_BYTES)
+            .zip(up.chunks_exact(IMAGE_BYTES))
         {
             let length = up.iter().map(|g| g * g).sum::<f32>().sqrt();
             for (byte, g) in picture.iter_mut().zip(up) {
@@ -173,7 +173,11 @@ impl Lot {
 
     /// The same pictures in this order, or some of them.
     pub fn rows(&self, rows: &[usize]) -> Self {
-        let picture = |row: usize| self.bytes[row * PIXELS..(row + 1) * PIXELS].iter().copied();
+        let picture = |row: usize| {
+            self.bytes[row * IMAGE_BYTES..(row + 1) * IMAGE_BYTES]
+                .iter()
+                .copied()
+        };
         Self {
             bytes: rows.iter().flat_map(|&row| picture(row)).collect(),
             labels: rows.iter().map(|&row| self.labels[row]).collect(),
@@ -182,14 +186,14 @@ impl Lot {
     }
 
     /// As a batch; the styles are the pictures upside down, so each picture has its own.
-    pub fn batch(&self) -> Batch<'_> {
+    pub fn batch(&self) -> AttackBatch<'_> {
         let images = quantise::to_tensor(&self.bytes, &Device::Cpu).unwrap();
         let styles: Vec<u8> = self
             .bytes
-            .chunks_exact(PIXELS)
+            .chunks_exact(IMAGE_BYTES)
             .flat_map(|picture| picture.iter().rev().map(|byte| byte / 2 + 60))
             .collect();
-        Batch {
+        AttackBatch {
             images,
             styles: quantise::to_tensor(&styles, &Device::Cpu).unwrap(),
             labels: &self.labels,

@@ -2,7 +2,7 @@
 
 use base::{Error, Result};
 use candle_core::Device;
-use nn::{Arithmetic, Precision, device::DeviceChoice};
+use nn::{ComputeOptions, Precision, device::DeviceChoice};
 
 use crate::arguments::choice;
 
@@ -34,7 +34,7 @@ impl DeviceArguments {
         }
         nn::prepare(
             &device,
-            Arithmetic {
+            ComputeOptions {
                 precision: self.precision,
                 deterministic: self.deterministic,
             },

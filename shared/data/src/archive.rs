@@ -12,7 +12,7 @@ use super::{
     batches::{Batch, Batches},
     classes::NAMES_FILE,
     foreign,
-    source::{Pictures, Source, unread},
+    source::{RawDataset, Source, unread},
 };
 use base::{Error, Result};
 
@@ -29,7 +29,7 @@ pub fn open(path: &Path) -> Option<Box<dyn Source>> {
 }
 
 impl Source for Archive {
-    fn read(&self) -> Result<Pictures> {
+    fn read(&self) -> Result<RawDataset> {
         let file = File::open(&self.0).map_err(Error::io("read", &self.0))?;
         let what = self.0.display().to_string();
         let broken = |error: io::Error| Error::data(&what, error, "a whole .tar.gz");

@@ -6,13 +6,13 @@
 use std::collections::BTreeMap;
 
 use super::{
-    CLASSES, PIXELS, Picture, check_class_names,
+    CLASSES, IMAGE_BYTES, Image, check_class_names,
     classes::{self},
-    source::Pictures,
+    source::RawDataset,
 };
 use base::{Error, Result};
 
-const RECORD: usize = 1 + PIXELS;
+const RECORD: usize = 1 + IMAGE_BYTES;
 
 /// Which batch a file is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -38,7 +38,7 @@ impl Batch {
 /// Batches on their way in: each is checked as it is added, the set when it is finished.
 #[derive(Default)]
 pub struct Batches {
-    batches: BTreeMap<Batch, Vec<Picture>>,
+    batches: BTreeMap<Batch, Vec<Image>>,
     /// The classes, where a names file says them.
     names: Option<Vec<String>>,
 }
@@ -73,7 +73,7 @@ impl Batches {
     ///
     /// # Errors
     /// [`Error::Data`] when a batch is missing.
-    pub fn finish(mut self, what: &str) -> Result<Pictures> {
+    pub fn finish(mut self, what: &str) -> Result<RawDataset> {
         let test = self.batches.remove(&Batch::Test);
         let mut train = Vec::new();
         for (number, (batch, pictures)) in (1..).zip(self.batches) {
@@ -95,7 +95,7 @@ impl Batches {
         number(&mut train);
         number(&mut test);
         let classes = self.names.unwrap_or_else(classes::official);
-        Ok(Pictures {
+        Ok(RawDataset {
             train,
             test,
             classes,
@@ -104,13 +104,13 @@ impl Batches {
 }
 
 /// Gives each picture its position as `source_index`.
-pub fn number(pictures: &mut [Picture]) {
+pub fn number(pictures: &mut [Image]) {
     for (index, picture) in (0..).zip(pictures) {
         picture.source_index = index;
     }
 }
 
-fn records(what: &str, bytes: &[u8]) -> Result<Vec<Picture>> {
+fn records(what: &str, bytes: &[u8]) -> Result<Vec<Image>> {
     if bytes.is_empty() || !bytes.len().is_multiple_of(RECORD) {
         let found = format!("{} bytes", bytes.len());
         return Err(Error::data(what, found, "a multiple of 3073, and not 0"));
@@ -122,7 +122,7 @@ fn records(what: &str, bytes: &[u8]) -> Result<Vec<Picture>> {
                 let what = format!("{what}, record {record}");
                 return Err(Error::data(what, format!("label {label}"), "0 to 9"));
             }
-            Ok(Picture {
+            Ok(Image {
                 source_index: 0,
                 label,
                 pixels: pixels.into(),

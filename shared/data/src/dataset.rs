@@ -5,8 +5,8 @@
 use std::path::Path;
 
 use super::{
-    CLASSES, Picture, Split,
-    source::{self, Pictures},
+    CLASSES, Image, Split,
+    source::{self, RawDataset},
 };
 use base::{Error, Result, random};
 
@@ -23,16 +23,16 @@ pub struct Dataset {
     /// How many training images the source has, train and val together, without a limit.
     pub source_train: usize,
     /// What nets learn from, in a seeded order.
-    pub train: Vec<Picture>,
+    pub train: Vec<Image>,
     /// A tenth of the source's training pictures, in a seeded order.
-    pub val: Vec<Picture>,
+    pub val: Vec<Image>,
     /// The source's test pictures.
-    pub test: Vec<Picture>,
+    pub test: Vec<Image>,
 }
 
 impl Dataset {
     /// The pictures of a split.
-    pub fn split(&self, split: Split) -> &[Picture] {
+    pub fn split(&self, split: Split) -> &[Image] {
         match split {
             Split::Train => &self.train,
             Split::Val => &self.val,
@@ -45,7 +45,7 @@ impl Dataset {
         let order = random::permutation(self.source_train, seed, "split", &[]);
         let trained = &order[..order.len() - order.len() / 10];
         let trained: std::collections::HashSet<usize> = trained.iter().copied().collect();
-        let is_trained = |image: &&Picture| trained.contains(&(image.source_index as usize));
+        let is_trained = |image: &&Image| trained.contains(&(image.source_index as usize));
         self.val.iter().filter(is_trained).count()
     }
 
@@ -60,7 +60,7 @@ impl Dataset {
     }
 
     /// Every picture with its id, the position in train ++ val ++ test.
-    pub fn pictures(&self) -> impl Iterator<Item = (u64, Split, &Picture)> {
+    pub fn pictures(&self) -> impl Iterator<Item = (u64, Split, &Image)> {
         let splits = (Split::ALL.into_iter()).flat_map(|split| {
             self.split(split)
                 .iter()
@@ -86,7 +86,7 @@ pub fn load(path: &Path, seed: u64, limit: Option<usize>) -> Result<Dataset> {
         let advice = "it must be a multiple of 10, and at least 10, so that classes are balanced";
         return Err(Error::Usage(format!("limit {limit}: {advice}")));
     }
-    let Pictures {
+    let RawDataset {
         train,
         test,
         classes,
@@ -120,8 +120,8 @@ pub fn load(path: &Path, seed: u64, limit: Option<usize>) -> Result<Dataset> {
     })
 }
 
-fn permuted(pictures: Vec<Picture>, seed: u64, purpose: &str) -> Vec<Picture> {
-    let mut slots: Vec<Option<Picture>> = pictures.into_iter().map(Some).collect();
+fn permuted(pictures: Vec<Image>, seed: u64, purpose: &str) -> Vec<Image> {
+    let mut slots: Vec<Option<Image>> = pictures.into_iter().map(Some).collect();
     let order = random::permutation(slots.len(), seed, purpose, &[]);
     // A permutation takes every slot once.
     order
@@ -131,7 +131,7 @@ fn permuted(pictures: Vec<Picture>, seed: u64, purpose: &str) -> Vec<Picture> {
 }
 
 /// How many pictures the rarest class has.
-fn rarest(pictures: &[Picture]) -> usize {
+fn rarest(pictures: &[Image]) -> usize {
     let mut counts = [0; CLASSES];
     for picture in pictures {
         counts[usize::from(picture.label)] += 1;
@@ -140,7 +140,7 @@ fn rarest(pictures: &[Picture]) -> usize {
 }
 
 /// The first `each` pictures of each class, or as many as the rarest has, in their order.
-fn balanced(pictures: Vec<Picture>, each: usize) -> Vec<Picture> {
+fn balanced(pictures: Vec<Image>, each: usize) -> Vec<Image> {
     let mut left = [each.min(rarest(&pictures)); CLASSES];
     (pictures.into_iter())
         .filter(|picture| {
@@ -152,7 +152,7 @@ fn balanced(pictures: Vec<Picture>, each: usize) -> Vec<Picture> {
         .collect()
 }
 
-fn hash(train: &[Picture], test: &[Picture]) -> String {
+fn hash(train: &[Image], test: &[Image]) -> String {
     let mut hasher = blake3::Hasher::new();
     for picture in train.iter().chain(test) {
         hasher.update(&[picture.label]).update(&picture.pixels);

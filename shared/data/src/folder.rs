@@ -8,7 +8,7 @@ use std::{
 use super::{
     batches::{Batch, Batches},
     classes::NAMES_FILE,
-    source::{Pictures, Source},
+    source::{RawDataset, Source},
 };
 use base::{Result, files};
 
@@ -31,7 +31,7 @@ pub fn open(path: &Path) -> Option<Box<dyn Source>> {
 }
 
 impl Source for Folder {
-    fn read(&self) -> Result<Pictures> {
+    fn read(&self) -> Result<RawDataset> {
         let mut batches = Batches::default();
         for (batch, file) in &self.files {
             let bytes = files::read(file)?;

@@ -14,10 +14,10 @@ use image::{DynamicImage, ImageDecoder, ImageReader};
 use rayon::prelude::*;
 
 use super::{
-    CLASSES, PIXELS, Picture,
+    CLASSES, IMAGE_BYTES, Image,
     batches::number,
     check_class_names, classes,
-    source::{Pictures, Source},
+    source::{RawDataset, Source},
 };
 use base::{Error, Result, log};
 
@@ -34,7 +34,7 @@ pub fn open(path: &Path) -> Option<Box<dyn Source>> {
 }
 
 impl Source for Images {
-    fn read(&self) -> Result<Pictures> {
+    fn read(&self) -> Result<RawDataset> {
         let (train, test) = (self.0.join("train"), self.0.join("test"));
         let classes = class_folders(&train)?;
         let test_classes = class_folders(&test)?;
@@ -50,7 +50,7 @@ impl Source for Images {
                 classes.join(", ")
             ));
         }
-        Ok(Pictures {
+        Ok(RawDataset {
             train: read_part(&train, &classes)?,
             test: read_part(&test, &classes)?,
             classes,
@@ -87,7 +87,7 @@ fn class_folders(part: &Path) -> Result<Vec<String>> {
     Ok(names)
 }
 
-fn read_part(part: &Path, classes: &[String]) -> Result<Vec<Picture>> {
+fn read_part(part: &Path, classes: &[String]) -> Result<Vec<Image>> {
     let mut files = Vec::new();
     for (label, class) in (0..).zip(classes) {
         let class = part.join(class);
@@ -99,9 +99,9 @@ fn read_part(part: &Path, classes: &[String]) -> Result<Vec<Picture>> {
     }
     // Gathered before the first error is picked, so that it is the same one on any number of
     // threads.
-    let decoded: Vec<Result<Picture>> = (files.par_iter())
+    let decoded: Vec<Result<Image>> = (files.par_iter())
         .map(|(label, file)| {
-            Ok(Picture {
+            Ok(Image {
                 source_index: 0,
                 label: *label,
                 pixels: decode(file)?,
@@ -138,7 +138,7 @@ fn decode(path: &Path) -> Result<Box<[u8]>> {
     }
     let image = DynamicImage::from_decoder(decoder).map_err(unreadable)?;
     let interleaved = image.into_rgb8().into_raw();
-    let mut planar = Vec::with_capacity(PIXELS);
+    let mut planar = Vec::with_capacity(IMAGE_BYTES);
     for channel in 0..3 {
         planar.extend(interleaved.iter().skip(channel).step_by(3));
     }

@@ -20,7 +20,7 @@ pub use classes::check_class_names;
 pub use dataset::{Dataset, load};
 
 /// Bytes of one picture: 3x32x32, planar R, G, B, row-major.
-pub const PIXELS: usize = 3 * 32 * 32;
+pub const IMAGE_BYTES: usize = 3 * 32 * 32;
 
 /// Classes, labels 0 to 9.
 pub const CLASSES: usize = 10;
@@ -83,7 +83,7 @@ impl FromStr for Split {
 
 /// One labelled picture.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Picture {
+pub struct Image {
     /// Position among the source's training pictures (`Train`, `Val`) or test pictures (`Test`).
     pub source_index: u32,
     /// Class, 0 to 9.

@@ -5,7 +5,7 @@ use std::io::Cursor;
 
 use image::{ImageFormat, Rgb, RgbImage};
 
-use crate::PIXELS;
+use crate::IMAGE_BYTES;
 use base::{Error, Result};
 
 /// Width and height of a picture.
@@ -87,11 +87,11 @@ fn check(strips: &[Strip]) -> Result<()> {
         let clean = ("clean", strip.clean);
         let variants = strip.variants.iter().map(|(name, p)| (name.as_str(), *p));
         for (name, pixels) in std::iter::once(clean).chain(variants) {
-            if pixels.len() != PIXELS {
+            if pixels.len() != IMAGE_BYTES {
                 return Err(Error::data(
                     format!("contact sheet, {}, {name}", strip.caption),
                     format!("{} bytes", pixels.len()),
-                    format!("{PIXELS}"),
+                    format!("{IMAGE_BYTES}"),
                 ));
             }
         }
@@ -114,7 +114,7 @@ fn tile(sheet: &mut RgbImage, (column, row): (u32, u32), scale: u32, byte: impl 
     for y in 0..SIDE * scale {
         for x in 0..SIDE * scale {
             let index = ((y / scale) * SIDE + x / scale) as usize;
-            let colour = [0, 1, 2].map(|channel| byte(channel * PIXELS / 3 + index));
+            let colour = [0, 1, 2].map(|channel| byte(channel * IMAGE_BYTES / 3 + index));
             sheet.put_pixel(left + x, top + y, Rgb(colour));
         }
     }
@@ -127,13 +127,19 @@ mod tests {
     #[test]
     fn a_sheet_shows_pictures_over_their_amplified_differences() {
         // Red rises from left to right, green and blue are constant.
-        let clean: Vec<u8> = (0..PIXELS)
-            .map(|i| if i < PIXELS / 3 { (i % 32) as u8 } else { 100 })
+        let clean: Vec<u8> = (0..IMAGE_BYTES)
+            .map(|i| {
+                if i < IMAGE_BYTES / 3 {
+                    (i % 32) as u8
+                } else {
+                    100
+                }
+            })
             .collect();
         let mut variant = clean.clone();
         variant[5] += 10; // red of (5, 0)
-        variant[2 * PIXELS / 3 + 33] -= 20; // blue of (1, 1)
-        variant[PIXELS / 3] = 255; // green of (0, 0): saturates
+        variant[2 * IMAGE_BYTES / 3 + 33] -= 20; // blue of (1, 1)
+        variant[IMAGE_BYTES / 3] = 255; // green of (0, 0): saturates
         let strip = Strip {
             caption: "a frog".into(),
             clean: &clean,
@@ -163,7 +169,7 @@ mod tests {
 
     #[test]
     fn what_is_no_picture_is_refused() {
-        let (clean, short) = (vec![0; PIXELS], vec![0; PIXELS - 1]);
+        let (clean, short) = (vec![0; IMAGE_BYTES], vec![0; IMAGE_BYTES - 1]);
         let strip = |pixels| Strip {
             caption: "a frog".into(),
             clean: &clean,

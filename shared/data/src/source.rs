@@ -2,16 +2,16 @@
 
 use std::path::Path;
 
-use super::{Picture, archive, folder, foreign, images};
+use super::{Image, archive, folder, foreign, images};
 use base::{Error, Result};
 
 /// All pictures of a source, in the source's own order.
 #[derive(Debug)]
-pub struct Pictures {
+pub struct RawDataset {
     /// The official training pictures.
-    pub train: Vec<Picture>,
+    pub train: Vec<Image>,
     /// The official test pictures.
-    pub test: Vec<Picture>,
+    pub test: Vec<Image>,
     /// What the labels mean, [`super::CLASSES`] names.
     pub classes: Vec<String>,
 }
@@ -22,7 +22,7 @@ pub trait Source {
     ///
     /// # Errors
     /// [`Error::Data`] when the content is not what it should be.
-    fn read(&self) -> Result<Pictures>;
+    fn read(&self) -> Result<RawDataset>;
 }
 
 /// One row of the table of forms.

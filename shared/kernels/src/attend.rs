@@ -9,7 +9,7 @@ use super::{
 
 /// Sizes of attention.
 #[derive(Clone, Copy, Debug)]
-pub struct Heads {
+pub struct AttentionShape {
     /// Rows of one picture.
     pub tokens: usize,
     /// Heads.
@@ -18,7 +18,7 @@ pub struct Heads {
     pub size: usize,
 }
 
-impl Heads {
+impl AttentionShape {
     /// Numbers of a row of the result; query, key and value together have three times as many.
     pub fn width(&self) -> usize {
         self.heads * self.size
@@ -48,13 +48,13 @@ impl Heads {
 /// the scores: the logarithms of what the softmax divides by. `scores` is room for
 /// `[tokens, tokens]`.
 pub fn forward(
-    heads: Heads,
+    heads: AttentionShape,
     qkv: &[f32],
     scores: &mut [f32],
     mixed: &mut [f32],
     levels: &mut [f32],
 ) {
-    let Heads { tokens, size, .. } = heads;
+    let AttentionShape { tokens, size, .. } = heads;
     let all = Matrix::dense(tokens, tokens);
     let mut sums = vec![0.0; tokens];
     for (head, levels) in levels.chunks_exact_mut(tokens).enumerate() {
@@ -83,13 +83,13 @@ pub fn forward(
 /// Gradient of `qkv` from `gradient`, that of the mixed rows, and from what [`forward`] read and
 /// wrote. The two squares are room for `[tokens, tokens]` each.
 pub fn gradient(
-    heads: Heads,
+    heads: AttentionShape,
     (qkv, mixed, levels): (&[f32], &[f32], &[f32]),
     gradient: &[f32],
     [weights, slopes]: [&mut [f32]; 2],
     of_qkv: &mut [f32],
 ) {
-    let Heads { tokens, size, .. } = heads;
+    let AttentionShape { tokens, size, .. } = heads;
     let (all, scale) = (Matrix::dense(tokens, tokens), heads.scale());
     for (head, levels) in levels.chunks_exact(tokens).enumerate() {
         let ([query, key, value], part) = (heads.parts(head), heads.mixed(head));

@@ -8,15 +8,15 @@ use rayon::prelude::*;
 use super::{
     direct::{self, Panels, TransposedPanels},
     epilogue::Epilogue,
-    geometry::Geometry,
+    geometry::ConvShape,
     winograd::{self, Filters},
 };
 
 /// With fewer channels than this, the transforms cost more than they save.
 const FEW_CHANNELS: usize = 16;
 
-fn is_winograd(geometry: &Geometry) -> bool {
-    let Geometry {
+fn is_winograd(geometry: &ConvShape) -> bool {
+    let ConvShape {
         kernel,
         stride,
         padding,
@@ -28,15 +28,15 @@ fn is_winograd(geometry: &Geometry) -> bool {
 
 /// A weight, packed for the forward direction.
 #[derive(Clone, Debug)]
-pub enum Forward {
+pub enum ForwardWeights {
     Winograd(Filters),
     Direct(Panels),
 }
 
-impl Forward {
+impl ForwardWeights {
     /// Packs `weight` `[c_out, c_in, kernel, kernel]`.
-    pub fn new(geometry: &Geometry, weight: &[f32]) -> Self {
-        assert_eq!(weight.len(), geometry.weight_len());
+    pub fn new(geometry: &ConvShape, weight: &[f32]) -> Self {
+        assert_eq!(weight.len(), geometry.weight_numel());
         if is_winograd(geometry) {
             let (outputs, inputs) = (geometry.c_out, geometry.input.channels);
             Self::Winograd(Filters::forward(outputs, inputs, weight))
@@ -46,7 +46,7 @@ impl Forward {
     }
 
     /// Output `[B,H',W',c_out]` of `input`, and what `epilogue` does to it.
-    pub fn apply(&self, geometry: &Geometry, input: &[f32], epilogue: Epilogue) -> Vec<f32> {
+    pub fn apply(&self, geometry: &ConvShape, input: &[f32], epilogue: Epilogue) -> Vec<f32> {
         match self {
             Self::Winograd(filters) => {
                 winograd::correlate(geometry.input, input, filters, epilogue)
@@ -58,15 +58,15 @@ impl Forward {
 
 /// A weight, packed for the input's gradient.
 #[derive(Clone, Debug)]
-pub enum Backward {
+pub enum InputGradWeights {
     Winograd(Filters),
     Direct(TransposedPanels),
 }
 
-impl Backward {
+impl InputGradWeights {
     /// Packs `weight` `[c_out, c_in, kernel, kernel]`.
-    pub fn new(geometry: &Geometry, weight: &[f32]) -> Self {
-        assert_eq!(weight.len(), geometry.weight_len());
+    pub fn new(geometry: &ConvShape, weight: &[f32]) -> Self {
+        assert_eq!(weight.len(), geometry.weight_numel());
         if is_winograd(geometry) {
             let (outputs, inputs) = (geometry.c_out, geometry.input.channels);
             Self::Winograd(Filters::backward(outputs, inputs, weight))
@@ -76,7 +76,7 @@ impl Backward {
     }
 
     /// Gradient of the input `[B,H,W,c_in]` from that of the output, and what `epilogue` does to it.
-    pub fn apply(&self, geometry: &Geometry, gradient: &[f32], epilogue: Epilogue) -> Vec<f32> {
+    pub fn apply(&self, geometry: &ConvShape, gradient: &[f32], epilogue: Epilogue) -> Vec<f32> {
         match self {
             Self::Winograd(filters) => {
                 winograd::correlate(geometry.output(), gradient, filters, epilogue)
@@ -87,7 +87,7 @@ impl Backward {
 }
 
 /// Gradient of the weight, `[c_out, c_in, kernel, kernel]`.
-pub fn weight_gradient(geometry: &Geometry, input: &[f32], gradient: &[f32]) -> Vec<f32> {
+pub fn weight_gradient(geometry: &ConvShape, input: &[f32], gradient: &[f32]) -> Vec<f32> {
     if is_winograd(geometry) {
         winograd::filter_gradient(geometry.input, input, geometry.c_out, gradient)
     } else {

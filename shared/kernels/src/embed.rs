@@ -3,7 +3,7 @@
 
 use rayon::prelude::*;
 
-use super::{mask::Mask, rows::add};
+use super::{mask::DropoutMask, rows::add};
 
 /// Sizes of the result.
 #[derive(Clone, Copy, Debug)]
@@ -13,7 +13,7 @@ pub struct Embed {
     /// Numbers of a token.
     pub width: usize,
     /// Dropout of the result.
-    pub mask: Option<Mask>,
+    pub mask: Option<DropoutMask>,
 }
 
 impl Embed {

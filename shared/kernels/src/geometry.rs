@@ -2,7 +2,7 @@
 
 /// Sizes of a batch of pictures `[images, height, width, channels]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Pictures {
+pub struct NhwcShape {
     /// Pictures.
     pub images: usize,
     /// Rows of a picture.
@@ -13,7 +13,7 @@ pub struct Pictures {
     pub channels: usize,
 }
 
-impl Pictures {
+impl NhwcShape {
     /// The same positions with other channels.
     pub fn with_channels(self, channels: usize) -> Self {
         Self { channels, ..self }
@@ -21,11 +21,11 @@ impl Pictures {
 
     /// Numbers in the batch.
     pub fn numel(&self) -> usize {
-        self.images * self.image_len()
+        self.images * self.image_numel()
     }
 
     /// Numbers in a picture.
-    pub fn image_len(&self) -> usize {
+    pub fn image_numel(&self) -> usize {
         self.positions() * self.channels
     }
 
@@ -37,9 +37,9 @@ impl Pictures {
 
 /// A two-dimensional convolution with a square kernel and zeros around its input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Geometry {
+pub struct ConvShape {
     /// What comes in.
-    pub input: Pictures,
+    pub input: NhwcShape,
     /// Output channels.
     pub c_out: usize,
     /// Rows and columns of the kernel.
@@ -50,11 +50,11 @@ pub struct Geometry {
     pub padding: usize,
 }
 
-impl Geometry {
+impl ConvShape {
     /// What goes out.
-    pub fn output(&self) -> Pictures {
+    pub fn output(&self) -> NhwcShape {
         let size = |size: usize| (size + 2 * self.padding - self.kernel) / self.stride + 1;
-        Pictures {
+        NhwcShape {
             height: size(self.input.height),
             width: size(self.input.width),
             ..self.input.with_channels(self.c_out)
@@ -62,7 +62,7 @@ impl Geometry {
     }
 
     /// Numbers in the weight `[c_out, c_in, kernel, kernel]`.
-    pub fn weight_len(&self) -> usize {
+    pub fn weight_numel(&self) -> usize {
         self.c_out * self.input.channels * self.kernel * self.kernel
     }
 }

@@ -12,7 +12,7 @@ const WORDS: usize = BLOCK / 4;
 
 /// Which elements of a tensor are dropped.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Mask {
+pub struct DropoutMask {
     /// Dropped are the decisions below this, of 65,536.
     threshold: u32,
     /// Factor of what is kept, so that the mean stays.
@@ -20,7 +20,7 @@ pub struct Mask {
     key: u64,
 }
 
-impl Mask {
+impl DropoutMask {
     /// Drops with probability `rate`, rounded to a multiple of 2^-16.
     pub fn new(rate: f32, key: u64) -> Self {
         const ALL: f32 = 65_536.0;
@@ -43,7 +43,7 @@ impl Mask {
     }
 
     /// Factor of what is kept.
-    pub fn kept(&self) -> f32 {
+    pub fn scale(&self) -> f32 {
         self.kept
     }
 
@@ -86,7 +86,7 @@ impl Mask {
 
 vectorised! {
     /// The factors of a block of positions.
-    pub fn draw(mask: &Mask, block: u64, factors: &mut [f32; BLOCK]) {
+    pub fn draw(mask: &DropoutMask, block: u64, factors: &mut [f32; BLOCK]) {
         let mut words = [0; WORDS];
         let first = block.wrapping_mul(WORDS as u64);
         for (index, word) in (first..).zip(&mut words) {
@@ -105,7 +105,7 @@ vectorised! {
 mod tests {
     use super::*;
 
-    fn dropped(mask: &Mask, count: usize) -> Vec<bool> {
+    fn dropped(mask: &DropoutMask, count: usize) -> Vec<bool> {
         let mut factors = vec![0.0; count];
         mask.write(0, &mut factors);
         factors.iter().map(|&factor| factor == 0.0).collect()
@@ -122,7 +122,7 @@ mod tests {
         const COUNT: usize = 1 << 20;
         for rate in [0.1, 0.5] {
             let chance = (f64::from(rate) * 65_536.0).round() / 65_536.0;
-            let drops = dropped(&Mask::new(rate, 5), COUNT);
+            let drops = dropped(&DropoutMask::new(rate, 5), COUNT);
             let hits = |f: &dyn Fn(usize) -> bool| (0..COUNT).filter(|&i| f(i)).count();
             assert!(off(hits(&|i| drops[i]), COUNT, chance) < 4.0);
             // Neighbours, decisions of one word, neighbouring blocks, rows of a tensor.
@@ -137,7 +137,7 @@ mod tests {
             }
             // Another key, near or far.
             for key in [4, 6, 5 + (1 << 40), u64::MAX] {
-                let other = dropped(&Mask::new(rate, key), COUNT);
+                let other = dropped(&DropoutMask::new(rate, key), COUNT);
                 let both = hits(&|i| drops[i] && other[i]);
                 assert!(off(both, COUNT, chance * chance) < 4.5, "key {key}");
             }
@@ -150,12 +150,12 @@ mod tests {
         let kept = "0111011011111011100011111101111011011100111110111111011101111011\
                     1111111001111110010111101111111101111101000011100011101110001110";
         let expected: Vec<bool> = kept.bytes().map(|bit| bit == b'0').collect();
-        assert_eq!(dropped(&Mask::new(0.3, 8), 128), expected);
+        assert_eq!(dropped(&DropoutMask::new(0.3, 8), 128), expected);
     }
 
     #[test]
     fn a_position_has_its_factor_wherever_one_starts() {
-        let mask = Mask::new(0.3, 8);
+        let mask = DropoutMask::new(0.3, 8);
         let mut all = vec![0.0; 5000];
         mask.write(0, &mut all);
         assert_eq!(mask.applied(&vec![1.0; 5000]), all);

@@ -31,19 +31,19 @@ pub enum Precision {
 
 /// How nets are computed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub struct Arithmetic {
+pub struct ComputeOptions {
     /// What with.
     pub precision: Precision,
     /// On CUDA only by algorithms that repeat to the bit. The CPU always does.
     pub deterministic: bool,
 }
 
-static CHOSEN: RwLock<Arithmetic> = RwLock::new(Arithmetic {
+static CHOSEN: RwLock<ComputeOptions> = RwLock::new(ComputeOptions {
     precision: Precision::F32,
     deterministic: false,
 });
 
-impl Arithmetic {
+impl ComputeOptions {
     /// Makes this the arithmetic of the whole program, for nets that are made after this.
     pub(super) fn choose(self) {
         *CHOSEN.write().unwrap_or_else(PoisonError::into_inner) = self;

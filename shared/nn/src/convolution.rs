@@ -6,15 +6,15 @@ use candle_core::{CpuStorage, CustomOp3, Layout, Result, Shape, Tensor, bail};
 
 #[cfg(feature = "cuda")]
 use super::cuda;
-use super::{host::floats, host::like, host::with_floats, learning::Filter};
+use super::{host::floats, host::like, host::with_floats, learning::Conv2d};
 use kernels::{
-    convolve::{self, Backward, Forward},
+    convolve::{self, ForwardWeights, InputGradWeights},
     epilogue::Epilogue,
-    geometry::{Geometry, Pictures},
+    geometry::{ConvShape, NhwcShape},
 };
 
 /// `x` `[B,H,W,I]` convolved with `filter`, plus `bias` `[O]`: `[B,H',W',O]`.
-pub fn conv2d(x: &Tensor, filter: &Filter, bias: &Tensor) -> Result<Tensor> {
+pub fn conv2d(x: &Tensor, filter: &Conv2d, bias: &Tensor) -> Result<Tensor> {
     let geometry = filter.geometry(pictures(x.shape())?)?;
     #[cfg(feature = "cuda")]
     if x.device().is_cuda() {
@@ -43,8 +43,8 @@ pub fn conv_transpose2d(
         )
     }
     // The convolution whose input gradient this is: its channels are the other way round.
-    let geometry = Geometry {
-        input: Pictures {
+    let geometry = ConvShape {
+        input: NhwcShape {
             images,
             height: (height - 1) * stride + kernel,
             width: (width - 1) * stride + kernel,
@@ -64,9 +64,9 @@ pub fn conv_transpose2d(
 }
 
 /// `[B,H,W,C]` as sizes.
-pub(super) fn pictures(shape: &Shape) -> Result<Pictures> {
+pub(super) fn pictures(shape: &Shape) -> Result<NhwcShape> {
     let (images, height, width, channels) = shape.dims4()?;
-    Ok(Pictures {
+    Ok(NhwcShape {
         images,
         height,
         width,
@@ -75,8 +75,8 @@ pub(super) fn pictures(shape: &Shape) -> Result<Pictures> {
 }
 
 /// And back.
-pub(super) fn shape(pictures: Pictures) -> Shape {
-    let Pictures {
+pub(super) fn shape(pictures: NhwcShape) -> Shape {
+    let NhwcShape {
         images,
         height,
         width,
@@ -104,7 +104,7 @@ fn only_shift<'a>(bias: &'a CpuStorage, layout: &Layout) -> Result<Epilogue<'a>>
     })
 }
 
-struct Convolution(Geometry);
+struct Convolution(ConvShape);
 
 impl CustomOp3 for Convolution {
     fn name(&self) -> &'static str {
@@ -120,7 +120,7 @@ impl CustomOp3 for Convolution {
         bias: &CpuStorage,
         bias_layout: &Layout,
     ) -> Result<(CpuStorage, Shape)> {
-        let weight = Forward::new(&self.0, floats(weight, weight_layout)?);
+        let weight = ForwardWeights::new(&self.0, floats(weight, weight_layout)?);
         let y = weight.apply(
             &self.0,
             floats(x, x_layout)?,
@@ -141,7 +141,7 @@ impl CustomOp3 for Convolution {
         let of_x = || {
             let values = with_floats([weight, gradient], |[weight, gradient]| {
                 let nothing = Epilogue::default();
-                Ok(Backward::new(geometry, weight).apply(geometry, gradient, nothing))
+                Ok(InputGradWeights::new(geometry, weight).apply(geometry, gradient, nothing))
             })?;
             like(x, values)
         };
@@ -160,7 +160,7 @@ impl CustomOp3 for Convolution {
 }
 
 /// Holds the convolution that this is the transpose of.
-struct Transposed(Geometry);
+struct Transposed(ConvShape);
 
 impl CustomOp3 for Transposed {
     fn name(&self) -> &'static str {
@@ -176,7 +176,7 @@ impl CustomOp3 for Transposed {
         bias: &CpuStorage,
         bias_layout: &Layout,
     ) -> Result<(CpuStorage, Shape)> {
-        let weight = Backward::new(&self.0, floats(weight, weight_layout)?);
+        let weight = InputGradWeights::new(&self.0, floats(weight, weight_layout)?);
         let y = weight.apply(
             &self.0,
             floats(x, x_layout)?,
@@ -197,7 +197,7 @@ impl CustomOp3 for Transposed {
         let of_x = || {
             let values = with_floats([weight, gradient], |[weight, gradient]| {
                 let nothing = Epilogue::default();
-                Ok(Forward::new(geometry, weight).apply(geometry, gradient, nothing))
+                Ok(ForwardWeights::new(geometry, weight).apply(geometry, gradient, nothing))
             })?;
             like(x, values)
         };

@@ -5,7 +5,7 @@ use std::{fmt, str::FromStr};
 
 use candle_core::Device;
 
-use crate::{Arithmetic, Precision, model::ResNet34};
+use crate::{ComputeOptions, Precision, model::ResNet34};
 use base::{Error, Result, log};
 
 /// What the user asked for.
@@ -71,7 +71,7 @@ impl DeviceChoice {
 /// The device and how it computes, in words, for the plan a program prints and for a store's
 /// `device`.
 pub fn describe(device: &Device) -> String {
-    let arithmetic = Arithmetic::chosen();
+    let arithmetic = ComputeOptions::chosen();
     let precision = arithmetic.precision;
     match (device, arithmetic.deterministic) {
         (Device::Cpu, _) => format!("cpu, {} threads", rayon::current_num_threads()),
@@ -86,11 +86,11 @@ pub fn describe(device: &Device) -> String {
 ///
 /// # Errors
 /// [`Error::OutOfMemory`] when not even that fits.
-pub fn say_memory(device: &Device, width: usize, batch_size: usize, learns: bool) -> Result<()> {
+pub fn log_memory(device: &Device, width: usize, batch_size: usize, learns: bool) -> Result<()> {
     let Some(free) = crate::memory::free(device)? else {
         return Ok(());
     };
-    let number = match Arithmetic::chosen().precision {
+    let number = match ComputeOptions::chosen().precision {
         Precision::Bf16 => 2,
         Precision::F32 | Precision::Tf32 => 4,
     };
@@ -108,7 +108,7 @@ pub fn say_memory(device: &Device, width: usize, batch_size: usize, learns: bool
 }
 
 /// Says what the work has taken of a CUDA device at once.
-pub fn say_peak(device: &Device) -> Result<()> {
+pub fn log_peak_memory(device: &Device) -> Result<()> {
     if let Some(peak) = crate::memory::peak(device)? {
         let (peak, name) = (gigabytes(peak), name(device));
         log::info(format_args!(

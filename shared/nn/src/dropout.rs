@@ -3,11 +3,11 @@
 
 use candle_core::{Result, Tensor};
 
-pub use kernels::mask::Mask;
+pub use kernels::mask::DropoutMask;
 
 /// Drops where the mask, if there is one, says so. For devices without kernels of ours, and for
 /// tests: the kernels apply masks themselves.
-pub(super) fn drop(x: &Tensor, mask: Option<Mask>) -> Result<Tensor> {
+pub(super) fn drop(x: &Tensor, mask: Option<DropoutMask>) -> Result<Tensor> {
     let Some(mask) = mask else {
         return Ok(x.clone());
     };

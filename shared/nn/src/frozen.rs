@@ -6,17 +6,17 @@ use std::sync::{Arc, OnceLock};
 
 use candle_core::{DType, Error, Result, Tensor};
 
-use super::{chain::Layer, host::with_floats, learning::EPS, learning::Filter};
+use super::{chain::Layer, host::with_floats, learning::Conv2d, learning::EPS};
 use kernels::{
-    convolve::{Backward, Forward},
+    convolve::{ForwardWeights, InputGradWeights},
     epilogue::Epilogue,
-    geometry::{Geometry, Pictures},
+    geometry::{ConvShape, NhwcShape},
     normalise,
 };
 
 /// What normalises each channel, all `[C]`.
 #[derive(Clone, Debug)]
-pub struct Normalisation {
+pub struct BatchNormParams {
     /// Factor.
     pub gamma: Tensor,
     /// Shift.
@@ -29,26 +29,26 @@ pub struct Normalisation {
 
 /// A convolution and its normalisation as they were when this was made.
 #[derive(Clone, Debug)]
-pub struct FrozenConvNorm {
+pub struct FoldedConvBn {
     /// Each output channel times its factor.
-    pub(super) filter: Filter,
+    pub(super) filter: Conv2d,
     /// What is left of the normalisation, `[O]`.
     pub(super) shift: Tensor,
-    packed: Arc<(OnceLock<Forward>, OnceLock<Backward>)>,
+    packed: Arc<(OnceLock<ForwardWeights>, OnceLock<InputGradWeights>)>,
     #[cfg(feature = "cuda")]
     pub(super) on_device: super::cuda::Ready,
 }
 
-impl FrozenConvNorm {
+impl FoldedConvBn {
     /// Folds the normalisation into the filter's weight, in f64, so that this rounds but once.
-    pub fn new(filter: &Filter, norm: &Normalisation) -> Result<Self> {
+    pub fn new(filter: &Conv2d, norm: &BatchNormParams) -> Result<Self> {
         let double = |tensor: &Tensor| tensor.to_dtype(DType::F64);
         let scale = (double(&norm.gamma)? / (double(&norm.variance)? + EPS)?.sqrt()?)?;
         let shift = (double(&norm.beta)? - (double(&norm.mean)? * &scale)?)?;
         let weight = double(&filter.weight)?.broadcast_mul(&scale.reshape(((), 1, 1, 1))?)?;
         let single = |tensor: Tensor| Ok::<_, Error>(tensor.to_dtype(DType::F32)?.detach());
         Ok(Self {
-            filter: Filter {
+            filter: Conv2d {
                 weight: single(weight)?,
                 ..*filter
             },
@@ -60,24 +60,27 @@ impl FrozenConvNorm {
     }
 }
 
-impl Layer for FrozenConvNorm {
+impl Layer for FoldedConvBn {
     type View = [f32];
     type Map = Vec<f32>;
     type Saved = ();
 
-    fn geometry(&self, input: Pictures) -> Result<Geometry> {
+    fn geometry(&self, input: NhwcShape) -> Result<ConvShape> {
         self.filter.geometry(input)
     }
 
     fn forward(
         &self,
-        geometry: &Geometry,
+        geometry: &ConvShape,
         x: &[f32],
         residual: Option<&[f32]>,
         relu: bool,
     ) -> Result<(Vec<f32>, ())> {
         with_floats([&self.filter.weight, &self.shift], |[weight, shift]| {
-            let packed = self.packed.0.get_or_init(|| Forward::new(geometry, weight));
+            let packed = self
+                .packed
+                .0
+                .get_or_init(|| ForwardWeights::new(geometry, weight));
             let epilogue = Epilogue {
                 shift: Some(shift),
                 residual,
@@ -91,7 +94,7 @@ impl Layer for FrozenConvNorm {
     /// The normalisation is part of the convolution.
     fn slopes(
         &self,
-        _geometry: &Geometry,
+        _geometry: &ConvShape,
         _saved: &mut (),
         _x: &[f32],
         _gradient: &[f32],
@@ -102,7 +105,7 @@ impl Layer for FrozenConvNorm {
 
     fn input_gradient(
         &self,
-        geometry: &Geometry,
+        geometry: &ConvShape,
         slopes: &[f32],
         residual: Option<&[f32]>,
         gate: Option<&[f32]>,
@@ -116,7 +119,7 @@ impl Layer for FrozenConvNorm {
             let packed = self
                 .packed
                 .1
-                .get_or_init(|| Backward::new(geometry, weight));
+                .get_or_init(|| InputGradWeights::new(geometry, weight));
             Ok(packed.apply(geometry, slopes, epilogue))
         })
     }

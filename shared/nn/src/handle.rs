@@ -7,7 +7,7 @@ use candle_core::{CpuStorage, CustomOp2, CustomOp3, Layout, Result, Shape, Tenso
 #[cfg(feature = "cuda")]
 use candle_core::{CudaStorage, DType, backend::BackendDevice, cuda_backend::CudaDevice};
 
-use super::learning::{ConvNormParameters, Gradients, Learner};
+use super::learning::{ConvBn, Gradients, Learner};
 
 /// Stands for all parameters among the arguments of a chain, since candle's operations have three
 /// at most: a tensor of one number, whose own gradient means nothing but makes the walk back pass by; the
@@ -15,7 +15,7 @@ use super::learning::{ConvNormParameters, Gradients, Learner};
 pub(super) fn handle(learners: &[Learner]) -> Result<Tensor> {
     let mut all: Option<Tensor> = None;
     for learner in learners {
-        let ConvNormParameters {
+        let ConvBn {
             filter,
             gamma,
             beta,

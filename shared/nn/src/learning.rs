@@ -8,10 +8,10 @@ use candle_core::{Result, Tensor, bail};
 
 use super::{chain::Layer, host::like, host::with_floats};
 use kernels::{
-    convolve::{self, Backward, Forward},
+    convolve::{self, ForwardWeights, InputGradWeights},
     epilogue::Epilogue,
-    geometry::{Geometry, Pictures},
-    normalise::{self, Channels},
+    geometry::{ConvShape, NhwcShape},
+    normalise::{self, BatchNormParams},
 };
 
 /// PyTorch's default.
@@ -19,7 +19,7 @@ pub const EPS: f64 = 1e-5;
 
 /// The weight of a convolution and how it moves.
 #[derive(Clone, Debug)]
-pub struct Filter {
+pub struct Conv2d {
     /// `[O,I,k,k]`.
     pub weight: Tensor,
     /// Step of the window.
@@ -28,12 +28,12 @@ pub struct Filter {
     pub padding: usize,
 }
 
-impl Filter {
+impl Conv2d {
     /// The sizes on pictures like these.
     ///
     /// # Errors
     /// When they do not fit each other.
-    pub(super) fn geometry(&self, input: Pictures) -> Result<Geometry> {
+    pub(super) fn geometry(&self, input: NhwcShape) -> Result<ConvShape> {
         let (c_out, c_in, kernel, kernel_width) = self.weight.dims4()?;
         let Self {
             stride, padding, ..
@@ -50,7 +50,7 @@ impl Filter {
                 self.weight.shape()
             )
         }
-        Ok(Geometry {
+        Ok(ConvShape {
             input,
             c_out,
             kernel,
@@ -62,9 +62,9 @@ impl Filter {
 
 /// What a convolution and its normalisation learn.
 #[derive(Clone, Debug)]
-pub struct ConvNormParameters {
+pub struct ConvBn {
     /// The convolution's.
-    pub filter: Filter,
+    pub filter: Conv2d,
     /// Factor of the normalised channels, `[O]`.
     pub gamma: Tensor,
     /// Shift of them, `[O]`.
@@ -73,7 +73,7 @@ pub struct ConvNormParameters {
 
 /// What a batch was like before its normalisation, as constants.
 #[derive(Clone, Debug)]
-pub struct Moments {
+pub struct BatchStats {
     /// Mean of each channel, `[O]`.
     pub mean: Tensor,
     /// Biased variance, `[O]`.
@@ -88,8 +88,8 @@ pub(super) type Gradients = [Tensor; 3];
 /// A layer at work in a chain; applied once.
 #[derive(Clone)]
 pub(super) struct Learner {
-    pub(super) parameters: ConvNormParameters,
-    pub(super) moments: Arc<Mutex<Option<Moments>>>,
+    pub(super) parameters: ConvBn,
+    pub(super) moments: Arc<Mutex<Option<BatchStats>>>,
     pub(super) gradients: Arc<Mutex<Option<Gradients>>>,
 }
 
@@ -97,12 +97,12 @@ pub(super) struct Learner {
 pub(super) struct Saved {
     /// What the convolution gave.
     convolved: Vec<f32>,
-    norm: Channels,
+    norm: BatchNormParams,
 }
 
 impl Learner {
-    pub(super) fn new(parameters: &ConvNormParameters) -> Result<Self> {
-        let ConvNormParameters {
+    pub(super) fn new(parameters: &ConvBn) -> Result<Self> {
+        let ConvBn {
             filter,
             gamma,
             beta,
@@ -123,7 +123,7 @@ impl Learner {
     }
 
     /// The moments of the batch that went through.
-    pub(super) fn moments(&self) -> Result<Moments> {
+    pub(super) fn moments(&self) -> Result<BatchStats> {
         let moments = self.moments.lock().unwrap_or_else(PoisonError::into_inner);
         match &*moments {
             Some(moments) => Ok(moments.clone()),
@@ -137,24 +137,24 @@ impl Layer for Learner {
     type Map = Vec<f32>;
     type Saved = Saved;
 
-    fn geometry(&self, input: Pictures) -> Result<Geometry> {
+    fn geometry(&self, input: NhwcShape) -> Result<ConvShape> {
         self.parameters.filter.geometry(input)
     }
 
     fn forward(
         &self,
-        geometry: &Geometry,
+        geometry: &ConvShape,
         x: &[f32],
         residual: Option<&[f32]>,
         relu: bool,
     ) -> Result<(Vec<f32>, Saved)> {
-        let ConvNormParameters {
+        let ConvBn {
             filter,
             gamma,
             beta,
         } = &self.parameters;
         let convolved = with_floats([&filter.weight], |[weight]| {
-            Ok(Forward::new(geometry, weight).apply(geometry, x, Epilogue::default()))
+            Ok(ForwardWeights::new(geometry, weight).apply(geometry, x, Epilogue::default()))
         })?;
         let moments = normalise::moments(geometry.c_out, &convolved);
         let inverse = |(_, variance): &(f64, f64)| (1.0 / (variance + EPS).sqrt()) as f32;
@@ -163,14 +163,14 @@ impl Layer for Learner {
             .iter()
             .map(|(_, variance)| *variance as f32)
             .collect();
-        let norm = Channels {
+        let norm = BatchNormParams {
             mean: mean.clone(),
             inverse: moments.iter().map(inverse).collect(),
             gamma: gamma.to_vec1()?,
             beta: beta.to_vec1()?,
         };
         let y = normalise::forward(&norm, &convolved, residual, relu);
-        let moments = Moments {
+        let moments = BatchStats {
             mean: like(gamma, mean)?,
             variance: like(gamma, variance)?,
             count: convolved.len() / geometry.c_out,
@@ -181,7 +181,7 @@ impl Layer for Learner {
 
     fn slopes(
         &self,
-        geometry: &Geometry,
+        geometry: &ConvShape,
         saved: &mut Saved,
         x: &[f32],
         gradient: &[f32],
@@ -193,7 +193,7 @@ impl Layer for Learner {
         // Nobody asks for it again.
         *convolved = Vec::new();
         if learns {
-            let ConvNormParameters {
+            let ConvBn {
                 filter,
                 gamma,
                 beta,
@@ -214,7 +214,7 @@ impl Layer for Learner {
 
     fn input_gradient(
         &self,
-        geometry: &Geometry,
+        geometry: &ConvShape,
         slopes: &[f32],
         residual: Option<&[f32]>,
         gate: Option<&[f32]>,
@@ -225,7 +225,7 @@ impl Layer for Learner {
             ..Epilogue::default()
         };
         with_floats([&self.parameters.filter.weight], |[weight]| {
-            Ok(Backward::new(geometry, weight).apply(geometry, slopes, epilogue))
+            Ok(InputGradWeights::new(geometry, weight).apply(geometry, slopes, epilogue))
         })
     }
     fn through_relu(y: &[f32], gradient: &[f32]) -> Result<Vec<f32>> {

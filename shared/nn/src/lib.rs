@@ -24,21 +24,23 @@ mod token;
 
 use candle_core::{Device, Result};
 
-pub use arithmetic::{Arithmetic, Precision};
-pub use chain::{Around, Link, frozen_chain, learning_chain};
+pub use arithmetic::{ComputeOptions, Precision};
+pub use chain::{ResidualLayer, ResidualVjp, residual_eval, residual_train};
 pub use convolution::{conv_transpose2d, conv2d};
 
-pub use dropout::Mask;
-pub use encoder::{HalfLayer, attention_half, class_attention_half, embed, feed_forward_half};
-pub use frozen::{FrozenConvNorm, Normalisation};
-pub use learning::{ConvNormParameters, Filter, Moments};
+pub use dropout::DropoutMask;
+pub use encoder::{
+    SublayerWeights, attention_sublayer, cls_attention_sublayer, embed, feed_forward_sublayer,
+};
+pub use frozen::{BatchNormParams, FoldedConvBn};
+pub use learning::{BatchStats, Conv2d, ConvBn};
 pub use loss::{cross_entropy, smooth_l1};
-pub use momentum::{Descent, Momentum};
-pub use show::{DevicePictures, Window};
+pub use momentum::{SgdConfig, SgdParam};
+pub use show::{Crop, ImagePool};
 pub use token::{layer_norm, linear};
 
 /// Makes a device ready, and this the arithmetic of the whole program.
-pub fn prepare(device: &Device, arithmetic: Arithmetic) -> Result<()> {
+pub fn prepare(device: &Device, arithmetic: ComputeOptions) -> Result<()> {
     #[cfg(feature = "cuda")]
     if let Device::Cuda(device) = device {
         cuda::prepare(device)?;

@@ -19,7 +19,7 @@ const CHUNK: usize = 1 << 15;
 
 /// How far and how to go.
 #[derive(Clone, Copy, Debug)]
-pub struct Momentum {
+pub struct SgdConfig {
     /// Learning rate.
     pub rate: f32,
     /// What is kept of the velocity.
@@ -30,7 +30,7 @@ pub struct Momentum {
 
 /// What one parameter's step needs; all contiguous f32 of one shape.
 #[derive(Clone, Debug)]
-pub struct Descent {
+pub struct SgdParam {
     /// To be moved.
     pub parameter: Var,
     /// Its velocity, a tensor that nothing else uses.
@@ -39,10 +39,10 @@ pub struct Descent {
     pub gradient: Tensor,
 }
 
-impl Momentum {
+impl SgdConfig {
     /// Takes the step, unless `loss`, a scalar, is no number: then nothing is changed, and whoever
     /// reads the loss finds out why.
-    pub fn step(&self, loss: &Tensor, descents: &[Descent]) -> Result<()> {
+    pub fn step(&self, loss: &Tensor, descents: &[SgdParam]) -> Result<()> {
         #[cfg(feature = "cuda")]
         if loss.device().is_cuda() {
             return cuda::descend(self, loss, descents);
@@ -63,7 +63,7 @@ impl Momentum {
 }
 
 /// `velocity = momentum * velocity + (gradient + decay * parameter)`.
-struct Accumulate(Momentum);
+struct Accumulate(SgdConfig);
 
 impl InplaceOp3 for Accumulate {
     fn name(&self) -> &'static str {
@@ -79,7 +79,7 @@ impl InplaceOp3 for Accumulate {
         parameter: &CpuStorage,
         parameter_layout: &Layout,
     ) -> Result<()> {
-        let Momentum {
+        let SgdConfig {
             momentum, decay, ..
         } = self.0;
         let velocity = floats_mut(velocity, velocity_layout)?;
@@ -99,7 +99,7 @@ impl InplaceOp3 for Accumulate {
 }
 
 /// `parameter = parameter - rate * velocity`.
-struct Descend(Momentum);
+struct Descend(SgdConfig);
 
 impl InplaceOp2 for Descend {
     fn name(&self) -> &'static str {
@@ -113,7 +113,7 @@ impl InplaceOp2 for Descend {
         velocity: &CpuStorage,
         velocity_layout: &Layout,
     ) -> Result<()> {
-        let Momentum { rate, .. } = self.0;
+        let SgdConfig { rate, .. } = self.0;
         let parameter = floats_mut(parameter, parameter_layout)?;
         let velocity = floats(velocity, velocity_layout)?;
         parameter

@@ -18,7 +18,7 @@ const SIDE: usize = 32;
 /// zeros are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C)]
-pub struct Window {
+pub struct Crop {
     /// First row.
     pub top: i32,
     /// First column.
@@ -31,7 +31,7 @@ pub struct Window {
     pub mirrored: bool,
 }
 
-impl Window {
+impl Crop {
     /// All of a picture, as it is.
     pub const WHOLE: Self = Self {
         top: 0,
@@ -104,7 +104,7 @@ impl Window {
 
 /// Pictures of bytes for a CUDA device, which shows them by itself.
 #[derive(Debug)]
-pub enum DevicePictures {
+pub enum ImagePool {
     /// They are on the device, `[N,3072]`.
     Resident(Tensor),
     /// They stay in the host's memory; each batch passes through pinned memory while the device is
@@ -113,7 +113,7 @@ pub enum DevicePictures {
     Passing(std::sync::Mutex<cuda::Passage>),
 }
 
-impl DevicePictures {
+impl ImagePool {
     /// Brings `[N,3072]` bytes to a CUDA device if they fit there with as much left for the work;
     /// none on the CPU, where bytes need not be brought anywhere.
     pub fn new(pixels: &[u8], device: &Device) -> Result<Option<Self>> {
@@ -150,7 +150,7 @@ impl DevicePictures {
     ///
     /// # Errors
     /// When there is no such row.
-    pub fn show(&self, pixels: &[u8], rows: &[u32], windows: &[Window]) -> Result<Tensor> {
+    pub fn show(&self, pixels: &[u8], rows: &[u32], windows: &[Crop]) -> Result<Tensor> {
         let pictures = pixels.len() / PIXELS;
         if rows.len() != windows.len() || rows.iter().any(|&row| row as usize >= pictures) {
             bail!("{} windows on rows of {pictures} pictures", windows.len())

@@ -3,7 +3,7 @@
 
 use candle_core::{D, DType, Result, Tensor};
 
-use super::arithmetic::{Arithmetic, Precision};
+use super::arithmetic::{ComputeOptions, Precision};
 
 /// `x` `[…,I]` times the transpose of `weight` `[O,I]`, plus `bias` `[O]`.
 pub fn linear(x: &Tensor, weight: &Tensor, bias: &Tensor) -> Result<Tensor> {
@@ -18,7 +18,7 @@ pub fn linear(x: &Tensor, weight: &Tensor, bias: &Tensor) -> Result<Tensor> {
 
 /// A matrix product of f32, its factors cut to bf16 where that is the precision.
 fn product(a: &Tensor, b: &Tensor) -> Result<Tensor> {
-    if a.device().is_cpu() || Arithmetic::chosen().precision != Precision::Bf16 {
+    if a.device().is_cpu() || ComputeOptions::chosen().precision != Precision::Bf16 {
         return a.matmul(b);
     }
     let cut = |factor: &Tensor| factor.to_dtype(DType::BF16);

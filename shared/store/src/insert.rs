@@ -4,12 +4,12 @@ use rusqlite::{Connection, Result, ToSql, params_from_iter, types::ToSqlOutput};
 
 use super::{
     SCHEMA,
-    meta::Identity,
+    meta::BuildSpec,
     rows::{ImageRow, SampleRow, split_name},
 };
 
 /// Schema and identity in one transaction: either both are there or the file is empty.
-pub(super) fn create(conn: &mut Connection, identity: &Identity, device: &str) -> Result<()> {
+pub(super) fn create(conn: &mut Connection, identity: &BuildSpec, device: &str) -> Result<()> {
     let transaction = conn.transaction()?;
     transaction.execute_batch(SCHEMA)?;
     identity.write(&transaction, device)?;

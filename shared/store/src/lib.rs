@@ -31,13 +31,13 @@ mod tests;
 
 use header::is_store;
 pub use info::{AttackInfo, Info, ModelInfo, SplitInfo, info};
-pub use meta::{Identity, Meta};
+pub use meta::{BuildSpec, Meta};
 pub use packed::{pack, unpack};
 pub use pixels::Pixels;
 pub use reader::{Store, SummaryRow};
 pub use rows::{AttackRow, ImageRow, ModelRow, SampleRow, distances};
-pub use shard::{Shard, whole};
-pub use table::Table;
+pub use shard::{Shard, merge_specs};
+pub use table::InMemorySplit;
 
 pub use verify::{Verified, verify};
 pub use writer::Writer;

@@ -20,7 +20,7 @@ const LICENCE: &str = "The pictures, and those made from them, stay under the te
 /// What makes a build what it is: two builds of one identity have the same content.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Identity {
+pub struct BuildSpec {
     /// The images' name: for people, and no part of what is compared.
     pub dataset: String,
     /// What the labels mean, from 0; likewise.
@@ -188,7 +188,7 @@ fn images_key(split: Split) -> String {
     format!("images_{}", split_name(split))
 }
 
-impl Identity {
+impl BuildSpec {
     /// Refuses what no file could hold.
     pub(super) fn check(&self) -> Result<()> {
         let found = sha256(&self.model.weights);

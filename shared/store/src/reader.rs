@@ -9,7 +9,7 @@ use super::{
     fault::fault,
     hash,
     header::{self, Header},
-    meta::{Identity, Meta},
+    meta::{BuildSpec, Meta},
     open,
     rows::{AttackRow, ModelRow, SPLITS, split_name},
 };
@@ -156,7 +156,7 @@ impl Store {
     }
 
     /// What the build of this store was asked for, the surrogate's weights included.
-    pub fn identity(&self) -> Result<Identity> {
+    pub fn identity(&self) -> Result<BuildSpec> {
         Ok(self.identity_with(self.model()?))
     }
 
@@ -220,7 +220,7 @@ impl Store {
     }
 
     /// For comparing: the weights stay where they are, their hash stands for them.
-    pub(super) fn identity_without_weights(&self) -> Result<Identity> {
+    pub(super) fn identity_without_weights(&self) -> Result<BuildSpec> {
         Ok(self.identity_with(self.model_without_weights()?))
     }
 
@@ -250,9 +250,9 @@ impl Store {
             .map_err(fault(&self.path))
     }
 
-    fn identity_with(&self, model: ModelRow) -> Identity {
+    fn identity_with(&self, model: ModelRow) -> BuildSpec {
         let meta = self.meta.clone();
-        Identity {
+        BuildSpec {
             dataset: meta.dataset,
             classes: meta.classes,
             source_hash: meta.source_hash,

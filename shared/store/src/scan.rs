@@ -16,7 +16,7 @@ use super::{
     rows::{ImageRow, SPLITS, SampleRow, split_name},
 };
 use base::{Error, Result};
-use data::{PIXELS, Split};
+use data::{IMAGE_BYTES, Split};
 
 impl Store {
     /// Hands over each image of `split` with its samples, images and samples in the order of ids.
@@ -216,9 +216,9 @@ impl Store {
         let pixels = value
             .as_blob()
             .map_err(|_| Error::data(place(), value.data_type(), "pixels as a blob"))?;
-        if pixels.len() != PIXELS {
+        if pixels.len() != IMAGE_BYTES {
             let found = format!("{} bytes of pixels", pixels.len());
-            return Err(Error::data(place(), found, PIXELS));
+            return Err(Error::data(place(), found, IMAGE_BYTES));
         }
         let expected = self.value(row, column + 1)?;
         Pixels::checked(pixels, expected).map_err(|found| {

@@ -3,7 +3,7 @@
 
 use std::{fmt, ops::Range, path::Path, str::FromStr};
 
-use super::meta::Identity;
+use super::meta::BuildSpec;
 use base::{Error, Result};
 
 /// The `index`-th, from 1, of `count` parts of a build.
@@ -53,15 +53,15 @@ impl fmt::Display for Shard {
 /// # Errors
 /// [`Error::Usage`] naming the files when two of them differ in anything but which part they are,
 /// when one is there twice, or when one is missing.
-pub fn whole(parts: &[(&Path, Identity)]) -> Result<Identity> {
+pub fn merge_specs(parts: &[(&Path, BuildSpec)]) -> Result<BuildSpec> {
     let Some(((first_path, first), others)) = parts.split_first() else {
         return Err(Error::Usage("there is nothing to merge".into()));
     };
-    let mut whole = Identity {
+    let mut whole = BuildSpec {
         shard: Shard::WHOLE.to_string(),
         ..first.clone()
     };
-    let alike = |identity: &Identity| Identity {
+    let alike = |identity: &BuildSpec| BuildSpec {
         shard: whole.shard.clone(),
         images: whole.images,
         ..identity.clone()
@@ -75,7 +75,7 @@ pub fn whole(parts: &[(&Path, Identity)]) -> Result<Identity> {
             )));
         }
     }
-    let shard = |path: &Path, identity: &Identity| -> Result<Shard> {
+    let shard = |path: &Path, identity: &BuildSpec| -> Result<Shard> {
         let read = identity.shard.parse();
         read.map_err(|reason| Error::data(format!("{}: shard", path.display()), reason, "I/N"))
     };

@@ -2,11 +2,11 @@
 
 use super::{reader::Store, rows::split_name};
 use base::{Error, Result};
-use data::{PIXELS, Split};
+use data::{IMAGE_BYTES, Split};
 
 /// A split of a complete store: `n` images with `a` attacks each.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Table {
+pub struct InMemorySplit {
     /// `[n]` image ids, ascending.
     pub ids: Vec<u64>,
     /// `[n]` true classes, from 0.
@@ -23,7 +23,7 @@ pub struct Table {
     pub changed: Vec<bool>,
 }
 
-impl Table {
+impl InMemorySplit {
     /// Images.
     pub fn len(&self) -> usize {
         self.ids.len()
@@ -46,8 +46,8 @@ impl Table {
     pub fn variant(&self, row: usize, variant: usize) -> &[u8] {
         let variants = 1 + self.attacks.len();
         assert!(variant < variants, "variant {variant} of {variants}");
-        let start = (row * variants + variant) * PIXELS;
-        &self.pixels[start..start + PIXELS]
+        let start = (row * variants + variant) * IMAGE_BYTES;
+        &self.pixels[start..start + IMAGE_BYTES]
     }
 }
 
@@ -56,12 +56,12 @@ impl Store {
     ///
     /// # Errors
     /// As [`Store::for_each`]; an unfinished store is refused.
-    pub fn load(&self, split: Split) -> Result<Table> {
+    pub fn load(&self, split: Split) -> Result<InMemorySplit> {
         self.check_complete()?;
         let attacks = self.attacks().iter().map(|a| a.name.clone());
-        let mut table = Table {
+        let mut table = InMemorySplit {
             attacks: attacks.collect(),
-            ..Table::default()
+            ..InMemorySplit::default()
         };
         self.reserve(&mut table, split)?;
         self.for_each(split, |image, samples| {
@@ -80,9 +80,9 @@ impl Store {
     }
 
     /// Makes room for the pixels that the file claims, if it is large enough to hold them.
-    fn reserve(&self, table: &mut Table, split: Split) -> Result<()> {
+    fn reserve(&self, table: &mut InMemorySplit, split: Split) -> Result<()> {
         let bytes = self.bytes()?;
-        let each = (1 + self.attacks().len()) as u64 * PIXELS as u64;
+        let each = (1 + self.attacks().len()) as u64 * IMAGE_BYTES as u64;
         let claimed = self.meta().images_of(split).checked_mul(each);
         let Some(claimed) = claimed.filter(|claimed| *claimed <= bytes) else {
             return Err(Error::data(

@@ -13,7 +13,7 @@ use super::{
     hash,
     header::{self, Header},
     insert::{create, insert_rows},
-    meta::{Identity, json},
+    meta::{BuildSpec, json},
     open,
     reader::Store,
     rows::{ImageRow, SPLITS, SampleRow, split_name},
@@ -43,7 +43,7 @@ impl Writer {
     /// [`Error::Usage`] when the file is a store of another identity (both values are named) or
     /// another build is writing to it; [`Error::Data`] when it is no store, or a damaged one. Such
     /// a file is left as it is.
-    pub fn create_or_resume(path: &Path, identity: &Identity, device: &str) -> Result<Self> {
+    pub fn create_or_resume(path: &Path, identity: &BuildSpec, device: &str) -> Result<Self> {
         identity.check()?;
         let file = open::real(path)?;
         let lock = Lock::beside(&file)?;

@@ -8,12 +8,12 @@ use std::{
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
-use attacks::{AttackConfig, Batch, Kind, Preset};
+use attacks::{AttackBatch, AttackConfig, AttackKind, Preset};
 use base::random::Stream;
 use candle_core::{DType, Device, Tensor, Var};
 use nn::{
-    Arithmetic, Descent, DevicePictures, Momentum, Precision, Window,
-    model::{Classifier, Detector, DetectorInput, Dropout, ResNet34, likeliest},
+    ComputeOptions, Crop, ImagePool, Precision, SgdConfig, SgdParam,
+    model::{Classifier, Detector, DetectorInput, Dropout, ResNet34, predicted_classes},
 };
 
 const WIDTH: usize = 12;
@@ -59,7 +59,7 @@ fn gpu(test: &str) -> Option<Gpu> {
 
 impl Gpu {
     fn compute(&self, precision: Precision, deterministic: bool) {
-        let arithmetic = Arithmetic {
+        let arithmetic = ComputeOptions {
             precision,
             deterministic,
         };
@@ -217,12 +217,12 @@ fn a_step_of_momentum_and_what_windows_show_have_the_cpus_bits() {
     };
     let step = |device: &Device, loss: f32| {
         let on = |key| drawn(&[300, 100], key).to_device(device).unwrap();
-        let descent = Descent {
+        let descent = SgdParam {
             parameter: Var::from_tensor(&on(1)).unwrap(),
             velocity: on(2),
             gradient: on(3),
         };
-        let momentum = Momentum {
+        let momentum = SgdConfig {
             rate: 0.1,
             momentum: 0.9,
             decay: 5e-4,
@@ -242,22 +242,22 @@ fn a_step_of_momentum_and_what_windows_show_have_the_cpus_bits() {
     }
 
     let pixels: Vec<u8> = (0..3 * 3072u32).map(|i| (i * 37 % 251) as u8).collect();
-    let resident = DevicePictures::new(&pixels, &gpu.device).unwrap().unwrap();
-    let passing = DevicePictures::passing(&gpu.device).unwrap().unwrap();
+    let resident = ImagePool::new(&pixels, &gpu.device).unwrap().unwrap();
+    let passing = ImagePool::passing(&gpu.device).unwrap().unwrap();
     assert!(resident.are_resident() && !passing.are_resident());
-    let part = Window {
+    let part = Crop {
         top: 3,
         left: 9,
         height: 20,
         width: 23,
         mirrored: true,
     };
-    let beyond = Window {
+    let beyond = Crop {
         top: -4,
         left: 2,
-        ..Window::WHOLE
+        ..Crop::WHOLE
     };
-    let (rows, windows) = ([2, 0, 1], [Window::WHOLE, part, beyond]);
+    let (rows, windows) = ([2, 0, 1], [Crop::WHOLE, part, beyond]);
     let mut expected = vec![0.0; 3 * 3072];
     for ((out, row), window) in expected.chunks_exact_mut(3072).zip(rows).zip(windows) {
         window.show(&pixels[row as usize * 3072..][..3072], out);
@@ -278,16 +278,16 @@ fn attacks_fool_the_net_as_often_as_on_the_cpu_and_go_as_far() {
     let Some(gpu) = gpu("attacks_fool_the_net_as_often_as_on_the_cpu_and_go_as_far") else {
         return;
     };
-    for kind in Kind::ALL {
+    for kind in AttackKind::ALL {
         let [cpu, cuda] = nets(&gpu).map(|net| {
             let device = net.weights().get("conv1.weight").unwrap().device().clone();
             let images = images().to_device(&device).unwrap();
             net.train(&images).unwrap();
             let net = net.frozen().unwrap();
-            let labels = likeliest(&net.logits(&images).unwrap()).unwrap();
+            let labels = predicted_classes(&net.logits(&images).unwrap()).unwrap();
             let attack = AttackConfig::preset(Preset::Standard).build(kind);
             let ids: Vec<u64> = (0..BATCH as u64).collect();
-            let batch = Batch {
+            let batch = AttackBatch {
                 styles: images.clone(),
                 images: images.clone(),
                 labels: &labels,
@@ -295,7 +295,7 @@ fn attacks_fool_the_net_as_often_as_on_the_cpu_and_go_as_far() {
                 seed: 0,
             };
             let attacked = attack.perturb(&net, &batch).unwrap().images;
-            let now = likeliest(&net.logits(&attacked).unwrap()).unwrap();
+            let now = predicted_classes(&net.logits(&attacked).unwrap()).unwrap();
             let fooled = std::iter::zip(&now, &labels)
                 .filter(|(a, b)| a != b)
                 .count();

@@ -9,7 +9,7 @@ mod common;
 mod exact;
 
 use arena::{Arena, End, PICTURES, clip, picture_of};
-use attacks::{Kind, Preset};
+use attacks::{AttackKind, Preset};
 use candle_core::{DType, Var};
 use common::{GRADIENT, VALUE, nothing_wrong, thin};
 use nn::model::Classifier;
@@ -40,11 +40,11 @@ fn the_attacked_net_has_pytorchs_logits_and_gradients() {
 #[test]
 fn sign_attacks_end_on_torchattacks_pixels() {
     let arena = Arena::open();
-    for kind in [Kind::Fgsm, Kind::Bim] {
+    for kind in [AttackKind::Fgsm, AttackKind::Bim] {
         for preset in PRESETS {
             let attack = format!("{kind}_{preset}");
             let gradient = match kind {
-                Kind::Fgsm => arena.golden.floats("gradient"),
+                AttackKind::Fgsm => arena.golden.floats("gradient"),
                 _ => arena.golden.floats(&format!("{attack}/gradient")),
             };
             let mut largest = [0f32; PICTURES];
@@ -87,12 +87,12 @@ fn deepfool_walks_torchattacks_way() {
             let ours = arena.perturb(
                 &arena.exact,
                 preset,
-                Kind::DeepFool,
+                AttackKind::DeepFool,
                 &format!("steps = {steps}"),
             );
             arena.complaint_of(&format!("{attack}/x{steps}"), &ours.images)
         }));
-        let ours = arena.perturb(&arena.exact, preset, Kind::DeepFool, "");
+        let ours = arena.perturb(&arena.exact, preset, AttackKind::DeepFool, "");
         nothing_wrong([arena.complaint_of(&format!("{attack}/final"), &ours.images)]);
         arena.same_ends(&attack, &ours.images);
         let theirs = arena.golden_ends(&attack);
@@ -113,7 +113,7 @@ fn carlini_and_wagner_walk_the_references_way() {
         for steps in 1..=3 {
             let changes = format!("steps = {steps}\nearly_stop = false\non_failure = \"last\"");
             let ours = arena
-                .perturb(&arena.exact, preset, Kind::Cw, &changes)
+                .perturb(&arena.exact, preset, AttackKind::Cw, &changes)
                 .images;
             let expected = fooled_at.map(|at| format!("cw_{preset}/x{}", at.unwrap_or(steps)));
             nothing_wrong([arena.complaint(&ours, &expected, preset == Preset::Paper)]);
@@ -145,8 +145,8 @@ fn carlini_and_wagner_end_where_the_reference_ends() {
         ("cw_paper", Preset::Paper, "", 100.0),
     ];
     for (attack, preset, changes, most) in cases {
-        let ours = arena.perturb(&arena.net, preset, Kind::Cw, changes);
-        let sways = arena.sways(preset, Kind::Cw, changes, &ours);
+        let ours = arena.perturb(&arena.net, preset, AttackKind::Cw, changes);
+        let sways = arena.sways(preset, AttackKind::Cw, changes, &ours);
         let same = arena.similar_ends(attack, &ours.images, &sways);
         let count = same.iter().filter(|same| **same).count();
         assert!(count >= PICTURES - 3, "{attack}: {count} ends are the same");
@@ -182,7 +182,7 @@ fn carlini_and_wagner_succeed_as_often_and_as_near_as_torchattacks() {
     let run = |changes| {
         arena.ends(
             &arena
-                .perturb(&arena.net, Preset::Standard, Kind::Cw, changes)
+                .perturb(&arena.net, Preset::Standard, AttackKind::Cw, changes)
                 .images,
         )
     };
@@ -211,7 +211,7 @@ fn style_transfer_walks_the_references_way() {
         let ours = arena.perturb(
             &arena.exact,
             Preset::Paper,
-            Kind::Nst,
+            AttackKind::Nst,
             &format!("steps = {steps}"),
         );
         if steps == 10 {

@@ -3,11 +3,11 @@
 
 use std::{collections::HashMap, path::Path, sync::Mutex};
 
-use attacks::{Attack, AttackConfig, Batch, Kind, Perturbed, Preset, quantise};
+use attacks::{Attack, AttackBatch, AttackConfig, AttackKind, Perturbed, Preset, quantise};
 use base::Result;
 use candle_core::{Device, Tensor};
-use data::PIXELS;
-use nn::model::{Classifier, FrozenResNet34, ResNet34, Weights, likeliest};
+use data::IMAGE_BYTES;
+use nn::model::{Classifier, FrozenResNet34, ResNet34, Weights, predicted_classes};
 
 /// Shifts that leave a grating in its class, so that twelve pictures become many.
 const SHIFTS: [(usize, usize); 3] = [(0, 0), (3, 0), (0, 5)];
@@ -31,12 +31,15 @@ fn trained() -> (FrozenResNet34, Vec<u8>, Vec<u8>) {
             .unwrap()
     };
     let (mut right, mut labels) = (Vec::new(), Vec::new());
-    for (picture, label) in bytes("images").chunks_exact(PIXELS).zip(bytes("labels")) {
+    for (picture, label) in bytes("images")
+        .chunks_exact(IMAGE_BYTES)
+        .zip(bytes("labels"))
+    {
         for (x, y) in SHIFTS {
             let from = |i: usize| i / 1024 * 1024 + (i / 32 % 32 + y) % 32 * 32 + (i + x) % 32;
-            let shifted: Vec<u8> = (0..PIXELS).map(|i| picture[from(i)]).collect();
+            let shifted: Vec<u8> = (0..IMAGE_BYTES).map(|i| picture[from(i)]).collect();
             let image = quantise::to_tensor(&shifted, &Device::Cpu).unwrap();
-            if likeliest(&net.logits(&image).unwrap()).unwrap() == [label] {
+            if predicted_classes(&net.logits(&image).unwrap()).unwrap() == [label] {
                 right.extend(shifted);
                 labels.push(label);
             }
@@ -52,7 +55,7 @@ struct Recorder {
 }
 
 impl Attack for Recorder {
-    fn perturb(&self, net: &dyn Classifier, batch: &Batch) -> Result<Perturbed> {
+    fn perturb(&self, net: &dyn Classifier, batch: &AttackBatch) -> Result<Perturbed> {
         let perturbed = self.attack.perturb(net, batch)?;
         let floats = perturbed.images.clamp(0f32, 1f32)?;
         self.floats.lock().unwrap().replace(floats);
@@ -82,9 +85,9 @@ fn what_fools_a_trained_net_as_floats_fools_it_as_bytes_hardly_further_away() {
     let ids: Vec<u64> = (0..labels.len() as u64).collect();
     assert!(labels.len() >= 25, "{} pictures", labels.len());
     for preset in [Preset::Paper, Preset::Standard] {
-        for kind in [Kind::DeepFool, Kind::Cw] {
+        for kind in [AttackKind::DeepFool, AttackKind::Cw] {
             let attack = AttackConfig::preset(preset).build(kind);
-            let batch = Batch {
+            let batch = AttackBatch {
                 images: images.clone(),
                 styles: images.clone(),
                 labels: &labels,

@@ -1,17 +1,17 @@
 //! What augmentation promises: PyTorch's values, exact identities, the same picture for the same stream.
 
-use data::PIXELS;
+use data::IMAGE_BYTES;
 use proptest::prelude::*;
 
 use super::*;
 
 fn picture(seed: u64) -> Vec<u8> {
     let mut stream = Stream::new(seed, "picture", &[]);
-    (0..PIXELS).map(|_| stream.below(256) as u8).collect()
+    (0..IMAGE_BYTES).map(|_| stream.below(256) as u8).collect()
 }
 
 fn apply(augment: Augment, pixels: &[u8], stream: &mut Stream) -> Vec<f32> {
-    let mut out = vec![f32::NAN; PIXELS];
+    let mut out = vec![f32::NAN; IMAGE_BYTES];
     augment.draw(stream).show(pixels, &mut out);
     out
 }
@@ -58,7 +58,7 @@ fn resizing_equals_pytorch() {
         pixels[at(0, 0)..=at(0, 2)].copy_from_slice(&[0, 100, 255]);
         pixels[at(1, 0)..=at(1, 2)].copy_from_slice(&[50, 200, 10]);
     }
-    let mut out = vec![f32::NAN; PIXELS];
+    let mut out = vec![f32::NAN; IMAGE_BYTES];
     window(top, left, (height, width)).show(&pixels, &mut out);
     for plane in out.chunks_exact(SIDE * SIDE) {
         for (row, column, value) in expected {

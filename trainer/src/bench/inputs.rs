@@ -14,9 +14,9 @@
 use base::Result;
 use candle_core::{Device, Tensor};
 use data::{CLASSES, synthetic::draw};
-use nn::model::{Classifier, FrozenResNet34, Metadata, ResNet34, Weights, likeliest};
+use nn::model::{Classifier, FrozenResNet34, Metadata, ResNet34, Weights, predicted_classes};
 
-use crate::batch::Batch;
+use crate::batch::TrainBatch;
 
 /// Pictures are chosen from twice as many, and those from so many at least: what the net is must not
 /// depend on how many are measured.
@@ -53,7 +53,7 @@ impl Inputs {
         Ok(Self {
             width,
             device: device.clone(),
-            labels: likeliest(&net.logits(&images)?)?,
+            labels: predicted_classes(&net.logits(&images)?)?,
             images,
             net,
             weights,
@@ -68,8 +68,8 @@ impl Inputs {
     }
 
     /// What a training step sees; every other picture is said to be attacked.
-    pub fn batch(&self) -> Batch {
-        Batch {
+    pub fn batch(&self) -> TrainBatch {
+        TrainBatch {
             images: self.images.clone(),
             labels: self.labels.clone(),
             variants: (0..self.labels.len()).map(|row| row % 2).collect(),

@@ -1,6 +1,6 @@
 //! What is measured: a name and inputs come in, something that can be run again and again goes out.
 
-use attacks::{AttackConfig, Kind, Preset};
+use attacks::{AttackConfig, AttackKind, Preset};
 use base::Result;
 use candle_core::{Tensor, Var};
 use nn::model::{Classifier, Detector, DetectorInput};
@@ -24,7 +24,7 @@ pub enum Work {
     /// A training step together with the detector.
     JointStep,
     /// A whole attack.
-    Attack(Kind),
+    Attack(AttackKind),
 }
 
 /// What is run: one batch at each call. An attack says how many steps each picture took on average.
@@ -39,7 +39,7 @@ impl Work {
             Self::TrainStep,
             Self::JointStep,
         ];
-        first.into_iter().chain(Kind::ALL.map(Self::Attack))
+        first.into_iter().chain(AttackKind::ALL.map(Self::Attack))
     }
 
     /// The name on the command line and in JSON.
@@ -49,12 +49,12 @@ impl Work {
             Self::InputGradient => "input_gradient",
             Self::TrainStep => "train_step",
             Self::JointStep => "joint_step",
-            Self::Attack(Kind::Gaussian) => "attack_gaussian",
-            Self::Attack(Kind::Fgsm) => "attack_fgsm",
-            Self::Attack(Kind::Bim) => "attack_bim",
-            Self::Attack(Kind::DeepFool) => "attack_deepfool",
-            Self::Attack(Kind::Cw) => "attack_cw",
-            Self::Attack(Kind::Nst) => "attack_nst",
+            Self::Attack(AttackKind::Gaussian) => "attack_gaussian",
+            Self::Attack(AttackKind::Fgsm) => "attack_fgsm",
+            Self::Attack(AttackKind::Bim) => "attack_bim",
+            Self::Attack(AttackKind::DeepFool) => "attack_deepfool",
+            Self::Attack(AttackKind::Cw) => "attack_cw",
+            Self::Attack(AttackKind::Nst) => "attack_nst",
         }
     }
 
@@ -79,7 +79,7 @@ impl Work {
                 let ids: Vec<u64> = (0..).take(inputs.labels.len()).collect();
                 let styles = neighbours(&inputs.images)?;
                 Ok(Box::new(move || {
-                    let batch = attacks::Batch {
+                    let batch = attacks::AttackBatch {
                         images: inputs.images.clone(),
                         styles: styles.clone(),
                         labels: &inputs.labels,

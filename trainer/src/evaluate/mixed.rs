@@ -2,10 +2,10 @@
 //! permutation. Table 2 and the detector are measured on it.
 
 use base::random::permutation;
-use store::Table;
+use store::InMemorySplit;
 
 /// The variant of each row: a share `1 - share` clean, the rest in equal parts.
-pub fn variants(table: &Table, share: f64, seed: u64) -> Vec<usize> {
+pub fn variants(table: &InMemorySplit, share: f64, seed: u64) -> Vec<usize> {
     let attacks = table.attacks.len();
     let attacked = match attacks {
         0 => 0,
@@ -26,10 +26,10 @@ mod tests {
 
     #[test]
     fn the_mixed_set_has_the_share_and_equal_parts() {
-        let table = Table {
+        let table = InMemorySplit {
             ids: (100..160).collect(),
             attacks: ["a", "b", "c"].map(String::from).to_vec(),
-            ..Table::default()
+            ..InMemorySplit::default()
         };
         let variants = variants(&table, 0.5, 3);
         let count = |variant| variants.iter().filter(|v| **v == variant).count();

@@ -8,7 +8,7 @@ use candle_core::Tensor;
 use nn::model::{Features, ResNet34, Weights};
 
 use super::{Seen, Step, Watch, part};
-use crate::{batch::Batch, config::Optimizer, optimizer::Sgd};
+use crate::{batch::TrainBatch, config::Optimizer, optimizer::Sgd};
 
 /// A net and its optimizer.
 pub struct Classification {
@@ -34,7 +34,7 @@ impl Classification {
     }
 
     /// Features and cross entropy of a batch, in training mode.
-    pub fn look(&self, batch: &Batch) -> Result<(Features, Tensor)> {
+    pub fn look(&self, batch: &TrainBatch) -> Result<(Features, Tensor)> {
         let features = self.net.train(&batch.images)?;
         let loss = nn::cross_entropy(&features.logits, &batch.targets()?)?;
         Ok((features, loss))
@@ -47,7 +47,7 @@ impl Classification {
 }
 
 impl Step for Classification {
-    fn step(&mut self, batch: &Batch, factor: f64) -> Result<Seen> {
+    fn step(&mut self, batch: &TrainBatch, factor: f64) -> Result<Seen> {
         let (features, loss) = self.look(batch)?;
         self.descend(&loss, factor)?;
         let loss = loss.detach();

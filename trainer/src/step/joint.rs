@@ -11,7 +11,7 @@ use nn::model::{Classifier, Detector, Dropout, FrozenResNet34, ResNet34, Weights
 
 use super::{Classification, Seen, Step, Watch, part};
 use crate::{
-    batch::Batch,
+    batch::TrainBatch,
     config::{Joint, Optimizer},
     optimizer::Sgd,
 };
@@ -74,7 +74,7 @@ fn weighted(loss: &Tensor, weight: f64) -> Result<Tensor> {
 }
 
 impl Step for JointStep {
-    fn step(&mut self, batch: &Batch, factor: f64) -> Result<Seen> {
+    fn step(&mut self, batch: &TrainBatch, factor: f64) -> Result<Seen> {
         let joint = self.losses.joint;
         let maps = self.pretrained.features(&batch.images)?.maps;
         let seen = self.detector.forward(&maps, self.dropout(batch.step, 0))?;

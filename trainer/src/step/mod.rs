@@ -8,19 +8,19 @@ use std::collections::BTreeMap;
 
 use base::{Error, Result};
 use candle_core::Tensor;
-use nn::model::{Detector, FrozenResNet34, ResNet34, Weights, likeliest};
+use nn::model::{Detector, FrozenResNet34, ResNet34, Weights, predicted_classes};
 
 pub use self::{
     classifier::Classification,
     joint::{JointStep, Losses},
 };
-use crate::batch::Batch;
+use crate::batch::TrainBatch;
 
 /// A way to train.
 pub trait Step {
     /// Learns from a batch; learning rates are multiplied by `factor`. A loss that is no number
     /// moves no weight; whoever reads what was seen finds out.
-    fn step(&mut self, batch: &Batch, factor: f64) -> Result<Seen>;
+    fn step(&mut self, batch: &TrainBatch, factor: f64) -> Result<Seen>;
 
     /// The net that is trained.
     fn net(&self) -> &ResNet34;
@@ -79,8 +79,12 @@ impl Seen {
             cross_entropy: value(&self.cross_entropy)?,
             smooth_l1: self.smooth_l1.as_ref().map(value).transpose()?,
             detector_loss,
-            predictions: likeliest(&self.logits)?,
-            detected: self.detector_logits.as_ref().map(likeliest).transpose()?,
+            predictions: predicted_classes(&self.logits)?,
+            detected: self
+                .detector_logits
+                .as_ref()
+                .map(predicted_classes)
+                .transpose()?,
         })
     }
 }

@@ -2,13 +2,13 @@
 
 use std::{fs, path::Path};
 
-use attacks::{AttackConfig, Batch, Kind, Preset, quantise};
+use attacks::{AttackBatch, AttackConfig, AttackKind, Preset, quantise};
 use candle_core::Device;
-use data::{Picture, Split};
-use nn::model::{Classifier, likeliest, load};
-use store::{AttackRow, Identity, ImageRow, ModelRow, SampleRow, Writer};
+use data::{Image, Split};
+use nn::model::{Classifier, load, predicted_classes};
+use store::{AttackRow, BuildSpec, ImageRow, ModelRow, SampleRow, Writer};
 
-pub const ATTACKS: [Kind; 3] = [Kind::Gaussian, Kind::Fgsm, Kind::Bim];
+pub const ATTACKS: [AttackKind; 3] = [AttackKind::Gaussian, AttackKind::Fgsm, AttackKind::Bim];
 
 /// Writes the store of the images at `data` against the model at `weights`; all of it, or without
 /// the last attack's samples of the test images.
@@ -45,13 +45,13 @@ fn write_with(
     let data = data::load(data, 0, limit).unwrap();
     let loaded = load::read(weights, None, &Device::Cpu).unwrap();
     let net = loaded.net.frozen().unwrap();
-    let attack = |kind: Kind| AttackRow {
+    let attack = |kind: AttackKind| AttackRow {
         id: i64::from(kind.id()),
         name: kind.name().into(),
         params: config.params_json(kind),
         model_id: 1,
     };
-    let identity = Identity {
+    let identity = BuildSpec {
         dataset: data.name.clone(),
         classes: data.classes.clone(),
         source_hash: data.source_hash.clone(),
@@ -76,8 +76,8 @@ fn write_with(
         let labels: Vec<u8> = pictures.iter().map(|picture| picture.label).collect();
         let clean: Vec<u8> = pictures.iter().flat_map(|p| p.pixels.to_vec()).collect();
         let images = quantise::to_tensor(&clean, &Device::Cpu).unwrap();
-        let preds = likeliest(&net.logits(&images).unwrap()).unwrap();
-        let row = |((id, picture), clean_pred): ((&u64, &Picture), u8)| ImageRow {
+        let preds = predicted_classes(&net.logits(&images).unwrap()).unwrap();
+        let row = |((id, picture), clean_pred): ((&u64, &Image), u8)| ImageRow {
             id: *id,
             split,
             source_index: picture.source_index,
@@ -87,7 +87,7 @@ fn write_with(
         };
         let rows: Vec<ImageRow> = ids.iter().zip(pictures).zip(preds).map(row).collect();
         writer.insert_images(&rows).unwrap();
-        let batch = Batch {
+        let batch = AttackBatch {
             styles: images.clone(),
             images,
             labels: &labels,
@@ -95,7 +95,7 @@ fn write_with(
             seed: 0,
         };
         let kinds = ATTACKS.into_iter();
-        for kind in kinds.filter(|kind| all || split != Split::Test || *kind != Kind::Bim) {
+        for kind in kinds.filter(|kind| all || split != Split::Test || *kind != AttackKind::Bim) {
             let samples = attacks::run(config.build(kind).as_ref(), &net, &batch, &clean).unwrap();
             let row = |(id, sample): (&u64, attacks::Sample)| SampleRow {
                 image_id: *id,

@@ -2,7 +2,7 @@
 
 use candle_core::Device;
 use data::Split;
-use nn::model::{Classifier, Metadata, Origin, likeliest, load};
+use nn::model::{Classifier, Metadata, Origin, load, predicted_classes};
 use store::Store;
 
 use super::{GAUSSIAN, said, write_model};
@@ -50,7 +50,7 @@ fn normalization_is_kept_in_the_store_and_computed_as_the_models_first_layer() {
         .collect();
     let images = attacks::quantise::to_tensor(&clean, &Device::Cpu).unwrap();
     let logits = loaded.net.frozen().unwrap().logits(&images).unwrap();
-    assert_eq!(likeliest(&logits).unwrap(), table.clean_preds);
+    assert_eq!(predicted_classes(&logits).unwrap(), table.clean_preds);
     // What contradicts the header is refused, and so is one of the two alone.
     let other = ["--mean", "0.5,0.5,0.5", "--std", "0.5,0.5,0.5"];
     let words = ["net.safetensors: its header says mean 0.4914", "contradict"];

@@ -3,21 +3,21 @@
 use candle_core::{D, Device, Tensor};
 
 use crate::{
-    Attack, AttackConfig, Batch, Kind, Preset,
+    Attack, AttackBatch, AttackConfig, AttackKind, Preset,
     cw::{OnFailure, Space},
     gradient, logits, sign,
     toy::{Lot, Toy, pictures},
 };
-use data::{CLASSES, PIXELS};
+use data::{CLASSES, IMAGE_BYTES};
 use nn::model::Classifier;
 
 /// Class 0 against class 1 along +-1 stripes, class 2 along another pattern; the others are far.
 fn striped() -> (Toy, Vec<f32>) {
-    let mut weights = vec![0f32; CLASSES * PIXELS];
-    for pixel in 0..PIXELS {
+    let mut weights = vec![0f32; CLASSES * IMAGE_BYTES];
+    for pixel in 0..IMAGE_BYTES {
         weights[pixel] = [0.01, -0.01, 0.0][pixel % 3];
-        weights[PIXELS + pixel] = -weights[pixel];
-        weights[2 * PIXELS + pixel] = if pixel % 2 == 0 { 0.004 } else { -0.004 };
+        weights[IMAGE_BYTES + pixel] = -weights[pixel];
+        weights[2 * IMAGE_BYTES + pixel] = if pixel % 2 == 0 { 0.004 } else { -0.004 };
     }
     let mut bias = [-500.0; CLASSES];
     (bias[0], bias[1], bias[2]) = (0.3, 0.0, -0.2);
@@ -27,7 +27,7 @@ fn striped() -> (Toy, Vec<f32>) {
 /// A grey picture of class 0, far from 0 and 1.
 fn grey() -> Lot {
     Lot {
-        bytes: vec![120; PIXELS],
+        bytes: vec![120; IMAGE_BYTES],
         labels: vec![0],
         ids: vec![1],
     }
@@ -37,7 +37,7 @@ fn floats(tensor: &Tensor) -> Vec<f32> {
     tensor.flatten_all().unwrap().to_vec1().unwrap()
 }
 
-fn perturbed(attack: &dyn Attack, net: &dyn Classifier, batch: &Batch) -> Vec<f32> {
+fn perturbed(attack: &dyn Attack, net: &dyn Classifier, batch: &AttackBatch) -> Vec<f32> {
     floats(&attack.perturb(net, batch).unwrap().images)
 }
 
@@ -56,9 +56,9 @@ fn signs(net: &Toy, weights: &[f32], lot: &Lot) -> Vec<f64> {
     let z = logits.to_vec2::<f32>().unwrap()[0].clone();
     let e: Vec<f64> = z.iter().map(|z| f64::from(*z).exp()).collect();
     let p: Vec<f64> = e.iter().map(|x| x / e.iter().sum::<f64>()).collect();
-    (0..PIXELS)
+    (0..IMAGE_BYTES)
         .map(|i| {
-            let w = |class: usize| f64::from(weights[class * PIXELS + i]);
+            let w = |class: usize| f64::from(weights[class * IMAGE_BYTES + i]);
             let slope = (p[0] - 1.0) * w(0) + p[1] * w(1) + p[2] * w(2);
             if slope == 0.0 { 0.0 } else { slope.signum() }
         })
@@ -74,10 +74,10 @@ fn fgsm_is_one_step_along_the_sign_divided_by_the_channels_scale() {
         (Preset::Paper, 0.005, [0.2023, 0.1994, 0.2010]),
         (Preset::Standard, 8.0 / 255.0, [1.0; 3]),
     ] {
-        let attack = AttackConfig::preset(preset).build(Kind::Fgsm);
+        let attack = AttackConfig::preset(preset).build(AttackKind::Fgsm);
         let found = perturbed(&*attack, &net, &lot.batch());
         let expected = |i: usize| 120.0 / 255.0 + step / scale[i / 1024] * signs[i];
-        close(&found, (0..PIXELS).map(expected), 1e-7);
+        close(&found, (0..IMAGE_BYTES).map(expected), 1e-7);
     }
 }
 
@@ -88,24 +88,24 @@ fn bim_sums_its_steps_up_to_the_box() {
     let signs = signs(&net, &weights, &lot);
     let scale = [0.2023, 0.1994, 0.2010];
     let config = AttackConfig::preset(Preset::Paper);
-    let found = perturbed(&*config.build(Kind::Bim), &net, &lot.batch());
+    let found = perturbed(&*config.build(AttackKind::Bim), &net, &lot.batch());
     let paper = |i: usize| 120.0 / 255.0 + (0.001 + 5.0 * 0.001 / scale[i / 1024]) * signs[i];
-    close(&found, (0..PIXELS).map(paper), 1e-6);
+    close(&found, (0..IMAGE_BYTES).map(paper), 1e-6);
     let steps = config
-        .build(Kind::Bim)
+        .build(AttackKind::Bim)
         .perturb(&net, &lot.batch())
         .unwrap()
         .steps;
     assert_eq!(steps, [6]);
 
     let config = AttackConfig::preset(Preset::Standard);
-    let found = perturbed(&*config.build(Kind::Bim), &net, &lot.batch());
+    let found = perturbed(&*config.build(AttackKind::Bim), &net, &lot.batch());
     let standard = |i: usize| (120.0 + 8.0 * signs[i]) / 255.0;
-    close(&found, (0..PIXELS).map(standard), 1e-6);
+    close(&found, (0..IMAGE_BYTES).map(standard), 1e-6);
     let config = config.overlay("[bim]\nsteps = 3", "test").unwrap();
-    let found = perturbed(&*config.build(Kind::Bim), &net, &lot.batch());
+    let found = perturbed(&*config.build(AttackKind::Bim), &net, &lot.batch());
     let three = |i: usize| (120.0 + 6.0 * signs[i]) / 255.0;
-    close(&found, (0..PIXELS).map(three), 1e-6);
+    close(&found, (0..IMAGE_BYTES).map(three), 1e-6);
 }
 
 #[test]
@@ -119,8 +119,8 @@ fn deepfool_lands_on_the_nearest_boundary_of_a_linear_net() {
         .unwrap()[0]
         .clone();
     let normal = |class: usize| -> Vec<f64> {
-        let w = |class: usize, i: usize| f64::from(weights[class * PIXELS + i]);
-        (0..PIXELS).map(|i| w(class, i) - w(0, i)).collect()
+        let w = |class: usize, i: usize| f64::from(weights[class * IMAGE_BYTES + i]);
+        (0..IMAGE_BYTES).map(|i| w(class, i) - w(0, i)).collect()
     };
     let (class, way) = [1, 2]
         .map(|class| {
@@ -140,7 +140,7 @@ fn deepfool_lands_on_the_nearest_boundary_of_a_linear_net() {
             .overlay(&text, "test")
             .unwrap();
         let result = config
-            .build(Kind::DeepFool)
+            .build(AttackKind::DeepFool)
             .perturb(&net, &lot.batch())
             .unwrap();
         assert_eq!(result.steps, [1]);
@@ -167,7 +167,7 @@ fn the_first_step_of_cw_is_one_learning_rate_against_the_margin() {
     let found = perturbed(&config.cw, &net, &lot.batch());
     // On grey the striped classes tie but for their biases: class 1 is the runner-up.
     let sign = |i: usize| {
-        let slope = weights[i] - weights[PIXELS + i];
+        let slope = weights[i] - weights[IMAGE_BYTES + i];
         if slope == 0.0 {
             0.0
         } else {
@@ -176,7 +176,7 @@ fn the_first_step_of_cw_is_one_learning_rate_against_the_margin() {
     };
     close(
         &found,
-        (0..PIXELS).map(|i| 120.0 / 255.0 - 0.005 * sign(i)),
+        (0..IMAGE_BYTES).map(|i| 120.0 / 255.0 - 0.005 * sign(i)),
         1e-6,
     );
 
@@ -186,7 +186,7 @@ fn the_first_step_of_cw_is_one_learning_rate_against_the_margin() {
     let start = ((2.0 * 120.0 / 255.0 - 1.0) * 0.999_999f64).atanh();
     // Where the margin says nothing, only the start's rounding pulls: not a step to check.
     let expected = |i: usize| f64::midpoint((start - 0.01 * sign(i)).tanh(), 1.0);
-    for i in (0..PIXELS).filter(|&i| sign(i) != 0.0) {
+    for i in (0..IMAGE_BYTES).filter(|&i| sign(i) != 0.0) {
         close(&found[i..=i], std::iter::once(expected(i)), 2e-6);
     }
 }
@@ -194,7 +194,7 @@ fn the_first_step_of_cw_is_one_learning_rate_against_the_margin() {
 #[test]
 fn pixels_of_exactly_zero_and_one_move_in_tanh_space() {
     let (net, weights) = striped();
-    let bytes = (0..PIXELS).map(|i| if i % 5 == 0 { 255 } else { 0 });
+    let bytes = (0..IMAGE_BYTES).map(|i| if i % 5 == 0 { 255 } else { 0 });
     let lot = Lot {
         bytes: bytes.collect(),
         labels: vec![0],
@@ -205,7 +205,7 @@ fn pixels_of_exactly_zero_and_one_move_in_tanh_space() {
     assert_eq!(net.classes(&lot.bytes), [0]);
     let found = perturbed(&config.cw, &net, &lot.batch());
     for (i, found) in found.iter().enumerate() {
-        let slope = weights[i] - weights[PIXELS + i];
+        let slope = weights[i] - weights[IMAGE_BYTES + i];
         if i % 5 == 0 && slope > 0.0 {
             assert!(*found < 1.0 - 1e-6, "{i}: {found}");
         }
@@ -259,7 +259,7 @@ fn the_sign_step_follows_the_gradient_of_candles_own_cross_entropy() {
     let found = floats(&sign::of_gradient(&net, &batch.images, &batch).unwrap());
     let size = expected.iter().fold(0f32, |size, g| size.max(g.abs()));
     let clear = std::iter::zip(&expected, &found).filter(|(g, _)| g.abs() > 1e-4 * size);
-    assert!(clear.clone().count() > PIXELS);
+    assert!(clear.clone().count() > IMAGE_BYTES);
     clear.for_each(|(g, sign)| assert_eq!(g.signum(), *sign));
 }
 
@@ -275,7 +275,7 @@ fn nst_descends_towards_the_style_pictures_map() {
     let style = floats(&batch.styles);
     let slope = |x: f64, style: f64| {
         let miss = x + x * x - style - style * style;
-        2.0 * miss * (1.0 + 2.0 * x) / PIXELS as f64 + 5e-4 * x
+        2.0 * miss * (1.0 + 2.0 * x) / IMAGE_BYTES as f64 + 5e-4 * x
     };
     let expected = floats(&batch.images)
         .into_iter()

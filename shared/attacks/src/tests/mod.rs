@@ -4,14 +4,14 @@ mod by_hand;
 mod stored;
 
 use super::{
-    AttackConfig, Kind, Preset, Sample, run,
+    AttackConfig, AttackKind, Preset, Sample, run,
     toy::{Lot, Toy, pictures},
 };
-use data::{CLASSES, PIXELS};
+use data::{CLASSES, IMAGE_BYTES};
 
 /// How an attack differs from the others.
 struct Case {
-    kind: Kind,
+    kind: AttackKind,
     /// A picture that the net gets wrong already stays as it is.
     spares_wrong_ones: bool,
     /// A net without gradient leaves the picture as it is.
@@ -20,7 +20,12 @@ struct Case {
     strong: bool,
 }
 
-const fn case(kind: Kind, spares_wrong_ones: bool, needs_gradient: bool, strong: bool) -> Case {
+const fn case(
+    kind: AttackKind,
+    spares_wrong_ones: bool,
+    needs_gradient: bool,
+    strong: bool,
+) -> Case {
     Case {
         kind,
         spares_wrong_ones,
@@ -30,16 +35,16 @@ const fn case(kind: Kind, spares_wrong_ones: bool, needs_gradient: bool, strong:
 }
 
 const CASES: [Case; 6] = [
-    case(Kind::Gaussian, false, false, false),
-    case(Kind::Fgsm, false, true, true),
-    case(Kind::Bim, false, true, true),
-    case(Kind::DeepFool, true, true, true),
-    case(Kind::Cw, true, true, true),
-    case(Kind::Nst, false, false, false),
+    case(AttackKind::Gaussian, false, false, false),
+    case(AttackKind::Fgsm, false, true, true),
+    case(AttackKind::Bim, false, true, true),
+    case(AttackKind::DeepFool, true, true, true),
+    case(AttackKind::Cw, true, true, true),
+    case(AttackKind::Nst, false, false, false),
 ];
 
 fn each(test: impl Fn(&Case, &AttackConfig, &str)) {
-    assert_eq!(CASES.each_ref().map(|case| case.kind), Kind::ALL);
+    assert_eq!(CASES.each_ref().map(|case| case.kind), AttackKind::ALL);
     for preset in [Preset::Paper, Preset::Standard] {
         let config = AttackConfig::preset(preset);
         for case in &CASES {
@@ -48,7 +53,7 @@ fn each(test: impl Fn(&Case, &AttackConfig, &str)) {
     }
 }
 
-fn samples(config: &AttackConfig, kind: Kind, net: &Toy, lot: &Lot) -> Vec<Sample> {
+fn samples(config: &AttackConfig, kind: AttackKind, net: &Toy, lot: &Lot) -> Vec<Sample> {
     run(&*config.build(kind), net, &lot.batch(), &lot.bytes).unwrap()
 }
 
@@ -82,7 +87,7 @@ fn strong_attacks_fool_nets_also_where_pixels_are_saturated_and_logits_negative(
     ] {
         // The last picture has only pixels of exactly 0 and 1.
         let mut bytes = pictures(8);
-        bytes[7 * PIXELS..]
+        bytes[7 * IMAGE_BYTES..]
             .iter_mut()
             .for_each(|b| *b = if *b < 128 { 0 } else { 255 });
         let lot = Lot::of(&net, bytes);
@@ -99,7 +104,7 @@ fn strong_attacks_fool_nets_also_where_pixels_are_saturated_and_logits_negative(
             }
             // There DeepFool does not know that half of its step is clipped away, and the slope
             // of tanh is nearly nothing.
-            let corner = case.strong && case.kind != Kind::DeepFool && name != "cw standard";
+            let corner = case.strong && case.kind != AttackKind::DeepFool && name != "cw standard";
             assert!(!corner || samples[7].pred != lot.labels[7], "{name}");
         });
     }
@@ -113,7 +118,7 @@ fn wrong_pictures_are_spared_by_the_attacks_that_say_so_and_perturbed_by_the_oth
     lot.labels[1] = (lot.labels[1] + 1) % 10;
     each(|case, config, name| {
         let samples = samples(config, case.kind, &net, &lot);
-        let spared = samples[1].pixels == lot.bytes[PIXELS..2 * PIXELS];
+        let spared = samples[1].pixels == lot.bytes[IMAGE_BYTES..2 * IMAGE_BYTES];
         assert_eq!(spared, case.spares_wrong_ones, "{name}");
         if spared {
             assert_eq!(
@@ -136,7 +141,7 @@ fn a_net_without_gradient_breaks_nothing() {
     each(|case, config, name| {
         for (sample, clean) in samples(config, case.kind, &net, &lot)
             .iter()
-            .zip(lot.bytes.chunks_exact(PIXELS))
+            .zip(lot.bytes.chunks_exact(IMAGE_BYTES))
         {
             assert_eq!((sample.pred, sample.pred_float), (4, 4), "{name}");
             assert!(!case.needs_gradient || sample.pixels == clean, "{name}");
@@ -157,7 +162,7 @@ fn an_attack_that_fails_leaves_a_picture_that_is_still_right() {
         let config = config.clone().overlay(text, "test").unwrap();
         for (sample, clean) in samples(&config, case.kind, &net, &lot)
             .iter()
-            .zip(lot.bytes.chunks_exact(PIXELS))
+            .zip(lot.bytes.chunks_exact(IMAGE_BYTES))
         {
             assert_eq!((sample.pred, sample.pred_float), (2, 2), "{name}");
             if name == "cw standard" {

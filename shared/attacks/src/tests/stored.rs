@@ -4,11 +4,11 @@
 use candle_core::Tensor;
 
 use crate::{
-    Attack, AttackConfig, Batch, Kind, Perturbed, Preset, quantise, run,
+    Attack, AttackBatch, AttackConfig, AttackKind, Perturbed, Preset, quantise, run,
     toy::{Lot, Toy, pictures},
 };
 use base::Result;
-use data::PIXELS;
+use data::IMAGE_BYTES;
 use nn::model::Classifier;
 
 #[test]
@@ -20,7 +20,7 @@ fn bytes_fool_the_net_as_floats_do_at_hardly_more_distance() {
         let text = "[deepfool]\novershoot = 0.02";
         let config = AttackConfig::preset(preset);
         let config = config.overlay(text, "test").unwrap();
-        for kind in [Kind::DeepFool, Kind::Cw] {
+        for kind in [AttackKind::DeepFool, AttackKind::Cw] {
             let batch = lot.batch();
             let images = config.build(kind).perturb(&net, &batch).unwrap().images;
             let change = (images.clamp(0f32, 1f32).unwrap() - &batch.images).unwrap();
@@ -81,7 +81,7 @@ fn bytes_fool_the_net_as_floats_do_at_hardly_more_distance() {
 struct Fixed(Vec<f32>);
 
 impl Attack for Fixed {
-    fn perturb(&self, _: &dyn Classifier, batch: &Batch) -> Result<Perturbed> {
+    fn perturb(&self, _: &dyn Classifier, batch: &AttackBatch) -> Result<Perturbed> {
         let images = Tensor::from_slice(&self.0, batch.images.dims(), batch.images.device())?;
         let steps = vec![1; batch.ids.len()];
         Ok(Perturbed { images, steps })
@@ -92,13 +92,13 @@ impl Attack for Fixed {
 fn pixels_are_clipped_and_a_pixel_that_is_not_finite_is_an_error_that_names_the_picture() {
     let net = Toy::random_linear(1);
     let lot = Lot::of(&net, pictures(2));
-    let mut floats = vec![0.5; 2 * PIXELS];
+    let mut floats = vec![0.5; 2 * IMAGE_BYTES];
     (floats[0], floats[1], floats[2]) = (-3.0, 7.0, 0.1);
     let samples = run(&Fixed(floats.clone()), &net, &lot.batch(), &lot.bytes).unwrap();
     assert_eq!(samples[0].pixels[..4], [0, 255, 26, 128]);
 
     for value in [f32::NAN, f32::INFINITY] {
-        floats[PIXELS + 5] = value;
+        floats[IMAGE_BYTES + 5] = value;
         let error = run(&Fixed(floats.clone()), &net, &lot.batch(), &lot.bytes).unwrap_err();
         assert!(error.to_string().contains("image 101"), "{error}");
         assert_eq!(error.exit_code(), 5);
@@ -109,7 +109,7 @@ fn pixels_are_clipped_and_a_pixel_that_is_not_finite_is_an_error_that_names_the_
 fn parts_that_do_not_fit_are_refused() {
     let net = Toy::random_linear(1);
     let mut lot = Lot::of(&net, pictures(2));
-    let attack = Fixed(vec![0.5; 2 * PIXELS]);
+    let attack = Fixed(vec![0.5; 2 * IMAGE_BYTES]);
     let refused = |lot: &Lot, bytes: &[u8]| {
         run(&attack, &net, &lot.batch(), bytes)
             .unwrap_err()

@@ -6,7 +6,7 @@
 
 use std::f64::consts::{FRAC_PI_4, TAU};
 
-use crate::{CLASSES, PIXELS};
+use crate::{CLASSES, IMAGE_BYTES};
 use base::random::Stream;
 
 /// Pixels along one side.
@@ -42,7 +42,7 @@ pub fn draw(seed: u64, index: u64, label: u8) -> Vec<u8> {
     let figure = Figure::random(&mut stream, class);
     let grain = stream.between(0.01, 0.025);
 
-    let mut pixels = vec![0; PIXELS];
+    let mut pixels = vec![0; IMAGE_BYTES];
     for place in 0..SIDE * SIDE {
         let (x, y) = ((place % SIDE) as f64, (place / SIDE) as f64);
         let mut colour = background.at(x, y);

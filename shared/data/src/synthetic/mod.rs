@@ -7,7 +7,7 @@ use std::{fs, path::Path};
 
 use rayon::prelude::*;
 
-use super::{CLASSES, PIXELS, classes::NAMES_FILE};
+use super::{CLASSES, IMAGE_BYTES, classes::NAMES_FILE};
 use base::{
     Error, Result,
     output::{self, Output},
@@ -71,7 +71,7 @@ fn records(seed: u64, first: u64, count: usize) -> Vec<Vec<u8>> {
     (labels.par_iter().enumerate())
         .map(|(index, label)| {
             let label = (label % CLASSES) as u8;
-            let mut record = Vec::with_capacity(1 + PIXELS);
+            let mut record = Vec::with_capacity(1 + IMAGE_BYTES);
             record.push(label);
             record.extend(draw(seed, first + index as u64, label));
             record
@@ -150,7 +150,7 @@ mod tests {
     #[test]
     fn pictures_depend_on_seed_index_and_label() {
         let picture = draw(0, 0, 0);
-        assert_eq!(picture.len(), PIXELS);
+        assert_eq!(picture.len(), IMAGE_BYTES);
         assert_eq!(picture, draw(0, 0, 0));
         let others = [(1, 0, 0), (0, 1, 0), (0, 0, 1)].map(|(seed, i, label)| draw(seed, i, label));
         assert!(others.iter().all(|other| *other != picture));
@@ -158,7 +158,7 @@ mod tests {
         let clipped = (0..200)
             .flat_map(|i| draw(0, i, (i % 10) as u8))
             .filter(|b| matches!(b, 0 | 255));
-        assert!(clipped.count() < 200 * PIXELS / 10);
+        assert!(clipped.count() < 200 * IMAGE_BYTES / 10);
     }
 
     #[test]

@@ -20,7 +20,7 @@ fn batch(index: u64, each: usize) -> Vec<u8> {
     let labels = (0..each * CLASSES).map(|i| (i % CLASSES) as u8);
     labels
         .flat_map(|label| {
-            let pixels: Vec<u8> = (0..PIXELS).map(|_| stream.bits() as u8).collect();
+            let pixels: Vec<u8> = (0..IMAGE_BYTES).map(|_| stream.bits() as u8).collect();
             std::iter::once(label).chain(pixels)
         })
         .collect()
@@ -110,7 +110,8 @@ fn a_folder_its_parent_and_the_archive_of_the_same_data_agree() {
     );
     for (_, split, picture) in from_inner.pictures() {
         let first = if split == Split::Test { 110 } else { 0 };
-        let record = &bytes[(first + picture.source_index as usize) * (1 + PIXELS)..][..=PIXELS];
+        let record =
+            &bytes[(first + picture.source_index as usize) * (1 + IMAGE_BYTES)..][..=IMAGE_BYTES];
         assert_eq!((record[0], &record[1..]), (picture.label, &*picture.pixels));
     }
 }
@@ -130,7 +131,7 @@ fn the_split_is_a_seeded_tenth_and_ids_run_through_train_val_test() {
     let ids: Vec<u64> = data.pictures().map(|(id, ..)| id).collect();
     assert_eq!(ids, (0..data.len() as u64).collect::<Vec<_>>());
     let of =
-        |split| move |&(_, s, p): &(u64, Split, &Picture)| (s == split).then_some(p.source_index);
+        |split| move |&(_, s, p): &(u64, Split, &Image)| (s == split).then_some(p.source_index);
     let test: Vec<u32> = data
         .pictures()
         .filter_map(|x| of(Split::Test)(&x))
@@ -170,13 +171,13 @@ fn a_limit_keeps_the_same_number_of_each_class_and_what_cannot_be_is_refused() {
         }
     }
     assert_eq!(data.source_hash, whole.source_hash);
-    let firsts: Vec<&Picture> = whole
+    let firsts: Vec<&Image> = whole
         .train
         .iter()
         .filter(|p| p.label == 4)
         .take(50)
         .collect();
-    let kept: Vec<&Picture> = data.train.iter().filter(|p| p.label == 4).collect();
+    let kept: Vec<&Image> = data.train.iter().filter(|p| p.label == 4).collect();
     assert_eq!(kept, firsts, "the first of each class in the split's order");
     assert!(data.val.iter().all(|p| whole.val.contains(p)));
     let test: Vec<u32> = data.test.iter().map(|p| p.source_index).collect();
@@ -217,7 +218,7 @@ fn an_image_folder_is_read_in_alphabetical_order_as_planar_pixels() {
     for (index, picture) in data.test.iter().enumerate() {
         assert_eq!(usize::from(picture.label), index / 2);
         let exact = index % 2 == 0;
-        let planes: Vec<&[u8]> = picture.pixels.chunks(PIXELS / 3).collect();
+        let planes: Vec<&[u8]> = picture.pixels.chunks(IMAGE_BYTES / 3).collect();
         for (plane, (first, second)) in planes.iter().zip([(picture.label, 7), (100, 8), (200, 9)])
         {
             if exact {

@@ -7,7 +7,7 @@ use rayon::prelude::*;
 use super::{
     super::{
         epilogue::Epilogue,
-        geometry::Geometry,
+        geometry::ConvShape,
         lanes::{Kernel, LANES, Lanes, dispatch},
         memory::{with_scratch, written},
         product::{Segments, by_rows, rows_times_panel},
@@ -21,7 +21,7 @@ pub struct Panels(Vec<f32>);
 
 impl Panels {
     /// Packs `weight` `[c_out, c_in, kernel, kernel]`.
-    pub fn new(geometry: &Geometry, weight: &[f32]) -> Self {
+    pub fn new(geometry: &ConvShape, weight: &[f32]) -> Self {
         let (area, c_in) = (geometry.kernel.pow(2), geometry.input.channels);
         let depth = area * c_in;
         let mut values = vec![0.0; geometry.c_out.next_multiple_of(LANES) * depth];
@@ -47,17 +47,17 @@ const PART: usize = 256;
 
 /// The convolution of `input` with `panels`, and what `epilogue` does to it.
 pub fn correlate(
-    geometry: &Geometry,
+    geometry: &ConvShape,
     input: &[f32],
     panels: &Panels,
     epilogue: Epilogue,
 ) -> Vec<f32> {
     assert!(input.len() == geometry.input.numel());
     let windows = Windows::new(geometry);
-    let (output, image_len) = (geometry.output(), geometry.input.image_len());
+    let (output, image_len) = (geometry.output(), geometry.input.image_numel());
     let per_thread = output.images.div_ceil(rayon::current_num_threads());
     let together = ROWS.div_ceil(output.positions()).min(per_thread.max(1));
-    let chunk = together * output.image_len();
+    let chunk = together * output.image_numel();
     let starts = windows.starts_in(together);
     let compute = |(number, (out, pictures)): (usize, (&mut [MaybeUninit<f32>], &[f32]))| {
         let images = pictures.len() / image_len;

@@ -6,7 +6,7 @@ use rayon::prelude::*;
 
 use super::{
     super::{
-        geometry::Geometry,
+        geometry::ConvShape,
         lanes::{Kernel, LANES, Lanes, dispatch},
         memory::{Shared, with_scratch},
         product::{add_outer_products, by_rows},
@@ -20,7 +20,7 @@ const POSITIONS: usize = 512;
 const TAPS: usize = 16;
 
 /// Gradient of the weight `[c_out, c_in, kernel, kernel]`; `gradient` is that of the output.
-pub fn weight_gradient(geometry: &Geometry, input: &[f32], gradient: &[f32]) -> Vec<f32> {
+pub fn weight_gradient(geometry: &ConvShape, input: &[f32], gradient: &[f32]) -> Vec<f32> {
     let (pictures, output) = (geometry.input, geometry.output());
     assert!(input.len() == pictures.numel() && gradient.len() == output.numel());
     let windows = Windows::new(geometry);
@@ -29,17 +29,17 @@ pub fn weight_gradient(geometry: &Geometry, input: &[f32], gradient: &[f32]) -> 
     let blocks = geometry.c_out.div_ceil(LANES);
     let mut padded = vec![0.0; group * windows.len()];
     let starts = windows.starts_in(group);
-    let taps = geometry.weight_len() / geometry.c_out;
+    let taps = geometry.weight_numel() / geometry.c_out;
     let lens = [blocks * group * positions * LANES, taps * blocks * LANES];
     with_scratch(lens, |[slopes, sums]| {
-        let inputs = input.chunks(group * pictures.image_len());
-        let groups = inputs.zip(gradient.chunks(group * output.image_len()));
+        let inputs = input.chunks(group * pictures.image_numel());
+        let groups = inputs.zip(gradient.chunks(group * output.image_numel()));
         for (number, (input, gradient)) in groups.enumerate() {
             let shared = Shared::new(slopes);
             padded
                 .par_chunks_mut(windows.len())
-                .zip(input.par_chunks(pictures.image_len()))
-                .zip(gradient.par_chunks(output.image_len()))
+                .zip(input.par_chunks(pictures.image_numel()))
+                .zip(gradient.par_chunks(output.image_numel()))
                 .enumerate()
                 .for_each(|(image, ((padded, picture), gradient))| {
                     windows.pad(geometry, picture, padded);
@@ -89,10 +89,10 @@ fn by_blocks(channels: usize, gradient: &[f32], place: impl Fn(usize) -> *mut f3
 }
 
 /// Sums `[ky][kx][c_in][c_out, rounded up]` to `[c_out, c_in, kernel, kernel]`.
-fn to_weight(geometry: &Geometry, blocks: usize, sums: &[f32]) -> Vec<f32> {
+fn to_weight(geometry: &ConvShape, blocks: usize, sums: &[f32]) -> Vec<f32> {
     let (area, c_in) = (geometry.kernel.pow(2), geometry.input.channels);
     let taps = area * c_in;
-    let mut weight = vec![0.0; geometry.weight_len()];
+    let mut weight = vec![0.0; geometry.weight_numel()];
     let rows = weight.par_chunks_mut(LANES * taps).enumerate();
     rows.for_each(|(block, rows)| {
         for at in 0..taps {

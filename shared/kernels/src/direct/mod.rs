@@ -10,7 +10,7 @@ pub use forward::{Panels, correlate};
 pub use gradient::weight_gradient;
 pub use transposed::{TransposedPanels, scatter};
 
-use super::geometry::Geometry;
+use super::geometry::ConvShape;
 
 /// Where the windows lie in a picture with zeros around it.
 struct Windows {
@@ -25,7 +25,7 @@ struct Windows {
 }
 
 impl Windows {
-    fn new(geometry: &Geometry) -> Self {
+    fn new(geometry: &ConvShape) -> Self {
         let (output, channels) = (geometry.output(), geometry.input.channels);
         let seen = |outputs: usize, inputs: usize| match geometry.padding {
             0 => inputs,
@@ -58,7 +58,7 @@ impl Windows {
     }
 
     /// Rows and columns of a picture that some window sees.
-    fn seen(&self, geometry: &Geometry) -> (usize, usize) {
+    fn seen(&self, geometry: &ConvShape) -> (usize, usize) {
         let (input, padding) = (geometry.input, geometry.padding);
         (
             input.height.min(self.height - padding),
@@ -67,7 +67,7 @@ impl Windows {
     }
 
     /// Copies a picture into a padded one, which holds zeros around it.
-    fn pad(&self, geometry: &Geometry, picture: &[f32], padded: &mut [f32]) {
+    fn pad(&self, geometry: &ConvShape, picture: &[f32], padded: &mut [f32]) {
         let (input, padding) = (geometry.input, geometry.padding);
         let (rows, columns) = self.seen(geometry);
         let pictures = picture.chunks_exact(input.width * input.channels);

@@ -8,7 +8,7 @@ use rayon::prelude::*;
 use super::{
     super::{
         epilogue::Epilogue,
-        geometry::{Geometry, Pictures},
+        geometry::{ConvShape, NhwcShape},
         lanes::{Kernel, LANES, Lanes, dispatch},
         memory::{with_scratch, written},
         product::{Segments, by_rows, rows_times_panel},
@@ -22,7 +22,7 @@ pub struct TransposedPanels(Vec<f32>);
 
 impl TransposedPanels {
     /// Packs `weight` `[c_out, c_in, kernel, kernel]`.
-    pub fn new(geometry: &Geometry, weight: &[f32]) -> Self {
+    pub fn new(geometry: &ConvShape, weight: &[f32]) -> Self {
         let (kernel, c_in, c_out) = (geometry.kernel, geometry.input.channels, geometry.c_out);
         let columns = (kernel * c_in).next_multiple_of(LANES);
         let mut values = vec![0.0; kernel * columns * c_out];
@@ -46,7 +46,7 @@ impl TransposedPanels {
 
 /// What the outputs' values `gradient` add up to in the input, and what `epilogue` does to it.
 pub fn scatter(
-    geometry: &Geometry,
+    geometry: &ConvShape,
     gradient: &[f32],
     panels: &TransposedPanels,
     epilogue: Epilogue,
@@ -54,7 +54,7 @@ pub fn scatter(
     let (input, output) = (geometry.input, geometry.output());
     assert!(gradient.len() == output.numel());
     let windows = Windows::new(geometry);
-    let chunk = input.image_len();
+    let chunk = input.image_numel();
     let compute = |(image, (out, gradient)): (usize, (&mut [MaybeUninit<f32>], &[f32]))| {
         with_scratch([windows.len()], |[padded]| {
             padded.fill(0.0);
@@ -73,7 +73,7 @@ pub fn scatter(
     unsafe {
         written(input.numel(), |out| {
             out.par_chunks_mut(chunk)
-                .zip(gradient.par_chunks(output.image_len()))
+                .zip(gradient.par_chunks(output.image_numel()))
                 .enumerate()
                 .for_each(compute);
         })
@@ -81,7 +81,7 @@ pub fn scatter(
 }
 
 struct Task<'a> {
-    geometry: &'a Geometry,
+    geometry: &'a ConvShape,
     windows: &'a Windows,
     gradient: &'a [f32],
     panels: &'a [f32],
@@ -96,14 +96,14 @@ impl Kernel for Task<'_> {
     #[inline(always)]
     fn run<L: Lanes>(mut self) {
         self.add_windows::<L>();
-        let Geometry { input, padding, .. } = *self.geometry;
-        let Pictures {
+        let ConvShape { input, padding, .. } = *self.geometry;
+        let NhwcShape {
             height,
             width,
             channels,
             ..
         } = input;
-        assert!(self.out.len() == input.image_len());
+        assert!(self.out.len() == input.image_numel());
         // Pixels that no window sees get nothing.
         let (rows, columns) = self.windows.seen(self.geometry);
         for y in 0..height {

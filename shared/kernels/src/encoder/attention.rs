@@ -5,22 +5,22 @@ use rayon::prelude::*;
 
 use super::{
     super::{
-        attend::{self, Heads},
-        mask::Mask,
+        attend::{self, AttentionShape},
+        mask::DropoutMask,
         rows::add,
     },
-    Half, Sizes, finish, in_groups, masked, room,
+    Sublayer, SublayerShape, finish, in_groups, masked, room,
 };
 
 /// An attention half.
 #[derive(Clone, Copy, Debug)]
-pub struct Attention {
+pub struct AttentionSublayer {
     /// Sizes; `raised` is three times `lowered`, which is `width`.
-    pub sizes: Sizes,
+    pub sizes: SublayerShape,
     /// Tokens of a picture, heads.
-    pub heads: Heads,
+    pub heads: AttentionShape,
     /// Dropout of the rows.
-    pub outer: Option<Mask>,
+    pub outer: Option<DropoutMask>,
 }
 
 /// What is kept of a picture for the gradient.
@@ -41,14 +41,14 @@ struct Memory {
     of_normal: Vec<f32>,
 }
 
-impl Attention {
+impl AttentionSublayer {
     /// Numbers of a picture.
     fn piece(&self) -> usize {
         self.heads.tokens * self.sizes.width
     }
 }
 
-impl Half for Attention {
+impl Sublayer for AttentionSublayer {
     /// Of each picture.
     type Kept = Vec<Kept>;
 

@@ -11,23 +11,23 @@ use rayon::prelude::*;
 
 use super::{
     super::{
-        attend::Heads,
-        mask::Mask,
+        attend::AttentionShape,
+        mask::DropoutMask,
         matrix::{Matrix, Put, multiply},
         rows::{add, add_scaled, dot, scale_by, slope_row, softmax_row},
     },
-    Half, Map, MapSums, Sizes, Weights, finish, in_groups, masked, room,
+    Map, MapSums, Sublayer, SublayerShape, Weights, finish, in_groups, masked, room,
 };
 
 /// An attention half for the class token.
 #[derive(Clone, Copy, Debug)]
-pub struct ClassAttention {
+pub struct ClsAttentionSublayer {
     /// Sizes; `raised` is three times `lowered`, which is `width`.
-    pub sizes: Sizes,
+    pub sizes: SublayerShape,
     /// Tokens of a picture, heads.
-    pub heads: Heads,
+    pub heads: AttentionShape,
     /// Dropout of the class token's row.
-    pub outer: Option<Mask>,
+    pub outer: Option<DropoutMask>,
 }
 
 /// Everything on the way from a picture's tokens to its class token, and the slopes on the way
@@ -50,7 +50,7 @@ struct Memory {
     of_normal: Vec<f32>,
 }
 
-impl Half for ClassAttention {
+impl Sublayer for ClsAttentionSublayer {
     /// Nothing: it is quickly computed again.
     type Kept = ();
 
@@ -114,7 +114,7 @@ impl Half for ClassAttention {
     }
 }
 
-impl ClassAttention {
+impl ClsAttentionSublayer {
     /// Numbers of a picture.
     fn piece(&self) -> usize {
         self.heads.tokens * self.sizes.width
@@ -131,7 +131,7 @@ impl ClassAttention {
 
     /// The rows of a head in a weight `[width, width]`.
     fn of_head(&self, head: usize) -> Matrix {
-        let Heads { size, .. } = self.heads;
+        let AttentionShape { size, .. } = self.heads;
         let width = self.sizes.width;
         Matrix::inside(width, head * size * width, size, width)
     }
@@ -149,7 +149,7 @@ impl ClassAttention {
 
     /// From the tokens to the mixed row.
     fn look(&self, weights: &Weights, x: &[f32], memory: &mut Memory) {
-        let Heads { tokens, heads, .. } = self.heads;
+        let AttentionShape { tokens, heads, .. } = self.heads;
         let width = self.sizes.width;
         let [queries, keys, values] = self.maps(weights.first);
         let normal = sized(&mut memory.normal, x.len());
@@ -200,7 +200,7 @@ impl ClassAttention {
 
     /// From the slopes of the mixed row to those of the normed tokens, after [`Self::look`].
     fn look_back(&self, weights: &Weights, memory: &mut Memory, sums: Option<&mut MapSums>) {
-        let Heads { tokens, heads, .. } = self.heads;
+        let AttentionShape { tokens, heads, .. } = self.heads;
         let (width, scale) = (self.sizes.width, self.heads.scale());
         let [queries, keys, values] = self.maps(weights.first);
         let (normal, all) = (&memory.normal, Matrix::dense(tokens, width));

@@ -4,21 +4,21 @@ use rayon::prelude::*;
 
 use super::{
     super::{
-        mask::Mask,
+        mask::DropoutMask,
         rows::{self, add},
     },
-    Half, Sizes, finish, in_groups, masked, room,
+    Sublayer, SublayerShape, finish, in_groups, masked, room,
 };
 
 /// A feed-forward half.
 #[derive(Clone, Copy, Debug)]
-pub struct FeedForward {
+pub struct FeedForwardSublayer {
     /// Sizes; `raised` and `lowered` are the same.
-    pub sizes: Sizes,
+    pub sizes: SublayerShape,
     /// Dropout of the inner rows.
-    pub inner: Option<Mask>,
+    pub inner: Option<DropoutMask>,
     /// Dropout of the outer rows.
-    pub outer: Option<Mask>,
+    pub outer: Option<DropoutMask>,
 }
 
 /// Rows at a time: enough for fast products, few enough for the cache.
@@ -34,12 +34,12 @@ struct Memory {
     of_normal: Vec<f32>,
 }
 
-impl Half for FeedForward {
+impl Sublayer for FeedForwardSublayer {
     /// The inner rows before the GELU, block by block.
     type Kept = Vec<Vec<f32>>;
 
     fn forward(&self, x: &[f32], weights: &[f32], keep: bool) -> (Vec<f32>, Vec<Vec<f32>>) {
-        let Sizes { width, raised, .. } = self.sizes;
+        let SublayerShape { width, raised, .. } = self.sizes;
         let weights = self.sizes.weights(weights);
         let mut y = vec![0.0; x.len()];
         let kept = y
@@ -80,7 +80,7 @@ impl Half for FeedForward {
         gradient: &[f32],
         wanted: bool,
     ) -> (Vec<f32>, Vec<f32>) {
-        let Sizes { width, raised, .. } = self.sizes;
+        let SublayerShape { width, raised, .. } = self.sizes;
         let weights = self.sizes.weights(weights);
         let length = if wanted { self.sizes.packed() } else { 0 };
         let mut of_x = vec![0.0; x.len()];

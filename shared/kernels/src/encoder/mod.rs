@@ -6,7 +6,7 @@
 use rayon::prelude::*;
 
 use super::{
-    mask::Mask,
+    mask::DropoutMask,
     matrix::{Matrix, Put, multiply},
     rows::{self, add},
 };
@@ -15,12 +15,12 @@ mod attention;
 mod class;
 mod feed_forward;
 
-pub use attention::Attention;
-pub use class::ClassAttention;
-pub use feed_forward::FeedForward;
+pub use attention::AttentionSublayer;
+pub use class::ClsAttentionSublayer;
+pub use feed_forward::FeedForwardSublayer;
 
 /// A kernel of half a layer.
-pub trait Half: Send + Sync + 'static {
+pub trait Sublayer: Send + Sync + 'static {
     /// What it keeps of the forward pass for the gradient.
     type Kept: Send + Sync;
 
@@ -40,7 +40,7 @@ pub trait Half: Send + Sync + 'static {
 
 /// Sizes of half a layer.
 #[derive(Clone, Copy, Debug)]
-pub struct Sizes {
+pub struct SublayerShape {
     /// Numbers of a token.
     pub width: usize,
     /// What the first map makes of them.
@@ -51,7 +51,7 @@ pub struct Sizes {
     pub eps: f32,
 }
 
-impl Sizes {
+impl SublayerShape {
     /// Lengths of the packed weights, in order: weight and bias of norm, first and second map.
     fn lengths(&self) -> [usize; 6] {
         let Self { width, .. } = *self;
@@ -219,7 +219,7 @@ impl MapSums<'_> {
 }
 
 /// Ends a half: `y = x + drop(y + bias)` of rows whose first number stands at `position`.
-fn finish(x: &[f32], bias: &[f32], mask: Option<Mask>, position: usize, y: &mut [f32]) {
+fn finish(x: &[f32], bias: &[f32], mask: Option<DropoutMask>, position: usize, y: &mut [f32]) {
     let width = bias.len();
     let places = (position..).step_by(width);
     for ((x, y), place) in x
@@ -236,7 +236,7 @@ fn finish(x: &[f32], bias: &[f32], mask: Option<Mask>, position: usize, y: &mut 
 }
 
 /// Gradients behind a dropout, from those before it.
-fn masked(gradient: &[f32], mask: Option<Mask>, position: usize, out: &mut [f32]) {
+fn masked(gradient: &[f32], mask: Option<DropoutMask>, position: usize, out: &mut [f32]) {
     out.copy_from_slice(gradient);
     if let Some(mask) = mask {
         mask.apply(position, out);

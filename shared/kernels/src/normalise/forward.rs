@@ -7,12 +7,17 @@ use super::{
         lanes::{Kernel, Lanes, dispatch},
         memory::written,
     },
-    Channels, View,
+    BatchNormParams, View,
     rows::{OfRow, blocks, load_block, map_rows},
 };
 
 /// `relu(normalise(x) + residual)`; residual and ReLU are optional.
-pub fn forward(norm: &Channels, x: &[f32], residual: Option<&[f32]>, relu: bool) -> Vec<f32> {
+pub fn forward(
+    norm: &BatchNormParams,
+    x: &[f32],
+    residual: Option<&[f32]>,
+    relu: bool,
+) -> Vec<f32> {
     let view = View::new(norm.mean.len(), x.len());
     let scale: Vec<f32> = std::iter::zip(&norm.inverse, &norm.gamma)
         .map(|(inverse, gamma)| inverse * gamma)

@@ -7,12 +7,12 @@ use super::{
         lanes::{Kernel, Lanes, dispatch},
         memory::written,
     },
-    Channels, Sums, View,
+    BatchNormParams, ParameterGrads, View,
     rows::{OfRow, blocks, load_block, map_rows, sum_rows},
 };
 
 /// Gradients of gamma and beta from that of the normalised `x`.
-pub fn parameter_gradients(norm: &Channels, x: &[f32], gradient: &[f32]) -> Sums {
+pub fn parameter_gradients(norm: &BatchNormParams, x: &[f32], gradient: &[f32]) -> ParameterGrads {
     assert_eq!(x.len(), gradient.len());
     let channels = norm.mean.len();
     let view = View::new(channels, x.len());
@@ -38,7 +38,7 @@ pub fn parameter_gradients(norm: &Channels, x: &[f32], gradient: &[f32]) -> Sums
         copies.flat_map(each).sum()
     };
     let gamma = |c| (total(0, c) * f64::from(norm.inverse[c])) as f32;
-    Sums {
+    ParameterGrads {
         gamma: (0..channels).map(gamma).collect(),
         beta: (0..channels)
             .map(|c| total(view.channels, c) as f32)
@@ -88,7 +88,12 @@ impl Kernel for ChunkSums<'_> {
 
 /// Gradient of `x`, whose mean and variance are functions of it, from that of the normalised `x`;
 /// `sums` are those of [`parameter_gradients`].
-pub fn input_gradient(norm: &Channels, x: &[f32], gradient: &[f32], sums: &Sums) -> Vec<f32> {
+pub fn input_gradient(
+    norm: &BatchNormParams,
+    x: &[f32],
+    gradient: &[f32],
+    sums: &ParameterGrads,
+) -> Vec<f32> {
     assert_eq!(x.len(), gradient.len());
     let channels = norm.mean.len();
     let count = (x.len() / channels) as f32;

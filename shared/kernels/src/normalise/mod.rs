@@ -17,7 +17,7 @@ use super::lanes::LANES;
 
 /// What normalisation does to a channel: `(x - mean) * inverse * gamma + beta`.
 #[derive(Clone, Debug)]
-pub struct Channels {
+pub struct BatchNormParams {
     /// What is taken away.
     pub mean: Vec<f32>,
     /// 1 / sqrt(variance + eps).
@@ -30,7 +30,7 @@ pub struct Channels {
 
 /// What a channel's gradients add up to.
 #[derive(Clone, Debug)]
-pub struct Sums {
+pub struct ParameterGrads {
     /// Of the gradient times the normalised input: gamma's gradient.
     pub gamma: Vec<f32>,
     /// Of the gradient: beta's gradient.

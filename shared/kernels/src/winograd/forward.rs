@@ -12,7 +12,7 @@ use rayon::prelude::*;
 use super::{
     super::{
         epilogue::Epilogue,
-        geometry::Pictures,
+        geometry::NhwcShape,
         lanes::{Kernel, LANES, Lanes, dispatch, rows_in_registers},
         memory::{Shared, with_scratch, written},
         product::{Segments, by_rows, rows_times_panel},
@@ -31,7 +31,7 @@ const PANELS: usize = 8;
 
 /// The convolution of `input` with `filters`, and what `epilogue` does to it.
 pub fn correlate(
-    input: Pictures,
+    input: NhwcShape,
     values: &[f32],
     filters: &Filters,
     epilogue: Epilogue,
@@ -43,7 +43,7 @@ pub fn correlate(
         false => strips_at_once(input, strips),
     };
     let output = input.with_channels(filters.outputs);
-    let chunk = at_once * output.image_len() / output.strip().per_image;
+    let chunk = at_once * output.image_numel() / output.strip().per_image;
     let zeros = vec![0.0; input.blocks() * LANES];
     let part = |number: usize| Part {
         input,
@@ -70,7 +70,7 @@ pub fn correlate(
 
 /// As many strips as keep a task's values in the cache of one core, the registers full, and all cores at
 /// work.
-fn strips_at_once(input: Pictures, strips: usize) -> usize {
+fn strips_at_once(input: NhwcShape, strips: usize) -> usize {
     let tiles: usize = if input.channels > 32 { 24 } else { 48 };
     let tiles = tiles.next_multiple_of(rows_in_registers());
     let least = (tiles / input.strip().tiles).max(1);
@@ -81,8 +81,8 @@ fn strips_at_once(input: Pictures, strips: usize) -> usize {
 
 /// Some strips of the pictures.
 struct Part<'a> {
-    input: Pictures,
-    output: Pictures,
+    input: NhwcShape,
+    output: NhwcShape,
     strips: Range<usize>,
     values: &'a [f32],
     zeros: &'a [f32],

@@ -8,7 +8,7 @@ use rayon::prelude::*;
 
 use super::{
     super::{
-        geometry::Pictures,
+        geometry::NhwcShape,
         lanes::{Kernel, LANES, Lanes, dispatch},
         memory::{Shared, with_scratch, written},
         product::{add_outer_products, by_rows},
@@ -24,7 +24,7 @@ const TILES: usize = 256;
 /// Gradient of the weight `[c_out, c_in, 3, 3]` of a convolution of `input`; `gradient` is that of
 /// its output `[B,H,W,c_out]`.
 pub fn filter_gradient(
-    input: Pictures,
+    input: NhwcShape,
     values: &[f32],
     c_out: usize,
     gradient: &[f32],
@@ -33,7 +33,7 @@ pub fn filter_gradient(
     assert!(values.len() == input.numel() && gradient.len() == output.numel());
     let images = TILES.div_ceil(input.tiles()).min(input.images);
     let tiles = images * input.tiles();
-    let at_points = |pictures: Pictures| Layout {
+    let at_points = |pictures: NhwcShape| Layout {
         tiles,
         blocks: pictures.blocks(),
     };
@@ -79,8 +79,8 @@ pub fn filter_gradient(
 /// One strip's pixels and gradients to the points.
 struct ToPoints<'a> {
     strip: usize,
-    input: (Pictures, &'a [f32], Layout, *mut f32),
-    output: (Pictures, &'a [f32], Layout, *mut f32),
+    input: (NhwcShape, &'a [f32], Layout, *mut f32),
+    output: (NhwcShape, &'a [f32], Layout, *mut f32),
     zeros: &'a [f32],
 }
 
@@ -106,7 +106,7 @@ impl Kernel for ToPoints<'_> {
 /// As for [`to_points`].
 #[inline(always)]
 unsafe fn outputs_to_points<L: Lanes>(
-    pictures: Pictures,
+    pictures: NhwcShape,
     strips: std::ops::Range<usize>,
     values: &[f32],
     zeros: &[f32],
@@ -116,7 +116,7 @@ unsafe fn outputs_to_points<L: Lanes>(
     let channels = pictures.channels;
     assert!(values.len() == pictures.numel() && zeros.len() >= channels.next_multiple_of(LANES));
     for (tile, (image, top, left)) in tile_corners(pictures, strips).enumerate() {
-        let image = &values[image * pictures.image_len()..][..pictures.image_len()];
+        let image = &values[image * pictures.image_numel()..][..pictures.image_numel()];
         let place = |y: usize, x: usize| {
             if top + y < pictures.height && left + x < pictures.width {
                 image[((top + y) * pictures.width + left + x) * channels..].as_ptr()

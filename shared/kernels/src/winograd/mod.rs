@@ -16,7 +16,7 @@ pub use gradient::filter_gradient;
 pub use pack::Filters;
 
 use super::{
-    geometry::Pictures,
+    geometry::NhwcShape,
     lanes::{LANES, Lanes},
 };
 use transform::{POINTS, Pixels, SIDE, Source, TILE, Target, Transform};
@@ -38,7 +38,7 @@ trait Tiled {
     fn strip(&self) -> Strip;
 }
 
-impl Tiled for Pictures {
+impl Tiled for NhwcShape {
     fn tiles_across(&self) -> usize {
         self.width.div_ceil(TILE)
     }
@@ -101,7 +101,7 @@ impl Layout {
 
 /// Where the tiles of consecutive strips lie: (image, first row, first column) of each, in pixels.
 fn tile_corners(
-    pictures: Pictures,
+    pictures: NhwcShape,
     strips: std::ops::Range<usize>,
 ) -> impl Iterator<Item = (usize, usize, usize)> {
     let strip = pictures.strip();
@@ -122,7 +122,7 @@ fn tile_corners(
 /// `points` is tile 0 of `layout` or a later one, with as many tiles after it as the strips have.
 #[inline(always)]
 unsafe fn to_points<L: Lanes>(
-    pictures: Pictures,
+    pictures: NhwcShape,
     strips: std::ops::Range<usize>,
     values: &[f32],
     zeros: &[f32],
@@ -133,7 +133,7 @@ unsafe fn to_points<L: Lanes>(
     assert!(values.len() == pictures.numel() && zeros.len() >= channels.next_multiple_of(LANES));
     assert!(layout.blocks == pictures.blocks());
     for (tile, (image, top, left)) in tile_corners(pictures, strips).enumerate() {
-        let image = &values[image * pictures.image_len()..][..pictures.image_len()];
+        let image = &values[image * pictures.image_numel()..][..pictures.image_numel()];
         // The tile's pixels begin one before its outputs; beyond the edges there are zeros.
         let place = |y: usize, x: usize| match (
             (top + y).checked_sub(1).filter(|y| *y < pictures.height),

@@ -5,7 +5,7 @@ use std::{mem::MaybeUninit, ops::Range};
 use super::{
     super::{
         epilogue::Epilogue,
-        geometry::Pictures,
+        geometry::NhwcShape,
         lanes::{LANES, Lanes},
     },
     Layout, Points, Tiled, tile_corners,
@@ -17,7 +17,7 @@ use super::{
 /// `tile` of the layout.
 #[inline(always)]
 pub fn to_outputs<L: Lanes>(
-    output: Pictures,
+    output: NhwcShape,
     strips: Range<usize>,
     (products, layout, tile): (&[f32], Layout, usize),
     first: usize,
@@ -26,7 +26,7 @@ pub fn to_outputs<L: Lanes>(
 ) {
     assert!(tile + strips.len() * output.strip().tiles <= layout.tiles);
     assert!(products.len() >= layout.len());
-    let start = strips.start * output.image_len() / output.strip().per_image;
+    let start = strips.start * output.image_numel() / output.strip().per_image;
     for (number, (image, top, left)) in tile_corners(output, strips).enumerate() {
         let position = (image * output.height + top) * output.width + left;
         for block in 0..layout.blocks {

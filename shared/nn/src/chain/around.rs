@@ -4,31 +4,31 @@
 use candle_core::{Result, Tensor, bail};
 
 use super::{
-    Link,
+    ResidualLayer,
     walk::{self, Trace, Wanted},
 };
 use crate::{
     convolution::{pictures, shape},
-    frozen::FrozenConvNorm,
+    frozen::FoldedConvBn,
     host::with_floats,
 };
-use kernels::geometry::Pictures;
+use kernels::geometry::NhwcShape;
 
 /// Pictures that walk back together: so many make good use of packed weights, and not too much
 /// memory.
 const TOGETHER: usize = 64;
 
 /// A chain and what it made of feature maps.
-pub struct Around {
-    links: Vec<Link<FrozenConvNorm>>,
-    input: Pictures,
-    traces: Vec<Trace<FrozenConvNorm>>,
+pub struct ResidualVjp {
+    links: Vec<ResidualLayer<FoldedConvBn>>,
+    input: NhwcShape,
+    traces: Vec<Trace<FoldedConvBn>>,
     y: Tensor,
 }
 
-impl Around {
+impl ResidualVjp {
     /// Lets `x` `[B,H,W,I]` through the links.
-    pub fn new(x: &Tensor, links: Vec<Link<FrozenConvNorm>>) -> Result<Self> {
+    pub fn new(x: &Tensor, links: Vec<ResidualLayer<FoldedConvBn>>) -> Result<Self> {
         let input = pictures(x.shape())?;
         let output = shape(walk::output(&links, input)?);
         let (y, traces) = with_floats([x], |[x]| walk::forward(&links, input, x))?;
@@ -47,9 +47,9 @@ impl Around {
 
     /// The gradients `[R,H,W,I]` of what came in, from `gradients` `[R,H',W',O]` of the last
     /// activations of `rows`.
-    pub fn pull_back(&mut self, rows: &[usize], gradients: &[Tensor]) -> Result<Vec<Tensor>> {
+    pub fn vjp(&mut self, rows: &[usize], gradients: &[Tensor]) -> Result<Vec<Tensor>> {
         let at_once = (TOGETHER / rows.len().max(1)).max(1);
-        let mut selected: Option<(Vec<usize>, Vec<Trace<FrozenConvNorm>>, Tensor)> = None;
+        let mut selected: Option<(Vec<usize>, Vec<Trace<FoldedConvBn>>, Tensor)> = None;
         let mut all = Vec::with_capacity(gradients.len());
         for gradients in gradients.chunks(at_once) {
             let gradient = Tensor::cat(gradients, 0)?;
@@ -78,7 +78,7 @@ impl Around {
             let Some(of_x) = of_x else {
                 bail!("a chain without a gradient")
             };
-            let input = Pictures {
+            let input = NhwcShape {
                 images: repeated.len(),
                 ..self.input
             };

@@ -7,13 +7,13 @@ mod around;
 mod op;
 pub(super) mod walk;
 
-pub use around::Around;
-pub use op::{frozen_chain, learning_chain};
+pub use around::ResidualVjp;
+pub use op::{residual_eval, residual_train};
 pub(super) use walk::Layer;
 
 /// A part of a chain; each ends with a ReLU.
 #[derive(Clone, Debug)]
-pub enum Link<L> {
+pub enum ResidualLayer<L> {
     /// One layer.
     Plain(L),
     /// Two layers beside a shortcut (He et al., "Deep residual learning", 2016), which is a layer
@@ -28,16 +28,19 @@ pub enum Link<L> {
     },
 }
 
-impl<L> Link<L> {
+impl<L> ResidualLayer<L> {
     /// The same link of other layers.
-    pub fn try_map<M, E>(&self, mut f: impl FnMut(&L) -> Result<M, E>) -> Result<Link<M>, E> {
+    pub fn try_map<M, E>(
+        &self,
+        mut f: impl FnMut(&L) -> Result<M, E>,
+    ) -> Result<ResidualLayer<M>, E> {
         Ok(match self {
-            Self::Plain(layer) => Link::Plain(f(layer)?),
+            Self::Plain(layer) => ResidualLayer::Plain(f(layer)?),
             Self::Block {
                 first,
                 second,
                 shortcut,
-            } => Link::Block {
+            } => ResidualLayer::Block {
                 first: f(first)?,
                 second: f(second)?,
                 shortcut: shortcut.as_ref().map(f).transpose()?,

@@ -5,22 +5,22 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use candle_core::{CpuStorage, CustomOp1, CustomOp2, Layout, Result, Shape, Tensor, bail};
 
 use super::{
-    Link,
+    ResidualLayer,
     walk::{self, Layer, Trace, Wanted},
 };
 #[cfg(feature = "cuda")]
 use crate::cuda;
 use crate::{
     convolution::{pictures, shape},
-    frozen::FrozenConvNorm,
+    frozen::FoldedConvBn,
     handle::handle,
     host::{floats, like, with_floats},
-    learning::{ConvNormParameters, Learner, Moments},
+    learning::{BatchStats, ConvBn, Learner},
 };
 
 /// The last activations `[B,H',W',O]` of a chain that does not learn and that `x` `[B,H,W,I]`
 /// enters.
-pub fn frozen_chain(x: &Tensor, links: &[Link<FrozenConvNorm>]) -> Result<Tensor> {
+pub fn residual_eval(x: &Tensor, links: &[ResidualLayer<FoldedConvBn>]) -> Result<Tensor> {
     #[cfg(feature = "cuda")]
     if x.device().is_cuda() {
         return cuda::frozen_chain(x, links);
@@ -30,16 +30,16 @@ pub fn frozen_chain(x: &Tensor, links: &[Link<FrozenConvNorm>]) -> Result<Tensor
 
 /// The last activations of a chain that learns, and the moments of every layer's batch, in the order
 /// of [`Link::layers`].
-pub fn learning_chain(
+pub fn residual_train(
     x: &Tensor,
-    links: &[Link<ConvNormParameters>],
-) -> Result<(Tensor, Vec<Moments>)> {
+    links: &[ResidualLayer<ConvBn>],
+) -> Result<(Tensor, Vec<BatchStats>)> {
     #[cfg(feature = "cuda")]
     if x.device().is_cuda() {
         return cuda::learning_chain(x, links);
     }
     let mut learners = Vec::new();
-    let links: Vec<Link<Learner>> = links
+    let links: Vec<ResidualLayer<Learner>> = links
         .iter()
         .map(|link| {
             link.try_map(|parameters| {
@@ -52,19 +52,19 @@ pub fn learning_chain(
     let handle = handle(&learners)?;
     let x = x.contiguous()?;
     let y = x.apply_op2(&handle, Chain::new(links.clone()))?;
-    let layers = links.iter().flat_map(Link::layers);
+    let layers = links.iter().flat_map(ResidualLayer::layers);
     let moments = layers.map(Learner::moments).collect::<Result<_>>()?;
     Ok((y, moments))
 }
 
 /// A chain at work; applied once.
 struct Chain<L: Layer> {
-    links: Vec<Link<L>>,
+    links: Vec<ResidualLayer<L>>,
     traces: Mutex<Vec<Trace<L>>>,
 }
 
 impl<L: Layer<View = [f32], Map = Vec<f32>>> Chain<L> {
-    fn new(links: Vec<Link<L>>) -> Self {
+    fn new(links: Vec<ResidualLayer<L>>) -> Self {
         Self {
             links,
             traces: Mutex::new(Vec::new()),
@@ -106,7 +106,7 @@ impl<L: Layer<View = [f32], Map = Vec<f32>>> Chain<L> {
     }
 }
 
-impl CustomOp1 for Chain<FrozenConvNorm> {
+impl CustomOp1 for Chain<FoldedConvBn> {
     fn name(&self) -> &'static str {
         "frozen-chain"
     }

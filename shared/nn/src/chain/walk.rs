@@ -6,8 +6,8 @@ use std::borrow::Borrow;
 
 use candle_core::{Result, bail};
 
-use super::Link;
-use kernels::geometry::{Geometry, Pictures};
+use super::ResidualLayer;
+use kernels::geometry::{ConvShape, NhwcShape};
 
 /// A convolution and its normalisation, on some device.
 pub trait Layer {
@@ -19,12 +19,12 @@ pub trait Layer {
     type Saved: Send;
 
     /// The sizes on pictures like these.
-    fn geometry(&self, input: Pictures) -> Result<Geometry>;
+    fn geometry(&self, input: NhwcShape) -> Result<ConvShape>;
 
     /// `activate(normalise(convolve(x)) + residual)`.
     fn forward(
         &self,
-        geometry: &Geometry,
+        geometry: &ConvShape,
         x: &Self::View,
         residual: Option<&Self::View>,
         relu: bool,
@@ -34,7 +34,7 @@ pub trait Layer {
     /// the same; learns, if `learns`.
     fn slopes(
         &self,
-        geometry: &Geometry,
+        geometry: &ConvShape,
         saved: &mut Self::Saved,
         x: &Self::View,
         gradient: &Self::View,
@@ -45,7 +45,7 @@ pub trait Layer {
     /// `gate` is not positive.
     fn input_gradient(
         &self,
-        geometry: &Geometry,
+        geometry: &ConvShape,
         slopes: &Self::View,
         residual: Option<&Self::View>,
         gate: Option<&Self::View>,
@@ -58,7 +58,7 @@ pub trait Layer {
 /// What a link leaves on the way.
 pub struct Trace<L: Layer> {
     /// Pictures that came in.
-    input: Pictures,
+    input: NhwcShape,
     /// Activations between a block's layers.
     inner: Option<L::Map>,
     /// What the layers saved, in the order of [`Link::layers`].
@@ -85,7 +85,7 @@ impl<L: Layer<Map = Vec<f32>, Saved = ()>> Trace<L> {
             })
         };
         Self {
-            input: Pictures {
+            input: NhwcShape {
                 images: rows.len(),
                 ..self.input
             },
@@ -107,10 +107,10 @@ fn view<M: Borrow<V>, V: ?Sized>(map: &Option<M>) -> Result<&V> {
 pub type Walked<L> = (<L as Layer>::Map, Vec<Trace<L>>);
 
 /// The pictures that leave a chain that these enter.
-pub fn output<L: Layer>(links: &[Link<L>], input: Pictures) -> Result<Pictures> {
+pub fn output<L: Layer>(links: &[ResidualLayer<L>], input: NhwcShape) -> Result<NhwcShape> {
     links.iter().try_fold(input, |input, link| match link {
-        Link::Plain(layer) => Ok(layer.geometry(input)?.output()),
-        Link::Block { first, second, .. } => {
+        ResidualLayer::Plain(layer) => Ok(layer.geometry(input)?.output()),
+        ResidualLayer::Block { first, second, .. } => {
             let inner = first.geometry(input)?.output();
             Ok(second.geometry(inner)?.output())
         }
@@ -118,7 +118,11 @@ pub fn output<L: Layer>(links: &[Link<L>], input: Pictures) -> Result<Pictures> 
 }
 
 /// Walks through all links.
-pub fn forward<L: Layer>(links: &[Link<L>], mut input: Pictures, x: &L::View) -> Result<Walked<L>> {
+pub fn forward<L: Layer>(
+    links: &[ResidualLayer<L>],
+    mut input: NhwcShape,
+    x: &L::View,
+) -> Result<Walked<L>> {
     let mut traces: Vec<Trace<L>> = Vec::with_capacity(links.len());
     for link in links {
         let x = traces.last().map_or(Ok(x), Trace::y)?;
@@ -132,9 +136,13 @@ pub fn forward<L: Layer>(links: &[Link<L>], mut input: Pictures, x: &L::View) ->
     }
 }
 
-fn forward_link<L: Layer>(link: &Link<L>, input: Pictures, x: &L::View) -> Result<Trace<L>> {
+fn forward_link<L: Layer>(
+    link: &ResidualLayer<L>,
+    input: NhwcShape,
+    x: &L::View,
+) -> Result<Trace<L>> {
     Ok(match link {
-        Link::Plain(layer) => {
+        ResidualLayer::Plain(layer) => {
             let (y, saved) = layer.forward(&layer.geometry(input)?, x, None, true)?;
             Trace {
                 input,
@@ -143,7 +151,7 @@ fn forward_link<L: Layer>(link: &Link<L>, input: Pictures, x: &L::View) -> Resul
                 y: Some(y),
             }
         }
-        Link::Block {
+        ResidualLayer::Block {
             first,
             second,
             shortcut,
@@ -183,7 +191,7 @@ pub struct Wanted {
 
 /// Walks back through all links: the gradient of `x` from that of `y`, if it is wanted.
 pub fn backward<L: Layer>(
-    links: &[Link<L>],
+    links: &[ResidualLayer<L>],
     traces: &mut [Trace<L>],
     x: &L::View,
     y: &L::View,
@@ -209,7 +217,7 @@ pub fn backward<L: Layer>(
 
 /// `gradient` is that before the link's last ReLU; that of `x` is cut where `gate` is not positive.
 fn backward_link<L: Layer>(
-    link: &Link<L>,
+    link: &ResidualLayer<L>,
     trace: &mut Trace<L>,
     x: &L::View,
     gate: Option<&L::View>,
@@ -219,7 +227,7 @@ fn backward_link<L: Layer>(
     let learns = wanted.parameters;
     let input = trace.input;
     match (link, trace.saved.as_mut_slice()) {
-        (Link::Plain(layer), [saved]) => {
+        (ResidualLayer::Plain(layer), [saved]) => {
             let geometry = layer.geometry(input)?;
             let slopes = layer.slopes(&geometry, saved, x, gradient, learns)?;
             let slopes = slopes.as_ref().map_or(gradient, Borrow::borrow);
@@ -227,7 +235,7 @@ fn backward_link<L: Layer>(
             wanted.input.then(of_x).transpose()
         }
         (
-            Link::Block {
+            ResidualLayer::Block {
                 first,
                 second,
                 shortcut,

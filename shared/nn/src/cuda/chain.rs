@@ -14,19 +14,19 @@ use super::{
 };
 use crate::{
     chain::{
-        Layer, Link,
+        Layer, ResidualLayer,
         walk::{self, Trace, Wanted},
     },
     convolution::{pictures, shape},
-    frozen::FrozenConvNorm,
+    frozen::FoldedConvBn,
     handle::handle,
-    learning::{ConvNormParameters, Learner, Moments},
+    learning::{BatchStats, ConvBn, Learner},
 };
-use ::kernels::geometry::Pictures;
+use ::kernels::geometry::NhwcShape;
 
 /// [`crate::frozen_chain`] on CUDA.
-pub fn frozen_chain(x: &Tensor, links: &[Link<FrozenConvNorm>]) -> Result<Tensor> {
-    let frozen = |layer: &FrozenConvNorm| Ok::<_, candle_core::Error>(Frozen(layer.clone()));
+pub fn frozen_chain(x: &Tensor, links: &[ResidualLayer<FoldedConvBn>]) -> Result<Tensor> {
+    let frozen = |layer: &FoldedConvBn| Ok::<_, candle_core::Error>(Frozen(layer.clone()));
     let links: Result<_> = links.iter().map(|link| link.try_map(frozen)).collect();
     x.contiguous()?.apply_op1(Chain::new(links?))
 }
@@ -34,15 +34,15 @@ pub fn frozen_chain(x: &Tensor, links: &[Link<FrozenConvNorm>]) -> Result<Tensor
 /// [`crate::learning_chain`] on CUDA.
 pub fn learning_chain(
     x: &Tensor,
-    links: &[Link<ConvNormParameters>],
-) -> Result<(Tensor, Vec<Moments>)> {
+    links: &[ResidualLayer<ConvBn>],
+) -> Result<(Tensor, Vec<BatchStats>)> {
     let mut learners = Vec::new();
-    let mut learning = |parameters: &ConvNormParameters| {
+    let mut learning = |parameters: &ConvBn| {
         let learner = Learner::new(parameters)?;
         learners.push(learner.clone());
         Ok::<_, candle_core::Error>(Learning(learner))
     };
-    let links: Result<Vec<Link<Learning>>> = links
+    let links: Result<Vec<ResidualLayer<Learning>>> = links
         .iter()
         .map(|link| link.try_map(&mut learning))
         .collect();
@@ -57,13 +57,13 @@ pub fn learning_chain(
 
 /// A chain at work; applied once.
 struct Chain<L: Layer> {
-    links: Vec<Link<L>>,
+    links: Vec<ResidualLayer<L>>,
     kind: Kind,
     traces: Mutex<Vec<Trace<L>>>,
 }
 
 impl<L: Layer<View = CudaStorage, Map = CudaStorage>> Chain<L> {
-    fn new(links: Vec<Link<L>>) -> Self {
+    fn new(links: Vec<ResidualLayer<L>>) -> Self {
         Self {
             links,
             kind: chosen_kind(),
@@ -96,7 +96,7 @@ impl<L: Layer<View = CudaStorage, Map = CudaStorage>> Chain<L> {
             bail!("a chain was differentiated before it was computed")
         }
         let input = pictures(x.shape())?;
-        let Pictures { channels, .. } = walk::output(&self.links, input)?;
+        let NhwcShape { channels, .. } = walk::output(&self.links, input)?;
         with_storages([x, y, gradient], |[x, y, gradient]| {
             let kind_of_x = map::kind(x.0)?;
             let x = enter(x.0, x.1, input.channels, self.kind)?;

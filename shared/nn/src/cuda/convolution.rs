@@ -10,14 +10,14 @@ use super::{
     norm,
 };
 use crate::convolution::shape;
-use ::kernels::geometry::{Geometry, Pictures};
+use ::kernels::geometry::{ConvShape, NhwcShape};
 
 /// Applies a convolution, or its transpose, of this geometry.
 pub fn convolve(
     x: &Tensor,
     weight: &Tensor,
     bias: &Tensor,
-    geometry: Geometry,
+    geometry: ConvShape,
     transposed: bool,
 ) -> Result<Tensor> {
     let operation = Convolution {
@@ -33,7 +33,7 @@ pub fn convolve(
 
 /// Holds, if it is a transpose, the convolution that it is the transpose of.
 struct Convolution {
-    geometry: Geometry,
+    geometry: ConvShape,
     transposed: bool,
     kind: Kind,
     weight: Tensor,
@@ -42,7 +42,7 @@ struct Convolution {
 
 impl Convolution {
     /// What comes in and what goes out.
-    fn ends(&self) -> [Pictures; 2] {
+    fn ends(&self) -> [NhwcShape; 2] {
         let (input, output) = (self.geometry.input, self.geometry.output());
         if self.transposed {
             [output, input]
@@ -58,7 +58,7 @@ impl Convolution {
     fn enter<'a>(
         &self,
         (storage, layout): (&'a CudaStorage, &Layout),
-        pictures: Pictures,
+        pictures: NhwcShape,
     ) -> Result<Lent<'a>> {
         enter(storage, layout, pictures.channels, self.kind)
     }

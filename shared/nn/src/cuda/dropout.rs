@@ -7,14 +7,14 @@ use super::{
     kernels::{self, Argument},
     map::{at, at_floats, room},
 };
-use crate::dropout::Mask;
+use crate::dropout::DropoutMask;
 
 /// `x` times the mask's factors.
-pub fn drop(x: &Tensor, mask: Mask) -> Result<Tensor> {
+pub fn drop(x: &Tensor, mask: DropoutMask) -> Result<Tensor> {
     x.contiguous()?.apply_op1(Dropout(mask))
 }
 
-struct Dropout(Mask);
+struct Dropout(DropoutMask);
 
 impl CustomOp1 for Dropout {
     fn name(&self) -> &'static str {
@@ -32,7 +32,7 @@ impl CustomOp1 for Dropout {
             Argument::At(at_floats(x, layout)?),
             Argument::Bits(self.0.key()),
             Argument::Bits32(self.0.threshold()),
-            Argument::Float(self.0.kept()),
+            Argument::Float(self.0.scale()),
             Argument::At(at(&y)?),
             Argument::long(len)?,
         ];

@@ -10,8 +10,8 @@ use super::{
     map::{self, at, kind, maybe, padded_geometry, room, with_storages},
     with_convolutions,
 };
-use crate::arithmetic::Arithmetic;
-use ::kernels::geometry::Geometry;
+use crate::arithmetic::ComputeOptions;
+use ::kernels::geometry::ConvShape;
 
 /// A weight as cuDNN reads it.
 #[derive(Debug)]
@@ -19,7 +19,7 @@ pub struct Packed(CudaStorage);
 
 impl Packed {
     /// Packs a contiguous `[O,I,k,k]` or, of a transposed convolution, `[I,O,k,k]`.
-    pub fn new(geometry: &Geometry, weight: &Tensor, kind: Kind) -> Result<Self> {
+    pub fn new(geometry: &ConvShape, weight: &Tensor, kind: Kind) -> Result<Self> {
         let stored = padded_geometry(geometry);
         let area = geometry.kernel * geometry.kernel;
         let len = stored.c_out * area * stored.input.channels;
@@ -47,7 +47,7 @@ impl Packed {
     }
 
     /// The convolution of `x`.
-    pub fn forward(&self, geometry: &Geometry, x: &CudaStorage) -> Result<CudaStorage> {
+    pub fn forward(&self, geometry: &ConvShape, x: &CudaStorage) -> Result<CudaStorage> {
         let stored = padded_geometry(geometry);
         let y = room(&x.device, kind(x)?, stored.output().numel())?;
         let operands = [x, &self.0, &y];
@@ -56,7 +56,7 @@ impl Packed {
     }
 
     /// The gradient of what was convolved.
-    pub fn backward(&self, geometry: &Geometry, slopes: &CudaStorage) -> Result<CudaStorage> {
+    pub fn backward(&self, geometry: &ConvShape, slopes: &CudaStorage) -> Result<CudaStorage> {
         let stored = padded_geometry(geometry);
         let of_x = room(&slopes.device, kind(slopes)?, stored.input.numel())?;
         run(&stored, Direction::Input, [&of_x, &self.0, slopes])?;
@@ -73,7 +73,7 @@ fn weight_offset(layout: &candle_core::Layout) -> Result<usize> {
 
 /// The gradient of the weight, `[O,I,k,k]` f32.
 pub fn weight_gradient(
-    geometry: &Geometry,
+    geometry: &ConvShape,
     x: &CudaStorage,
     slopes: &CudaStorage,
 ) -> Result<CudaStorage> {
@@ -98,7 +98,7 @@ pub fn weight_gradient(
 }
 
 /// x, weight and y are as stored: channels filled up.
-fn run(stored: &Geometry, direction: Direction, [x, weight, y]: [&CudaStorage; 3]) -> Result<()> {
+fn run(stored: &ConvShape, direction: Direction, [x, weight, y]: [&CudaStorage; 3]) -> Result<()> {
     let kind = kind(x)?;
     let sizes = [
         stored.input.numel(),
@@ -114,7 +114,7 @@ fn run(stored: &Geometry, direction: Direction, [x, weight, y]: [&CudaStorage; 3
         y: at(y)?,
     };
     with_convolutions(&x.device, |convolutions| {
-        let arithmetic = Arithmetic::chosen();
+        let arithmetic = ComputeOptions::chosen();
         // SAFETY: sizes and kinds were just looked at.
         unsafe { convolutions.run(stored, kind, arithmetic, direction, operands) }
     })

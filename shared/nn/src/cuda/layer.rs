@@ -12,16 +12,16 @@ use super::{
     norm::{self, Channels},
 };
 use crate::{
-    arithmetic::{Arithmetic, Precision},
+    arithmetic::{ComputeOptions, Precision},
     chain::Layer,
-    frozen::FrozenConvNorm,
-    learning::{EPS, Learner, Moments},
+    frozen::FoldedConvBn,
+    learning::{BatchStats, EPS, Learner},
 };
-use ::kernels::geometry::{Geometry, Pictures};
+use ::kernels::geometry::{ConvShape, NhwcShape};
 
 /// What maps are made of inside a chain.
 pub fn chosen_kind() -> Kind {
-    match Arithmetic::chosen().precision {
+    match ComputeOptions::chosen().precision {
         Precision::F32 | Precision::Tf32 => Kind::F32,
         Precision::Bf16 => Kind::Bf16,
     }
@@ -32,10 +32,10 @@ pub type Ready = Arc<OnceLock<(Packed, CudaStorage)>>;
 
 /// A layer that does not learn.
 #[derive(Clone)]
-pub struct Frozen(pub FrozenConvNorm);
+pub struct Frozen(pub FoldedConvBn);
 
 impl Frozen {
-    fn ready(&self, geometry: &Geometry) -> Result<&(Packed, CudaStorage)> {
+    fn ready(&self, geometry: &ConvShape) -> Result<&(Packed, CudaStorage)> {
         let layer = &self.0;
         if let Some(ready) = layer.on_device.get() {
             return Ok(ready);
@@ -69,13 +69,13 @@ impl Layer for Frozen {
     type Map = CudaStorage;
     type Saved = ();
 
-    fn geometry(&self, input: Pictures) -> Result<Geometry> {
+    fn geometry(&self, input: NhwcShape) -> Result<ConvShape> {
         self.0.filter.geometry(input)
     }
 
     fn forward(
         &self,
-        geometry: &Geometry,
+        geometry: &ConvShape,
         x: &CudaStorage,
         residual: Option<&CudaStorage>,
         relu: bool,
@@ -88,7 +88,7 @@ impl Layer for Frozen {
 
     fn slopes(
         &self,
-        _geometry: &Geometry,
+        _geometry: &ConvShape,
         _saved: &mut (),
         _x: &CudaStorage,
         _gradient: &CudaStorage,
@@ -99,7 +99,7 @@ impl Layer for Frozen {
 
     fn input_gradient(
         &self,
-        geometry: &Geometry,
+        geometry: &ConvShape,
         slopes: &CudaStorage,
         residual: Option<&CudaStorage>,
         gate: Option<&CudaStorage>,
@@ -131,13 +131,13 @@ impl Layer for Learning {
     type Map = CudaStorage;
     type Saved = Saved;
 
-    fn geometry(&self, input: Pictures) -> Result<Geometry> {
+    fn geometry(&self, input: NhwcShape) -> Result<ConvShape> {
         self.0.parameters.filter.geometry(input)
     }
 
     fn forward(
         &self,
-        geometry: &Geometry,
+        geometry: &ConvShape,
         x: &CudaStorage,
         residual: Option<&CudaStorage>,
         relu: bool,
@@ -153,7 +153,7 @@ impl Layer for Learning {
             gamma: &gamma,
         };
         let y = norm::forward(&convolved, channels, &beta, residual, relu)?;
-        *locked(&self.0.moments) = Some(Moments {
+        *locked(&self.0.moments) = Some(BatchStats {
             mean: first(copy(&moments.mean)?, geometry.c_out)?,
             variance: first(moments.variance, geometry.c_out)?,
             count: geometry.output().numel() / geometry.c_out,
@@ -169,7 +169,7 @@ impl Layer for Learning {
 
     fn slopes(
         &self,
-        geometry: &Geometry,
+        geometry: &ConvShape,
         saved: &mut Saved,
         x: &CudaStorage,
         gradient: &CudaStorage,
@@ -198,7 +198,7 @@ impl Layer for Learning {
 
     fn input_gradient(
         &self,
-        geometry: &Geometry,
+        geometry: &ConvShape,
         slopes: &CudaStorage,
         residual: Option<&CudaStorage>,
         gate: Option<&CudaStorage>,

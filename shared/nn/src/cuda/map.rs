@@ -15,7 +15,7 @@ use super::{
     Kind, address,
     kernels::{self, Argument},
 };
-use ::kernels::geometry::{Geometry, Pictures};
+use ::kernels::geometry::{ConvShape, NhwcShape};
 
 /// Channels as they are stored.
 pub fn padded(channels: usize) -> usize {
@@ -23,8 +23,8 @@ pub fn padded(channels: usize) -> usize {
 }
 
 /// The sizes as they are stored.
-pub fn padded_geometry(geometry: &Geometry) -> Geometry {
-    Geometry {
+pub fn padded_geometry(geometry: &ConvShape) -> ConvShape {
+    ConvShape {
         input: geometry
             .input
             .with_channels(padded(geometry.input.channels)),
@@ -139,8 +139,8 @@ pub fn enter<'a>(
 }
 
 /// What [`enter`] made of `channels` channels, as a tensor has it.
-pub fn leave(storage: CudaStorage, pictures: Pictures, kind: Kind) -> Result<CudaStorage> {
-    let Pictures { channels, .. } = pictures;
+pub fn leave(storage: CudaStorage, pictures: NhwcShape, kind: Kind) -> Result<CudaStorage> {
+    let NhwcShape { channels, .. } = pictures;
     let from = self::kind(&storage)?;
     if from == kind && channels == padded(channels) {
         return Ok(storage);
@@ -190,7 +190,7 @@ pub fn tensor(storage: CudaStorage, shape: impl Into<Shape>) -> Tensor {
 
 /// The first numbers of a storage, as a tensor `[count]`.
 pub fn first(numbers: CudaStorage, count: usize) -> Result<Tensor> {
-    let pictures = Pictures {
+    let pictures = NhwcShape {
         images: 1,
         height: 1,
         width: 1,

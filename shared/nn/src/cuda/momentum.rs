@@ -8,17 +8,17 @@ use super::{
     kernels::{self, Argument},
     map::{at_floats, with_storages},
 };
-use crate::momentum::{Descent, Momentum};
+use crate::momentum::{SgdConfig, SgdParam};
 
 /// Elements of one block.
 const PIECE: usize = 1 << 14;
 
 /// Takes a step of all parameters, unless the loss is no number.
-pub fn descend(rates: &Momentum, loss: &Tensor, descents: &[Descent]) -> Result<()> {
+pub fn descend(rates: &SgdConfig, loss: &Tensor, descents: &[SgdParam]) -> Result<()> {
     let mut arrays: Vec<u64> = Vec::with_capacity(4 * descents.len());
     let mut pieces: Vec<i32> = Vec::new();
     for (array, descent) in descents.iter().enumerate() {
-        let Descent {
+        let SgdParam {
             parameter,
             velocity,
             gradient,

@@ -18,8 +18,8 @@ use super::{
     kernels::{self, Argument},
     map::{at, room, tensor},
 };
+use crate::show::Crop;
 use crate::show::PIXELS;
-use crate::show::Window;
 
 /// Bytes that nobody uses.
 pub fn free_memory(device: &CudaDevice) -> Result<u64> {
@@ -96,7 +96,7 @@ impl Passage {
 
 /// What `windows` show of the rows of `pixels` `[N,3072]`, as many windows as rows, all of them
 /// rows that there are.
-pub fn show(pixels: &Tensor, rows: &[u32], windows: &[Window]) -> Result<Tensor> {
+pub fn show(pixels: &Tensor, rows: &[u32], windows: &[Crop]) -> Result<Tensor> {
     let (storage, layout) = pixels.storage_and_layout();
     let pixels: &CudaStorage = match &*storage {
         Storage::Cuda(storage) if layout.start_offset() == 0 => storage,
@@ -105,7 +105,7 @@ pub fn show(pixels: &Tensor, rows: &[u32], windows: &[Window]) -> Result<Tensor>
     let (device, len) = (&pixels.device, rows.len() * PIXELS);
     let stream = device.cuda_stream();
     let numbers = windows.iter().flat_map(|window| {
-        let Window {
+        let Crop {
             top,
             left,
             height,

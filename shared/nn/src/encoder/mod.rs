@@ -4,11 +4,13 @@
 
 use candle_core::{Result, Tensor, bail};
 
-use super::dropout::Mask;
+use super::dropout::DropoutMask;
 use kernels::{
-    attend::Heads,
+    attend::AttentionShape,
     embed::Embed,
-    encoder::{Attention, ClassAttention, FeedForward, Half, Sizes},
+    encoder::{
+        AttentionSublayer, ClsAttentionSublayer, FeedForwardSublayer, Sublayer, SublayerShape,
+    },
 };
 use operation::{EmbedOp, HalfOp};
 
@@ -17,7 +19,7 @@ mod stock;
 
 /// The weights of half a layer: a layer norm and two linear maps, as weight and bias each.
 #[derive(Clone, Debug)]
-pub struct HalfLayer {
+pub struct SublayerWeights {
     /// `[D]` both.
     pub norm: [Tensor; 2],
     /// `[I,D]` and `[I]`: to queries, keys and values, or to the inner tokens.
@@ -28,11 +30,11 @@ pub struct HalfLayer {
     pub eps: f64,
 }
 
-impl HalfLayer {
-    fn sizes(&self) -> Result<Sizes> {
+impl SublayerWeights {
+    fn sizes(&self) -> Result<SublayerShape> {
         let (raised, width) = self.first[0].dims2()?;
         let (out, lowered) = self.second[0].dims2()?;
-        let sizes = Sizes {
+        let sizes = SublayerShape {
             width,
             raised,
             lowered,
@@ -61,7 +63,7 @@ impl HalfLayer {
     }
 
     /// Runs a kernel on the CPU.
-    fn run<K: Half>(&self, kernel: K, x: &Tensor) -> Result<Tensor> {
+    fn run<K: Sublayer>(&self, kernel: K, x: &Tensor) -> Result<Tensor> {
         let (x, weights) = (x.contiguous()?, self.packed()?);
         let differentiable = x.track_op() || weights.track_op();
         x.apply_op2(&weights, HalfOp::new(kernel, differentiable))
@@ -70,7 +72,12 @@ impl HalfLayer {
 
 /// Puts `class` `[1,1,D]` before the tokens `x` `[B,N,D]`, adds `positions` `[1,N+1,D]`, and drops:
 /// `[B,N+1,D]`.
-pub fn embed(x: &Tensor, class: &Tensor, positions: &Tensor, mask: Option<Mask>) -> Result<Tensor> {
+pub fn embed(
+    x: &Tensor,
+    class: &Tensor,
+    positions: &Tensor,
+    mask: Option<DropoutMask>,
+) -> Result<Tensor> {
     let (batch, tokens, width) = x.dims3()?;
     if class.elem_count() != width || positions.elem_count() != (tokens + 1) * width {
         bail!("class token {class:?} and positions {positions:?} for {x:?}")
@@ -90,11 +97,11 @@ pub fn embed(x: &Tensor, class: &Tensor, positions: &Tensor, mask: Option<Mask>)
 
 /// `x + drop(second(attention(first(norm(x)))))`, with scaled dot-product attention among all
 /// tokens of a picture.
-pub fn attention_half(
+pub fn attention_sublayer(
     x: &Tensor,
-    half: &HalfLayer,
+    half: &SublayerWeights,
     heads: usize,
-    mask: Option<Mask>,
+    mask: Option<DropoutMask>,
 ) -> Result<Tensor> {
     let (sizes, heads) = attention_sizes(x, half, heads)?;
     if !x.device().is_cpu() {
@@ -102,7 +109,7 @@ pub fn attention_half(
     }
     let outer = mask;
     half.run(
-        Attention {
+        AttentionSublayer {
             sizes,
             heads,
             outer,
@@ -112,11 +119,11 @@ pub fn attention_half(
 }
 
 /// The first token of [`attention_half`] alone, `[B,1,D]`, in a fraction of the time.
-pub fn class_attention_half(
+pub fn cls_attention_sublayer(
     x: &Tensor,
-    half: &HalfLayer,
+    half: &SublayerWeights,
     heads: usize,
-    mask: Option<Mask>,
+    mask: Option<DropoutMask>,
 ) -> Result<Tensor> {
     let (sizes, heads) = attention_sizes(x, half, heads)?;
     if !x.device().is_cpu() {
@@ -124,7 +131,7 @@ pub fn class_attention_half(
     }
     let outer = mask;
     half.run(
-        ClassAttention {
+        ClsAttentionSublayer {
             sizes,
             heads,
             outer,
@@ -135,7 +142,11 @@ pub fn class_attention_half(
 
 /// `x + drop(second(drop(gelu(first(norm(x))))))`, with the exact GELU (Hendrycks and Gimpel,
 /// 2016); the masks are those of the inner and of the outer tokens.
-pub fn feed_forward_half(x: &Tensor, half: &HalfLayer, masks: [Option<Mask>; 2]) -> Result<Tensor> {
+pub fn feed_forward_sublayer(
+    x: &Tensor,
+    half: &SublayerWeights,
+    masks: [Option<DropoutMask>; 2],
+) -> Result<Tensor> {
     let sizes = half.sizes()?;
     if sizes.raised != sizes.lowered || x.dims3()?.2 != sizes.width || x.elem_count() == 0 {
         bail!("feed-forward half of {x:?} with {half:?}")
@@ -145,7 +156,7 @@ pub fn feed_forward_half(x: &Tensor, half: &HalfLayer, masks: [Option<Mask>; 2])
     }
     let [inner, outer] = masks;
     half.run(
-        FeedForward {
+        FeedForwardSublayer {
             sizes,
             inner,
             outer,
@@ -154,14 +165,18 @@ pub fn feed_forward_half(x: &Tensor, half: &HalfLayer, masks: [Option<Mask>; 2])
     )
 }
 
-fn attention_sizes(x: &Tensor, half: &HalfLayer, heads: usize) -> Result<(Sizes, Heads)> {
+fn attention_sizes(
+    x: &Tensor,
+    half: &SublayerWeights,
+    heads: usize,
+) -> Result<(SublayerShape, AttentionShape)> {
     let (sizes, (batch, tokens, width)) = (half.sizes()?, x.dims3()?);
     let fits = sizes.raised == 3 * width && sizes.lowered == width && sizes.width == width;
     if !fits || batch * tokens * heads == 0 || !width.is_multiple_of(heads) {
         bail!("attention half of {x:?} by {heads} heads with {half:?}")
     }
     let size = width / heads;
-    let heads = Heads {
+    let heads = AttentionShape {
         tokens,
         heads,
         size,

@@ -6,10 +6,10 @@ use std::sync::OnceLock;
 use candle_core::{CpuStorage, CustomOp2, CustomOp3, Layout, Result, Shape, Tensor, bail};
 
 use super::super::{host::floats, host::with_floats};
-use kernels::{embed::Embed, encoder::Half};
+use kernels::{embed::Embed, encoder::Sublayer};
 
 /// A kernel as an operation on tokens and packed weights.
-pub struct HalfOp<K: Half> {
+pub struct HalfOp<K: Sublayer> {
     kernel: K,
     /// Whether a gradient can be asked for.
     differentiable: bool,
@@ -17,7 +17,7 @@ pub struct HalfOp<K: Half> {
     kept: OnceLock<K::Kept>,
 }
 
-impl<K: Half> HalfOp<K> {
+impl<K: Sublayer> HalfOp<K> {
     /// Keeps what the gradient needs only if there is to be one.
     pub fn new(kernel: K, differentiable: bool) -> Self {
         Self {
@@ -28,7 +28,7 @@ impl<K: Half> HalfOp<K> {
     }
 }
 
-impl<K: Half> CustomOp2 for HalfOp<K> {
+impl<K: Sublayer> CustomOp2 for HalfOp<K> {
     fn name(&self) -> &'static str {
         "half-layer"
     }

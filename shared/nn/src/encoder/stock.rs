@@ -5,25 +5,30 @@ use candle_core::{Result, Tensor};
 
 use super::{
     super::{
-        dropout::{Mask, drop},
+        dropout::{DropoutMask, drop},
         token,
     },
-    HalfLayer,
+    SublayerWeights,
 };
 
-impl HalfLayer {
+impl SublayerWeights {
     fn normed(&self, x: &Tensor) -> Result<Tensor> {
         token::layer_norm(x, &self.norm[0], &self.norm[1], self.eps)
     }
 
     /// `x`, plus what the second map makes of `inner`.
-    fn ended(&self, x: &Tensor, inner: &Tensor, outer: Option<Mask>) -> Result<Tensor> {
+    fn ended(&self, x: &Tensor, inner: &Tensor, outer: Option<DropoutMask>) -> Result<Tensor> {
         let y = token::linear(inner, &self.second[0], &self.second[1])?;
         x + drop(&y, outer)?
     }
 }
 
-pub fn embed(x: &Tensor, class: &Tensor, positions: &Tensor, mask: Option<Mask>) -> Result<Tensor> {
+pub fn embed(
+    x: &Tensor,
+    class: &Tensor,
+    positions: &Tensor,
+    mask: Option<DropoutMask>,
+) -> Result<Tensor> {
     let (batch, _, width) = x.dims3()?;
     let class = class.broadcast_as((batch, 1, width))?;
     let x = Tensor::cat(&[&class, x], 1)?.broadcast_add(positions)?;
@@ -32,9 +37,9 @@ pub fn embed(x: &Tensor, class: &Tensor, positions: &Tensor, mask: Option<Mask>)
 
 pub fn attention_half(
     x: &Tensor,
-    half: &HalfLayer,
+    half: &SublayerWeights,
     heads: usize,
-    mask: Option<Mask>,
+    mask: Option<DropoutMask>,
 ) -> Result<Tensor> {
     let qkv = token::linear(&half.normed(x)?, &half.first[0], &half.first[1])?.chunk(3, 2)?;
     let mixed = token::attention(&qkv[0], &qkv[1], &qkv[2], heads)?;
@@ -43,9 +48,9 @@ pub fn attention_half(
 
 pub fn class_attention_half(
     x: &Tensor,
-    half: &HalfLayer,
+    half: &SublayerWeights,
     heads: usize,
-    mask: Option<Mask>,
+    mask: Option<DropoutMask>,
 ) -> Result<Tensor> {
     let normal = half.normed(x)?;
     let width = normal.dim(2)?;
@@ -61,8 +66,8 @@ pub fn class_attention_half(
 
 pub fn feed_forward_half(
     x: &Tensor,
-    half: &HalfLayer,
-    [inner, outer]: [Option<Mask>; 2],
+    half: &SublayerWeights,
+    [inner, outer]: [Option<DropoutMask>; 2],
 ) -> Result<Tensor> {
     let lifted = token::linear(&half.normed(x)?, &half.first[0], &half.first[1])?;
     half.ended(x, &drop(&lifted.gelu_erf()?, inner)?, outer)

@@ -27,29 +27,29 @@ proptest! {
         let half = |a: &[Var]| {
             let pair = |i: usize| [a[i].as_tensor().clone(), a[i + 1].as_tensor().clone()];
             // Rows of few numbers may be nearly constant, which magnifies rounding.
-            HalfLayer { norm: pair(1), first: pair(3), second: pair(5), eps: 1e-2 }
+            SublayerWeights { norm: pair(1), first: pair(3), second: pair(5), eps: 1e-2 }
         };
-        let mask = |key| drops.then(|| Mask::new(0.3, key));
+        let mask = |key| drops.then(|| DropoutMask::new(0.3, key));
         let masks = [mask(1), mask(2)];
         assert_same(
-            |a| feed_forward_half(&a[0], &half(a), masks),
+            |a| feed_forward_sublayer(&a[0], &half(a), masks),
             |a| stock::feed_forward_half(&a[0], &half(a), masks),
             &weights(inner, inner),
         );
         let weights = weights(3 * width, width);
         assert_same(
-            |a| attention_half(&a[0], &half(a), heads, mask(3)),
+            |a| attention_sublayer(&a[0], &half(a), heads, mask(3)),
             |a| stock::attention_half(&a[0], &half(a), heads, mask(3)),
             &weights,
         );
         // Of a class token alone the mask is another's.
         assert_same(
-            |a| class_attention_half(&a[0], &half(a), heads, None),
+            |a| cls_attention_sublayer(&a[0], &half(a), heads, None),
             |a| stock::attention_half(&a[0], &half(a), heads, None)?.narrow(1, 0, 1),
             &weights,
         );
         assert_same(
-            |a| class_attention_half(&a[0], &half(a), heads, mask(4)),
+            |a| cls_attention_sublayer(&a[0], &half(a), heads, mask(4)),
             |a| stock::class_attention_half(&a[0], &half(a), heads, mask(4)),
             &weights,
         );
@@ -64,7 +64,7 @@ proptest! {
             random(&[1, 1, size], 2),
             random(&[1, tokens + 1, size], 3),
         ];
-        let mask = drops.then(|| Mask::new(0.3, 9));
+        let mask = drops.then(|| DropoutMask::new(0.3, 9));
         assert_same(
             |a| embed(&a[0], &a[1], &a[2], mask),
             |a| stock::embed(&a[0], &a[1], &a[2], mask),
@@ -94,17 +94,17 @@ fn a_transformer_has_the_same_bits_with_one_thread_and_with_four() {
     }
     let net = |a: &[Var]| {
         let pair = |i: usize| [a[i].as_tensor().clone(), a[i + 1].as_tensor().clone()];
-        let half = |i: usize| HalfLayer {
+        let half = |i: usize| SublayerWeights {
             norm: pair(i),
             first: pair(i + 2),
             second: pair(i + 4),
             eps: 1e-6,
         };
-        let mask = |key| Some(Mask::new(0.1, key));
+        let mask = |key| Some(DropoutMask::new(0.1, key));
         let x = embed(&a[0], &a[1], &a[2], mask(1))?;
-        let x = attention_half(&x, &half(3), 4, mask(2))?;
-        let x = feed_forward_half(&x, &half(9), [mask(3), mask(4)])?;
-        class_attention_half(&x, &half(3), 4, mask(5))
+        let x = attention_sublayer(&x, &half(3), 4, mask(2))?;
+        let x = feed_forward_sublayer(&x, &half(9), [mask(3), mask(4)])?;
+        cls_attention_sublayer(&x, &half(3), 4, mask(5))
     };
     assert_eq!(bits(1, net, &arguments), bits(4, net, &arguments));
 }
@@ -113,13 +113,13 @@ fn a_transformer_has_the_same_bits_with_one_thread_and_with_four() {
 fn frozen_weights_of_a_half_layer_get_no_gradient() {
     let x = Var::from_tensor(&random(&[2, 3, 8], 1)).unwrap();
     let pair = |shape: &[usize], key| [random(shape, key), random(&shape[..1], key + 1)];
-    let half = HalfLayer {
+    let half = SublayerWeights {
         norm: [random(&[8], 2), random(&[8], 3)],
         first: pair(&[24, 8], 4),
         second: pair(&[8, 8], 6),
         eps: 1e-6,
     };
-    let y = attention_half(&x, &half, 2, None).unwrap();
+    let y = attention_sublayer(&x, &half, 2, None).unwrap();
     let gradients = y.sum_all().unwrap().backward().unwrap();
     assert!(gradients.get(&x).is_some() && gradients.get_ids().count() == 1);
 }

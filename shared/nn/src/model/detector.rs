@@ -5,11 +5,11 @@ use candle_core::{DType, Device, Tensor};
 
 use super::{
     layers::Linear,
-    spec::Spec,
+    spec::TensorSpec,
     transformer::{Dropout, HEADS, Transformer},
     weights::Weights,
 };
-use crate::Filter;
+use crate::Conv2d;
 use base::{Error, Result};
 
 /// Side of every embedded map, at every width.
@@ -179,7 +179,7 @@ enum Shape {
 impl Projection {
     fn forward(&self, x: &Tensor) -> Result<Tensor> {
         let Self { weight, bias, .. } = self;
-        let filter = |stride, padding| Filter {
+        let filter = |stride, padding| Conv2d {
             weight: weight.clone(),
             stride,
             padding,
@@ -227,7 +227,7 @@ fn embeddings(input: DetectorInput) -> Vec<(usize, Vec<Step>)> {
 }
 
 /// Every tensor of a detector.
-pub fn specs(input: DetectorInput, width: usize, layers: usize) -> Vec<Spec> {
+pub fn specs(input: DetectorInput, width: usize, layers: usize) -> Vec<TensorSpec> {
     let mut specs = Vec::new();
     for step in embeddings(input).iter().flat_map(|(_, steps)| steps) {
         let (c_in, c_out) = (step.c_in * width, step.c_out * width);
@@ -237,8 +237,16 @@ pub fn specs(input: DetectorInput, width: usize, layers: usize) -> Vec<Spec> {
             // PyTorch counts the second dimension, which is the outputs of a transposed one.
             Shape::Double => ([c_in, c_out, 2, 2], c_out * 4),
         };
-        specs.push(Spec::weight(format!("{}.weight", step.name), shape, fan_in));
-        specs.push(Spec::weight(format!("{}.bias", step.name), [c_out], fan_in));
+        specs.push(TensorSpec::weight(
+            format!("{}.weight", step.name),
+            shape,
+            fan_in,
+        ));
+        specs.push(TensorSpec::weight(
+            format!("{}.bias", step.name),
+            [c_out],
+            fan_in,
+        ));
     }
     let (tokens, size) = match input {
         DetectorInput::Full => (8 * width, SIDE * SIDE),

@@ -1,7 +1,7 @@
 //! Weights of other tools: recognizes files that are no safetensors and names that are not ours, so that
 //! the error says what they are and what to do.
 
-use super::spec::Spec;
+use super::spec::TensorSpec;
 use base::{Error, Result};
 
 /// What is read instead, and how it is made.
@@ -37,7 +37,7 @@ pub fn recognize(bytes: &[u8]) -> Option<&'static str> {
 pub fn check_names<'a>(
     what: &str,
     names: impl Iterator<Item = &'a str> + Clone,
-    specs: &[Spec],
+    specs: &[TensorSpec],
 ) -> Result<()> {
     let Some(first) = specs
         .first()
@@ -85,7 +85,7 @@ mod tests {
         );
         assert_eq!(recognize(b"\x80\x02\0\0\0\0\0\0{"), None);
         assert_eq!(recognize(b"\x10\0\0\0\0\0\0\0{}"), None);
-        let specs = [Spec::weight("conv1.weight", [1], 1)];
+        let specs = [TensorSpec::weight("conv1.weight", [1], 1)];
         for prefix in ["module.", "_orig_mod.", "model.", "net.backbone."] {
             let names = [format!("{prefix}bn1.bias"), format!("{prefix}conv1.weight")];
             let names = names.iter().map(String::as_str);

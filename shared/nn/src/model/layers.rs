@@ -4,22 +4,22 @@
 use candle_core::Tensor;
 
 use super::{
-    spec::{Init, Spec},
+    spec::{Init, TensorSpec},
     weights::Weights,
 };
-use crate::{ConvNormParameters, Filter, FrozenConvNorm, Moments, Normalisation};
+use crate::{BatchNormParams, BatchStats, Conv2d, ConvBn, FoldedConvBn};
 use base::Result;
 
 /// A convolution without bias and the batch normalisation behind it, momentum 0.1 as in PyTorch.
 #[derive(Clone, Debug)]
-pub struct ConvNorm {
+pub struct ConvBnLayer {
     /// What it learns.
-    pub parameters: ConvNormParameters,
+    pub parameters: ConvBn,
     running_mean: Tensor,
     running_variance: Tensor,
 }
 
-impl ConvNorm {
+impl ConvBnLayer {
     /// The layers `conv` and `norm` of a net.
     pub fn new(
         weights: &Weights,
@@ -29,8 +29,8 @@ impl ConvNorm {
     ) -> Result<Self> {
         let get = |part: &str| weights.get(&format!("{norm}.{part}"));
         Ok(Self {
-            parameters: ConvNormParameters {
-                filter: Filter {
+            parameters: ConvBn {
+                filter: Conv2d {
                     weight: weights.get(&format!("{conv}.weight"))?,
                     stride,
                     padding,
@@ -49,9 +49,9 @@ impl ConvNorm {
         c_in: usize,
         c_out: usize,
         kernel: usize,
-    ) -> Vec<Spec> {
+    ) -> Vec<TensorSpec> {
         let shape = [c_out, c_in, kernel, kernel];
-        let weight = Spec::weight(format!("{conv}.weight"), shape, c_in * kernel * kernel);
+        let weight = TensorSpec::weight(format!("{conv}.weight"), shape, c_in * kernel * kernel);
         let channels = [
             ("weight", Init::Constant(1.0)),
             ("bias", Init::Constant(0.0)),
@@ -59,23 +59,23 @@ impl ConvNorm {
             ("running_var", Init::Statistic(1.0)),
         ];
         let channels =
-            channels.map(|(part, init)| Spec::new(format!("{norm}.{part}"), [c_out], init));
+            channels.map(|(part, init)| TensorSpec::new(format!("{norm}.{part}"), [c_out], init));
         std::iter::once(weight).chain(channels).collect()
     }
 
     /// The layer as it is now, in evaluation mode.
-    pub fn frozen(&self) -> Result<FrozenConvNorm> {
-        let norm = Normalisation {
+    pub fn frozen(&self) -> Result<FoldedConvBn> {
+        let norm = BatchNormParams {
             gamma: self.parameters.gamma.clone(),
             beta: self.parameters.beta.clone(),
             mean: self.running_mean.clone(),
             variance: self.running_variance.clone(),
         };
-        Ok(FrozenConvNorm::new(&self.parameters.filter, &norm)?)
+        Ok(FoldedConvBn::new(&self.parameters.filter, &norm)?)
     }
 
     /// Moves the running statistics towards a batch's.
-    pub fn remember(&self, batch: &Moments) -> Result<()> {
+    pub fn remember(&self, batch: &BatchStats) -> Result<()> {
         // The running variance is that of the population the batch was drawn from.
         let count = batch.count as f64;
         let unbiased = (&batch.variance * (count / (count - 1.0).max(1.0)))?;
@@ -107,10 +107,10 @@ impl Linear {
     }
 
     /// What it needs.
-    pub fn specs(name: &str, inputs: usize, outputs: usize) -> [Spec; 2] {
+    pub fn specs(name: &str, inputs: usize, outputs: usize) -> [TensorSpec; 2] {
         [
-            Spec::weight(format!("{name}.weight"), [outputs, inputs], inputs),
-            Spec::weight(format!("{name}.bias"), [outputs], inputs),
+            TensorSpec::weight(format!("{name}.weight"), [outputs, inputs], inputs),
+            TensorSpec::weight(format!("{name}.bias"), [outputs], inputs),
         ]
     }
 
@@ -134,7 +134,7 @@ impl Linear {
             return self.forward(x);
         }
         let (outputs, inputs) = self.weight.dims2()?;
-        let filter = Filter {
+        let filter = Conv2d {
             weight: self.weight.reshape((outputs, inputs, 1, 1))?,
             stride: 1,
             padding: 0,
@@ -164,10 +164,10 @@ impl LayerNorm {
     }
 
     /// What it needs.
-    pub fn specs(name: &str, size: usize) -> [Spec; 2] {
+    pub fn specs(name: &str, size: usize) -> [TensorSpec; 2] {
         [
-            Spec::new(format!("{name}.weight"), [size], Init::Constant(1.0)),
-            Spec::new(format!("{name}.bias"), [size], Init::Constant(0.0)),
+            TensorSpec::new(format!("{name}.weight"), [size], Init::Constant(1.0)),
+            TensorSpec::new(format!("{name}.bias"), [size], Init::Constant(0.0)),
         ]
     }
 

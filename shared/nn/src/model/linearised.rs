@@ -6,13 +6,13 @@ use candle_core::{Tensor, Var};
 use base::Result;
 
 /// What a net says of pictures, and how that changes with their pixels.
-pub trait Linearised {
+pub trait Linearized {
     /// `[B,10]`.
     fn logits(&self) -> &Tensor;
 
     /// For each of `slopes` `[R,10]` the gradient `[R,3,32,32]`, in the pixels, of the logits of
     /// `rows` times the slope; no row twice.
-    fn pull_back(&mut self, rows: &[usize], slopes: &[Tensor]) -> Result<Vec<Tensor>>;
+    fn vjp(&mut self, rows: &[usize], slopes: &[Tensor]) -> Result<Vec<Tensor>>;
 }
 
 /// By candle's graph, for any net.
@@ -32,12 +32,12 @@ impl Graph {
     }
 }
 
-impl Linearised for Graph {
+impl Linearized for Graph {
     fn logits(&self) -> &Tensor {
         &self.logits
     }
 
-    fn pull_back(&mut self, rows: &[usize], slopes: &[Tensor]) -> Result<Vec<Tensor>> {
+    fn vjp(&mut self, rows: &[usize], slopes: &[Tensor]) -> Result<Vec<Tensor>> {
         let rows: Vec<u32> = rows.iter().map(|&row| row as u32).collect();
         let rows = Tensor::new(rows, self.logits.device())?;
         let logits = self.logits.index_select(&rows, 0)?;
@@ -76,7 +76,7 @@ mod tests {
             .frozen()
             .unwrap();
         let images = drawn(&[40, 3, 32, 32], 1);
-        let mut ours = net.linearised(&images).unwrap();
+        let mut ours = net.linearized(&images).unwrap();
         let mut graph = Graph::new(&images, |pixels| net.logits(pixels)).unwrap();
         let flat = |tensor: &Tensor| tensor.flatten_all().unwrap().to_vec1::<f32>().unwrap();
         assert_eq!(flat(ours.logits()), flat(graph.logits()));
@@ -84,8 +84,8 @@ mod tests {
         for rows in [few, (0..40).collect(), (1..40).rev().collect()] {
             let slopes = [2, 3, 4].map(|key| drawn(&[rows.len(), 10], key));
             let pairs = std::iter::zip(
-                ours.pull_back(&rows, &slopes).unwrap(),
-                graph.pull_back(&rows, &slopes).unwrap(),
+                ours.vjp(&rows, &slopes).unwrap(),
+                graph.vjp(&rows, &slopes).unwrap(),
             );
             for (ours, graph) in pairs {
                 assert_eq!(ours.dims(), [rows.len(), 3, 32, 32]);

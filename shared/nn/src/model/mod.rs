@@ -15,7 +15,7 @@ mod weights;
 
 pub use accuracy::warn_of_accuracy;
 pub use detector::{Detection, Detector, DetectorInput};
-pub use linearised::{Graph, Linearised};
+pub use linearised::{Graph, Linearized};
 pub use load::Loaded;
 pub use normalization::{Channels, Normalization};
 pub use origin::Origin;
@@ -47,7 +47,7 @@ pub trait Classifier: Send + Sync {
     }
 
     /// The net around `[B,3,32,32]` pixels in `[0,1]`.
-    fn linearised<'a>(&'a self, images: &Tensor) -> Result<Box<dyn Linearised + 'a>> {
+    fn linearized<'a>(&'a self, images: &Tensor) -> Result<Box<dyn Linearized + 'a>> {
         Ok(Box::new(Graph::new(images, |pixels| self.logits(pixels))?))
     }
 }
@@ -56,7 +56,7 @@ pub trait Classifier: Send + Sync {
 ///
 /// # Errors
 /// [`Error::NonFinite`] for an output that is no number: such a net knows no class.
-pub fn likeliest(logits: &Tensor) -> Result<Vec<u8>> {
+pub fn predicted_classes(logits: &Tensor) -> Result<Vec<u8>> {
     let rows: Vec<Vec<f32>> = logits.to_vec2()?;
     if let Some(wrong) = rows.iter().flatten().find(|output| !output.is_finite()) {
         return Err(Error::NonFinite(format!(
@@ -80,7 +80,7 @@ mod tests {
     fn the_first_of_the_largest_outputs_is_the_class_and_no_number_is_none() {
         let classes = |rows: &[[f32; 3]]| {
             let logits = Tensor::from_vec(rows.concat(), (rows.len(), 3), &Device::Cpu);
-            likeliest(&logits.unwrap())
+            predicted_classes(&logits.unwrap())
         };
         let rows = [[-3.0, -1.0, -2.0], [0.0, 5.0, 5.0]];
         assert_eq!(classes(&rows).unwrap(), [1, 1]);

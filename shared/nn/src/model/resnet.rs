@@ -4,13 +4,13 @@
 use candle_core::{DType, Device, Tensor, Var};
 
 use super::{
-    Classifier, Features, Graph, Linearised,
-    layers::{ConvNorm, Linear},
+    Classifier, Features, Graph, Linearized,
+    layers::{ConvBnLayer, Linear},
     normalization::{Normalization, NormalizationLayer},
-    spec::Spec,
+    spec::TensorSpec,
     weights::Weights,
 };
-use crate::{Around, FrozenConvNorm, Link};
+use crate::{FoldedConvBn, ResidualLayer, ResidualVjp};
 use base::{Error, Result};
 
 /// The stem's channels in the paper's net; the stages have 1, 2, 4 and 8 times as many.
@@ -31,7 +31,7 @@ pub struct ResNet34 {
     width: usize,
     weights: Weights,
     normalization: Option<NormalizationLayer>,
-    parts: Parts<ConvNorm>,
+    parts: Parts<ConvBnLayer>,
     linear: Linear,
 }
 
@@ -39,12 +39,12 @@ pub struct ResNet34 {
 #[derive(Clone, Debug)]
 pub struct FrozenResNet34 {
     normalization: Option<NormalizationLayer>,
-    parts: Parts<FrozenConvNorm>,
+    parts: Parts<FoldedConvBn>,
     linear: Linear,
 }
 
 /// The stem and the four stages, each of which ends with a feature map.
-type Parts<L> = [Vec<Link<L>>; 5];
+type Parts<L> = [Vec<ResidualLayer<L>>; 5];
 
 impl ResNet34 {
     /// A fresh net: PyTorch's initialisation, drawn from the seed.
@@ -62,12 +62,12 @@ impl ResNet34 {
     pub fn new(what: &str, weights: Weights) -> Result<Self> {
         let width = weights.dim("conv1.weight", 0);
         weights.check(what, &specs(width.max(1)))?;
-        let block = |place: &Place| -> Result<Link<ConvNorm>> {
+        let block = |place: &Place| -> Result<ResidualLayer<ConvBnLayer>> {
             let layer = |conv: &str, norm: &str, stride, padding| {
                 let at = |part: &str| format!("{}.{part}", place.name);
-                ConvNorm::new(&weights, (&at(conv), &at(norm)), stride, padding)
+                ConvBnLayer::new(&weights, (&at(conv), &at(norm)), stride, padding)
             };
-            Ok(Link::Block {
+            Ok(ResidualLayer::Block {
                 first: layer("conv1", "bn1", place.stride, 1)?,
                 second: layer("conv2", "bn2", 1, 1)?,
                 shortcut: place
@@ -76,11 +76,11 @@ impl ResNet34 {
                     .transpose()?,
             })
         };
-        let stage = |stage: usize| -> Result<Vec<Link<ConvNorm>>> {
+        let stage = |stage: usize| -> Result<Vec<ResidualLayer<ConvBnLayer>>> {
             places(width, stage).iter().map(block).collect()
         };
-        let stem = ConvNorm::new(&weights, ("conv1", "bn1"), 1, 1)?;
-        let stem = vec![Link::Plain(stem)];
+        let stem = ConvBnLayer::new(&weights, ("conv1", "bn1"), 1, 1)?;
+        let stem = vec![ResidualLayer::Plain(stem)];
         Ok(Self {
             width,
             parts: [stem, stage(0)?, stage(1)?, stage(2)?, stage(3)?],
@@ -136,8 +136,8 @@ impl ResNet34 {
         let pixels = first_layer(images, self.normalization.as_ref())?;
         features(&pixels, &self.parts, &self.linear, |x, links| {
             let parameters = map(links, |layer| Ok(layer.parameters.clone()))?;
-            let (y, moments) = crate::learning_chain(x, &parameters)?;
-            let layers = links.iter().flat_map(Link::layers);
+            let (y, moments) = crate::residual_train(x, &parameters)?;
+            let layers = links.iter().flat_map(ResidualLayer::layers);
             for (layer, moments) in layers.zip(&moments) {
                 layer.remember(moments)?;
             }
@@ -147,7 +147,7 @@ impl ResNet34 {
 
     /// The net as it is now, in evaluation mode: running statistics, nothing learns.
     pub fn frozen(&self) -> Result<FrozenResNet34> {
-        let part = |links: &[Link<ConvNorm>]| map(links, ConvNorm::frozen);
+        let part = |links: &[ResidualLayer<ConvBnLayer>]| map(links, ConvBnLayer::frozen);
         let [stem, first, second, third, fourth] = &self.parts;
         Ok(FrozenResNet34 {
             normalization: self.normalization.clone(),
@@ -167,16 +167,16 @@ impl Classifier for FrozenResNet34 {
     fn features(&self, images: &Tensor) -> Result<Features> {
         let pixels = first_layer(images, self.normalization.as_ref())?;
         features(&pixels, &self.parts, &self.linear, |x, links| {
-            Ok(crate::frozen_chain(x, links)?)
+            Ok(crate::residual_eval(x, links)?)
         })
     }
 
-    fn linearised<'a>(&'a self, images: &Tensor) -> Result<Box<dyn Linearised + 'a>> {
+    fn linearized<'a>(&'a self, images: &Tensor) -> Result<Box<dyn Linearized + 'a>> {
         if !images.device().is_cpu() {
             return Ok(Box::new(Graph::new(images, |pixels| self.logits(pixels))?));
         }
         let pixels = first_layer(images, self.normalization.as_ref())?;
-        let around = Around::new(&pixels, self.parts.concat())?;
+        let around = ResidualVjp::new(&pixels, self.parts.concat())?;
         Ok(Box::new(LinearisedResNet34 {
             normalization: self.normalization.as_ref(),
             logits: logits(around.y(), &self.linear)?,
@@ -189,17 +189,17 @@ impl Classifier for FrozenResNet34 {
 /// A net around pictures on the CPU.
 struct LinearisedResNet34<'a> {
     normalization: Option<&'a NormalizationLayer>,
-    around: Around,
+    around: ResidualVjp,
     linear: &'a Linear,
     logits: Tensor,
 }
 
-impl Linearised for LinearisedResNet34<'_> {
+impl Linearized for LinearisedResNet34<'_> {
     fn logits(&self) -> &Tensor {
         &self.logits
     }
 
-    fn pull_back(&mut self, rows: &[usize], slopes: &[Tensor]) -> Result<Vec<Tensor>> {
+    fn vjp(&mut self, rows: &[usize], slopes: &[Tensor]) -> Result<Vec<Tensor>> {
         let rows_of_y: Vec<u32> = rows.iter().map(|&row| row as u32).collect();
         let rows_of_y = Tensor::new(rows_of_y, self.logits.device())?;
         let y = Var::from_tensor(&self.around.y().index_select(&rows_of_y, 0)?)?;
@@ -212,7 +212,7 @@ impl Linearised for LinearisedResNet34<'_> {
             })
         };
         let gradients = slopes.iter().map(gradient).collect::<Result<Vec<_>>>()?;
-        let of_pixels = self.around.pull_back(rows, &gradients)?;
+        let of_pixels = self.around.vjp(rows, &gradients)?;
         let planar = |gradient: &Tensor| {
             let gradient = match self.normalization {
                 Some(layer) => layer.backward(gradient)?,
@@ -240,7 +240,10 @@ fn logits(map: &Tensor, linear: &Linear) -> Result<Tensor> {
 }
 
 /// The same links of other layers.
-fn map<L, M>(links: &[Link<L>], f: impl Fn(&L) -> Result<M>) -> Result<Vec<Link<M>>> {
+fn map<L, M>(
+    links: &[ResidualLayer<L>],
+    f: impl Fn(&L) -> Result<M>,
+) -> Result<Vec<ResidualLayer<M>>> {
     links.iter().map(|link| link.try_map(&f)).collect()
 }
 
@@ -249,7 +252,7 @@ fn features<L>(
     pixels: &Tensor,
     parts: &Parts<L>,
     linear: &Linear,
-    through: impl Fn(&Tensor, &[Link<L>]) -> Result<Tensor>,
+    through: impl Fn(&Tensor, &[ResidualLayer<L>]) -> Result<Tensor>,
 ) -> Result<Features> {
     let [b0, b1, b2, b3, b4] = parts;
     let stem = through(pixels, b0)?;
@@ -294,14 +297,14 @@ fn places(width: usize, stage: usize) -> Vec<Place> {
 }
 
 /// Every tensor of a net of this width.
-pub fn specs(width: usize) -> Vec<Spec> {
-    let mut specs = ConvNorm::specs(("conv1", "bn1"), 3, width, 3);
+pub fn specs(width: usize) -> Vec<TensorSpec> {
+    let mut specs = ConvBnLayer::specs(("conv1", "bn1"), 3, width, 3);
     for place in (0..BLOCKS.len()).flat_map(|stage| places(width, stage)) {
         let at = |part: &str| format!("{}.{part}", place.name);
         let mut layer = |conv: &str, norm: &str, c_in, kernel| {
             let names = (at(conv), at(norm));
             let names = (names.0.as_str(), names.1.as_str());
-            specs.extend(ConvNorm::specs(names, c_in, place.c_out, kernel));
+            specs.extend(ConvBnLayer::specs(names, c_in, place.c_out, kernel));
         };
         layer("conv1", "bn1", place.c_in, 3);
         layer("conv2", "bn2", place.c_out, 3);

@@ -15,7 +15,7 @@ pub enum Init {
 
 /// One tensor that a net must have.
 #[derive(Clone, Debug)]
-pub struct Spec {
+pub struct TensorSpec {
     /// PyTorch's name.
     pub name: String,
     /// Its shape.
@@ -24,7 +24,7 @@ pub struct Spec {
     pub init: Init,
 }
 
-impl Spec {
+impl TensorSpec {
     /// A tensor that must be there.
     pub fn new(name: impl Into<String>, shape: impl Into<Vec<usize>>, init: Init) -> Self {
         Self {

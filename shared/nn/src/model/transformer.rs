@@ -5,10 +5,10 @@ use candle_core::Tensor;
 
 use super::{
     layers::{LayerNorm, Linear},
-    spec::{Init, Spec},
+    spec::{Init, TensorSpec},
     weights::Weights,
 };
-use crate::{HalfLayer, Mask};
+use crate::{DropoutMask, SublayerWeights};
 use base::{Result, random};
 
 /// Attention heads.
@@ -25,9 +25,9 @@ pub struct Dropout {
 
 impl Dropout {
     /// The mask at the place of this number; each place has its own.
-    fn at(this: Option<Self>, place: usize) -> Option<Mask> {
+    fn at(this: Option<Self>, place: usize) -> Option<DropoutMask> {
         this.filter(|this| this.rate > 0.0)
-            .map(|Self { rate, key }| Mask::new(rate, random::mix(key ^ place as u64)))
+            .map(|Self { rate, key }| DropoutMask::new(rate, random::mix(key ^ place as u64)))
     }
 }
 
@@ -54,8 +54,9 @@ impl Transformer {
     }
 
     /// What it needs for `tokens` tokens of `size` numbers.
-    pub fn specs(tokens: usize, size: usize, layers: usize) -> Vec<Spec> {
-        let zeros = |name: &str, tokens| Spec::new(name, [1, tokens, size], Init::Constant(0.0));
+    pub fn specs(tokens: usize, size: usize, layers: usize) -> Vec<TensorSpec> {
+        let zeros =
+            |name: &str, tokens| TensorSpec::new(name, [1, tokens, size], Init::Constant(0.0));
         let mut specs = vec![zeros("cls_token", 1), zeros("pos_emb", tokens + 1)];
         specs.extend((0..layers).flat_map(|i| Layer::specs(i, size)));
         specs.extend(LayerNorm::specs("final_norm", size));
@@ -83,8 +84,8 @@ impl Transformer {
 /// A layer: attention, then a map of each token by itself.
 #[derive(Clone, Debug)]
 struct Layer {
-    attention: HalfLayer,
-    feed_forward: HalfLayer,
+    attention: SublayerWeights,
+    feed_forward: SublayerWeights,
 }
 
 impl Layer {
@@ -99,8 +100,8 @@ impl Layer {
             let get = |kind: &str| weights.get(&format!("layers.{number}.{part}.{kind}"));
             Ok([get("weight")?, get("bias")?])
         };
-        let half = |[norm, first, second]: [&str; 3]| -> Result<HalfLayer> {
-            Ok(HalfLayer {
+        let half = |[norm, first, second]: [&str; 3]| -> Result<SublayerWeights> {
+            Ok(SublayerWeights {
                 norm: pair(norm)?,
                 first: pair(first)?,
                 second: pair(second)?,
@@ -113,7 +114,7 @@ impl Layer {
         })
     }
 
-    fn specs(number: usize, size: usize) -> Vec<Spec> {
+    fn specs(number: usize, size: usize) -> Vec<TensorSpec> {
         let raised = [3 * size, 4 * size];
         let lowered = [size, 4 * size];
         let mut specs = Vec::new();
@@ -127,14 +128,14 @@ impl Layer {
     }
 
     /// All tokens, or the class token alone if it is the last layer.
-    fn forward(&self, x: &Tensor, masks: [Option<Mask>; 3], last: bool) -> Result<Tensor> {
+    fn forward(&self, x: &Tensor, masks: [Option<DropoutMask>; 3], last: bool) -> Result<Tensor> {
         let [attention, inner, outer] = masks;
         let x = if last {
-            crate::class_attention_half(x, &self.attention, HEADS, attention)?
+            crate::cls_attention_sublayer(x, &self.attention, HEADS, attention)?
         } else {
-            crate::attention_half(x, &self.attention, HEADS, attention)?
+            crate::attention_sublayer(x, &self.attention, HEADS, attention)?
         };
-        Ok(crate::feed_forward_half(
+        Ok(crate::feed_forward_sublayer(
             &x,
             &self.feed_forward,
             [inner, outer],

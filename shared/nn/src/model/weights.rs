@@ -8,7 +8,7 @@ use safetensors::{Dtype, SafeTensors};
 
 use super::{
     foreign,
-    spec::{Init, Spec},
+    spec::{Init, TensorSpec},
 };
 use base::{Error, Result, files, random::Stream};
 
@@ -21,8 +21,8 @@ pub type Metadata = BTreeMap<String, String>;
 
 impl Weights {
     /// Fresh variables, a function of the seed and of each tensor's name.
-    pub fn init(specs: &[Spec], seed: u64, device: &Device) -> Result<Self> {
-        let tensor = |spec: &Spec| -> Result<Tensor> {
+    pub fn init(specs: &[TensorSpec], seed: u64, device: &Device) -> Result<Self> {
+        let tensor = |spec: &TensorSpec| -> Result<Tensor> {
             let shape = spec.shape.as_slice();
             Ok(match spec.init {
                 Init::Statistic(value) => (Tensor::ones(shape, DType::F32, device)? * value)?,
@@ -137,7 +137,7 @@ impl Weights {
     ///
     /// # Errors
     /// [`Error::Data`] with the first missing, misshapen or unknown tensor.
-    pub fn check(&self, what: &str, specs: &[Spec]) -> Result<()> {
+    pub fn check(&self, what: &str, specs: &[TensorSpec]) -> Result<()> {
         foreign::check_names(what, self.0.keys().map(String::as_str), specs)?;
         for spec in specs {
             let place = || format!("{what}: tensor {}", spec.name);
@@ -250,10 +250,10 @@ fn sort_metadata(mut bytes: Vec<u8>) -> Vec<u8> {
 mod tests {
     use super::*;
 
-    fn specs() -> Vec<Spec> {
+    fn specs() -> Vec<TensorSpec> {
         vec![
-            Spec::weight("a.weight", [3, 2], 2),
-            Spec::new("b.running_var", [3], Init::Statistic(1.0)),
+            TensorSpec::weight("a.weight", [3, 2], 2),
+            TensorSpec::new("b.running_var", [3], Init::Statistic(1.0)),
         ]
     }
 
@@ -276,10 +276,10 @@ mod tests {
     #[test]
     fn a_wrong_tensor_is_named() {
         let weights = Weights::init(&specs(), 1, &Device::Cpu).unwrap();
-        let message = |specs: &[Spec]| weights.check("net", specs).unwrap_err().to_string();
-        let missing = [specs(), vec![Spec::weight("c", [1], 1)]].concat();
+        let message = |specs: &[TensorSpec]| weights.check("net", specs).unwrap_err().to_string();
+        let missing = [specs(), vec![TensorSpec::weight("c", [1], 1)]].concat();
         assert!(message(&missing).starts_with("net: tensor c: found none"));
-        let misshapen = [Spec::weight("a.weight", [2, 3], 2), specs().remove(1)];
+        let misshapen = [TensorSpec::weight("a.weight", [2, 3], 2), specs().remove(1)];
         assert!(message(&misshapen).contains("a.weight: found shape [3, 2], expected [2, 3]"));
         assert!(message(&specs()[..1]).contains("found a tensor b.running_var"));
     }

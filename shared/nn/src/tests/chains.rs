@@ -41,27 +41,27 @@ proptest! {
         let links = |a: &[Var]| {
             let layer = |layer: usize, stride, padding| {
                 let tensor = |i: usize| a[1 + 3 * layer + i].as_tensor().clone();
-                ConvNormParameters {
+                ConvBn {
                     filter: filter(&tensor(0), stride, padding),
                     gamma: tensor(1),
                     beta: tensor(2),
                 }
             };
             [
-                Link::Block {
+                ResidualLayer::Block {
                     first: layer(0, stride, 1),
                     second: layer(1, 1, 1),
                     shortcut: Some(layer(2, stride, 0)),
                 },
-                Link::Plain(layer(3, 1, 1)),
-                Link::Block {
+                ResidualLayer::Plain(layer(3, 1, 1)),
+                ResidualLayer::Block {
                     first: layer(3, 1, 1),
                     second: layer(1, 1, 1),
                     shortcut: None,
                 },
             ]
         };
-        type Walk = fn(&Tensor, &[Link<ConvNormParameters>]) -> Result<(Tensor, Vec<Moments>)>;
+        type Walk = fn(&Tensor, &[ResidualLayer<ConvBn>]) -> Result<(Tensor, Vec<BatchStats>)>;
         let of = |walk: Walk| move |a: &[Var]| {
             let (mut y, moments) = walk(&a[0], &links(a))?;
             // The moments are constants: as factors they are compared, not differentiated.
@@ -70,7 +70,7 @@ proptest! {
             }
             Ok(y)
         };
-                assert_near(10.0, of(learning_chain), of(stock::learning_chain), &arguments);
+                assert_near(10.0, of(residual_train), of(stock::learning_chain), &arguments);
     }
 
     #[test]
@@ -81,7 +81,7 @@ proptest! {
         let layer = |key: u64, inputs: usize, kernel: usize, (stride, padding)| {
             let draw = |shape: &[usize], i| random(shape, 10 * key + i);
             let weight = draw(&[c_out, inputs, kernel, kernel], 1);
-            let norm = Normalisation {
+            let norm = BatchNormParams {
                 gamma: (draw(&[c_out], 2) * (0.05 / inputs as f64)).unwrap(),
                 beta: decided(c_out, key),
                 mean: draw(&[c_out], 3),
@@ -94,30 +94,30 @@ proptest! {
         let x = (&x + (x.sign().unwrap() * 0.1).unwrap()).unwrap();
         let ones = Tensor::ones(c_in, candle_core::DType::F32, &Device::Cpu).unwrap();
         let itself = Tensor::eye(c_in, candle_core::DType::F32, &Device::Cpu).unwrap();
-        let relu = Normalisation {
+        let relu = BatchNormParams {
             gamma: ones.clone(),
             beta: ones.zeros_like().unwrap(),
             mean: ones.zeros_like().unwrap(),
             variance: ones,
         };
         let links = [
-            Link::Plain((filter(&itself.reshape((c_in, c_in, 1, 1)).unwrap(), 1, 0), relu)),
-            Link::Block {
+            ResidualLayer::Plain((filter(&itself.reshape((c_in, c_in, 1, 1)).unwrap(), 1, 0), relu)),
+            ResidualLayer::Block {
                 first: layer(1, c_in, 3, (stride, 1)),
                 second: layer(2, c_out, 3, (1, 1)),
                 shortcut: Some(layer(3, c_in, 1, (stride, 0))),
             },
-            Link::Plain(layer(4, c_out, 3, (1, 1))),
-            Link::Block {
+            ResidualLayer::Plain(layer(4, c_out, 3, (1, 1))),
+            ResidualLayer::Block {
                 first: layer(5, c_out, 3, (1, 1)),
                 second: layer(6, c_out, 3, (1, 1)),
                 shortcut: None,
             },
         ];
-        let freeze = |(filter, norm): &(Filter, Normalisation)| FrozenConvNorm::new(filter, norm);
+        let freeze = |(filter, norm): &(Conv2d, BatchNormParams)| FoldedConvBn::new(filter, norm);
         let frozen: Vec<_> = links.iter().map(|link| link.try_map(freeze).unwrap()).collect();
         assert_same(
-            |a| frozen_chain(&a[0], &frozen),
+            |a| residual_eval(&a[0], &frozen),
             |a| stock::chain(&a[0], &links, &mut |(filter, norm), x, residual, relu| {
                 let deviation = (&norm.variance + learning::EPS)?.sqrt()?;
                 let mut y = stock::conv2d(x, filter)?
@@ -144,12 +144,12 @@ fn gradients_have_the_same_bits_with_one_thread_and_with_four() {
     ];
     for stride in [1, 2] {
         let layer = |a: &[Var]| {
-            let parameters = ConvNormParameters {
+            let parameters = ConvBn {
                 filter: filter(&a[1], stride, 1),
                 gamma: a[2].as_tensor().clone(),
                 beta: a[2].as_tensor().clone(),
             };
-            Ok(learning_chain(&a[0], &[Link::Plain(parameters)])?.0)
+            Ok(residual_train(&a[0], &[ResidualLayer::Plain(parameters)])?.0)
         };
         assert_eq!(bits(1, layer, &arguments), bits(4, layer, &arguments));
     }

@@ -18,8 +18,8 @@ pub(super) fn random(shape: &[usize], key: u64) -> Tensor {
     Tensor::from_vec(values, shape, &Device::Cpu).unwrap()
 }
 
-fn filter(weight: &Tensor, stride: usize, padding: usize) -> Filter {
-    Filter {
+fn filter(weight: &Tensor, stride: usize, padding: usize) -> Conv2d {
+    Conv2d {
         weight: weight.clone(),
         stride,
         padding,

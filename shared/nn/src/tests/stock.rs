@@ -2,10 +2,10 @@
 
 use candle_core::{Result, Tensor};
 
-use super::super::{ConvNormParameters, Filter, Link, Moments, learning::EPS};
+use super::super::{BatchStats, Conv2d, ConvBn, ResidualLayer, learning::EPS};
 
 /// A convolution without bias.
-pub fn conv2d(x: &Tensor, filter: &Filter) -> Result<Tensor> {
+pub fn conv2d(x: &Tensor, filter: &Conv2d) -> Result<Tensor> {
     let x = x.permute((0, 3, 1, 2))?.contiguous()?;
     x.conv2d(&filter.weight, filter.padding, filter.stride, 1, 1)?
         .permute((0, 2, 3, 1))?
@@ -22,11 +22,11 @@ pub fn conv_transpose2d(x: &Tensor, weight: &Tensor, stride: usize) -> Result<Te
 
 /// A layer that learns.
 fn learning_layer(
-    layer: &ConvNormParameters,
+    layer: &ConvBn,
     x: &Tensor,
     residual: Option<&Tensor>,
     relu: bool,
-) -> Result<(Tensor, Moments)> {
+) -> Result<(Tensor, BatchStats)> {
     let x = conv2d(x, &layer.filter)?;
     let over = |t: &Tensor| t.mean_keepdim(0)?.mean_keepdim(1)?.mean_keepdim(2);
     let mean = over(&x)?;
@@ -39,7 +39,7 @@ fn learning_layer(
     if let Some(residual) = residual {
         y = (y + residual)?;
     }
-    let moments = Moments {
+    let moments = BatchStats {
         mean: mean.flatten_all()?.detach(),
         variance: variance.flatten_all()?.detach(),
         count: x.elem_count() / x.dim(3)?,
@@ -50,8 +50,8 @@ fn learning_layer(
 /// A chain that learns.
 pub fn learning_chain(
     x: &Tensor,
-    links: &[Link<ConvNormParameters>],
-) -> Result<(Tensor, Vec<Moments>)> {
+    links: &[ResidualLayer<ConvBn>],
+) -> Result<(Tensor, Vec<BatchStats>)> {
     let mut moments = Vec::new();
     let y = chain(x, links, &mut |layer, x, residual, relu| {
         let (y, of_batch) = learning_layer(layer, x, residual, relu)?;
@@ -65,12 +65,12 @@ pub fn learning_chain(
 type Apply<'a, L> = &'a mut dyn FnMut(&L, &Tensor, Option<&Tensor>, bool) -> Result<Tensor>;
 
 /// A chain, layer by layer in the order of [`Link::layers`].
-pub fn chain<L>(x: &Tensor, links: &[Link<L>], apply: Apply<L>) -> Result<Tensor> {
+pub fn chain<L>(x: &Tensor, links: &[ResidualLayer<L>], apply: Apply<L>) -> Result<Tensor> {
     let mut x = x.clone();
     for link in links {
         x = match link {
-            Link::Plain(layer) => apply(layer, &x, None, true)?,
-            Link::Block {
+            ResidualLayer::Plain(layer) => apply(layer, &x, None, true)?,
+            ResidualLayer::Block {
                 first,
                 second,
                 shortcut,

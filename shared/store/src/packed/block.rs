@@ -4,10 +4,10 @@ use std::io::{self, Read, Write};
 
 use super::{
     super::rows::{ImageRow, SampleRow},
-    input::Input,
+    input::ArchiveReader,
 };
 use base::Result;
-use data::{PIXELS, Split};
+use data::{IMAGE_BYTES, Split};
 
 /// Images and their samples, one of every attack.
 #[derive(Default)]
@@ -42,7 +42,7 @@ impl Block {
 
     /// `count` images of a split, and their samples attack by attack.
     pub fn read(
-        input: &mut Input<impl Read>,
+        input: &mut ArchiveReader<impl Read>,
         split: Split,
         count: usize,
         attacks: &[i64],
@@ -56,7 +56,7 @@ impl Block {
                 split,
                 source_index: indices[i],
                 label: classes[i][0],
-                pixels: input.array::<PIXELS>()?.into(),
+                pixels: input.array::<IMAGE_BYTES>()?.into(),
                 clean_pred: classes[i][1],
             })
         });
@@ -68,7 +68,7 @@ impl Block {
             let linf = input.column(count, f64::from_le_bytes)?;
             let steps = input.column(count, u32::from_le_bytes)?;
             for (i, image) in images.iter().enumerate() {
-                let differences = input.array::<PIXELS>()?;
+                let differences = input.array::<IMAGE_BYTES>()?;
                 samples.push(SampleRow {
                     image_id: image.id,
                     attack_id,

@@ -8,12 +8,12 @@ use std::{
 use base::{Error, Result};
 
 /// A stream of the file at a path.
-pub struct Input<'a, R> {
+pub struct ArchiveReader<'a, R> {
     path: &'a Path,
     pub stream: R,
 }
 
-impl<'a, R: Read> Input<'a, R> {
+impl<'a, R: Read> ArchiveReader<'a, R> {
     pub fn new(path: &'a Path, stream: R) -> Self {
         Self { path, stream }
     }

@@ -18,8 +18,8 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use self::{block::Block, input::Input};
-use super::{header, meta::Identity, open, reader::Store, writer::Writer};
+use self::{block::Block, input::ArchiveReader};
+use super::{header, meta::BuildSpec, open, reader::Store, writer::Writer};
 use base::{Error, Result, files, progress::Progress, signal::Stop};
 use data::Split;
 
@@ -39,7 +39,7 @@ const WEIGHTS: u64 = 1 << 32;
 #[serde(deny_unknown_fields)]
 struct Header {
     /// Without the surrogate's weights.
-    identity: Identity,
+    identity: BuildSpec,
     device: String,
     content_hash: String,
     warnings: Vec<String>,
@@ -113,14 +113,14 @@ pub fn pack(db: &Path, out: &Path, stop: &Stop) -> Result<(u64, u64)> {
 pub fn unpack(from: &Path, out: &Path, stop: &Stop) -> Result<String> {
     files::check_is_file(from)?;
     let mut file = BufReader::new(File::open(from).map_err(Error::io("read", from))?);
-    let mut input = Input::new(from, &mut file);
+    let mut input = ArchiveReader::new(from, &mut file);
     let start: [u8; MAGIC.len() + 1] = input.array()?;
     if start[..MAGIC.len()] != *MAGIC || start[MAGIC.len()] != VERSION {
         let expected = format!("a packed store of version {VERSION}");
         return Err(Error::data(from.display(), "other bytes", expected));
     }
     let frame = zstd::Decoder::with_buffer(file).map_err(Error::io("read", from))?;
-    let mut input = Input::new(from, frame.single_frame());
+    let mut input = ArchiveReader::new(from, frame.single_frame());
     let header = input.sized(HEADER, "header")?;
     let header: Header = serde_json::from_slice(&header).map_err(|reason| {
         Error::data(
@@ -142,7 +142,7 @@ pub fn unpack(from: &Path, out: &Path, stop: &Stop) -> Result<String> {
     let make = || {
         let mut writer = Writer::create_or_resume(&partial, &identity, &device)?;
         fill(&mut writer, &identity, &mut input, stop)?;
-        Input::new(from, input.stream.finish()).end()?;
+        ArchiveReader::new(from, input.stream.finish()).end()?;
         writer.note_warnings(&warnings)?;
         let hash = writer.finish()?;
         if hash != promised {
@@ -168,8 +168,8 @@ pub fn unpack(from: &Path, out: &Path, stop: &Stop) -> Result<String> {
 
 fn fill(
     writer: &mut Writer,
-    identity: &Identity,
-    input: &mut Input<impl Read>,
+    identity: &BuildSpec,
+    input: &mut ArchiveReader<impl Read>,
     stop: &Stop,
 ) -> Result<()> {
     let attacks: Vec<i64> = identity.attacks.iter().map(|attack| attack.id).collect();

@@ -3,9 +3,9 @@
 use rusqlite::Connection;
 
 use super::*;
-use crate::{Table, info, verify};
+use crate::{InMemorySplit, info, verify};
 
-fn tables(path: &Path) -> base::Result<[Table; 3]> {
+fn tables(path: &Path) -> base::Result<[InMemorySplit; 3]> {
     let store = Store::open(path)?;
     let [train, val, test] = SPLITS.map(|split| store.load(split));
     Ok([train?, val?, test?])

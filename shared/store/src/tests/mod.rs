@@ -3,10 +3,10 @@
 use std::path::{Path, PathBuf};
 
 use super::{
-    AttackRow, Identity, ImageRow, ModelRow, SampleRow, Store, Writer, distances, rows::SPLITS,
+    AttackRow, BuildSpec, ImageRow, ModelRow, SampleRow, Store, Writer, distances, rows::SPLITS,
 };
 use base::random::Stream;
-use data::{CLASS_NAMES, PIXELS, Split};
+use data::{CLASS_NAMES, IMAGE_BYTES, Split};
 
 mod damage;
 mod packed;
@@ -25,8 +25,8 @@ fn place() -> (tempfile::TempDir, PathBuf) {
     (folder, path)
 }
 
-fn identity() -> Identity {
-    Identity {
+fn identity() -> BuildSpec {
+    BuildSpec {
         dataset: "cifar10".into(),
         classes: CLASS_NAMES.map(String::from).to_vec(),
         source_hash: "5f".repeat(32),
@@ -71,7 +71,7 @@ fn images() -> Vec<ImageRow> {
             split,
             source_index: 1000 - id as u32,
             label: (id % 10) as u8,
-            pixels: random_bytes("image", id, PIXELS).into(),
+            pixels: random_bytes("image", id, IMAGE_BYTES).into(),
             clean_pred: (id % 7) as u8,
         })
         .collect()

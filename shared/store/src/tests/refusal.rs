@@ -10,7 +10,7 @@ use base::Error;
 fn another_identity_is_refused_with_both_values() {
     let (_folder, path) = place();
     drop(open_writer(&path));
-    type Change = fn(&mut Identity);
+    type Change = fn(&mut BuildSpec);
     let changes: [(Change, &str); 9] = [
         (|i| i.seed = 8, "seed: the file has 7, asked for 8"),
         (

@@ -1,7 +1,7 @@
 //! What went in comes out.
 
 use super::*;
-use crate::{Table, info, verify};
+use crate::{InMemorySplit, info, verify};
 
 #[test]
 fn what_was_written_is_read_back() {
@@ -62,9 +62,9 @@ fn a_split_without_images_loads_as_an_empty_table() {
     assert!(table.is_empty());
     assert_eq!(
         table,
-        Table {
+        InMemorySplit {
             attacks: table.attacks.clone(),
-            ..Table::default()
+            ..InMemorySplit::default()
         }
     );
 }

@@ -1,9 +1,9 @@
 //! Where attacks are measured against PyTorch's: the golden pictures and the trained net come
 //! in; how far our perturbations are from PyTorch's goes out, for each picture.
 
-use attacks::{AttackConfig, Batch, Kind, Perturbed, Preset, quantise};
+use attacks::{AttackBatch, AttackConfig, AttackKind, Perturbed, Preset, quantise};
 use candle_core::{Device, Tensor};
-use data::PIXELS;
+use data::IMAGE_BYTES;
 use nn::model::{Classifier, FrozenResNet34, ResNet34, Weights};
 
 use crate::{
@@ -82,13 +82,13 @@ impl Arena {
         &self,
         net: &dyn Classifier,
         preset: Preset,
-        kind: Kind,
+        kind: AttackKind,
         changes: &str,
     ) -> Perturbed {
         let config = AttackConfig::preset(preset);
         let text = format!("[{kind}]\n{changes}");
         let attack = config.overlay(&text, "the test").unwrap().build(kind);
-        let batch = Batch {
+        let batch = AttackBatch {
             images: self.images.clone(),
             styles: self.styles.clone(),
             labels: &self.labels,
@@ -100,7 +100,13 @@ impl Arena {
 
     /// Which pictures an attack leaves more than a hundredth nearer or further, or after other
     /// steps, once all that the net multiplies by is a bit larger or smaller.
-    pub fn sways(&self, preset: Preset, kind: Kind, changes: &str, ours: &Perturbed) -> Vec<bool> {
+    pub fn sways(
+        &self,
+        preset: Preset,
+        kind: AttackKind,
+        changes: &str,
+        ours: &Perturbed,
+    ) -> Vec<bool> {
         let ends = self.ends(&ours.images);
         let mut sways = vec![false; ends.len()];
         for factor in [1.0 - 1.2e-7, 1.0 + 1.2e-7] {
@@ -233,7 +239,7 @@ impl Arena {
 
 /// Which picture an element of a thinned tensor belongs to.
 pub fn picture_of(element: usize) -> usize {
-    element * STRIDE / PIXELS
+    element * STRIDE / IMAGE_BYTES
 }
 
 /// What a program would judge: pixels in `[0,1]`.

@@ -12,7 +12,7 @@ use super::{
     Algorithm, Case, Choice, Direction, Operands, WORKSPACE, failed,
     shapes::{Shapes, allowed_math},
 };
-use crate::arithmetic::{Arithmetic, Precision};
+use crate::arithmetic::{ComputeOptions, Precision};
 
 /// One call of cuDNN.
 pub(super) struct Job<'a> {
@@ -78,7 +78,7 @@ impl Job<'_> {
     /// # Safety
     /// That of [`Convolutions::run`]; what the direction computes may be written.
     pub unsafe fn choose(&self, case: &Case) -> Result<Choice> {
-        let Arithmetic {
+        let ComputeOptions {
             precision,
             deterministic,
         } = case.arithmetic;

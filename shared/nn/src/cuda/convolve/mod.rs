@@ -20,8 +20,8 @@ use candle_core::{
 
 use self::{job::Job, shapes::Shapes};
 use super::{Kind, address};
-use crate::arithmetic::Arithmetic;
-use ::kernels::geometry::Geometry;
+use crate::arithmetic::ComputeOptions;
+use ::kernels::geometry::ConvShape;
 
 /// Bytes that all convolutions share for what they keep in between.
 pub const WORKSPACE: usize = 512 << 20;
@@ -51,10 +51,10 @@ pub struct Operands {
 /// What an algorithm was found for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct Case {
-    geometry: Geometry,
+    geometry: ConvShape,
     kind: Kind,
     direction: Direction,
-    arithmetic: Arithmetic,
+    arithmetic: ComputeOptions,
 }
 
 /// An algorithm, and how it multiplies.
@@ -104,9 +104,9 @@ impl Convolutions {
     /// The operands are as large as the geometry says, of this kind, and on this device.
     pub unsafe fn run(
         &mut self,
-        geometry: &Geometry,
+        geometry: &ConvShape,
         kind: Kind,
-        arithmetic: Arithmetic,
+        arithmetic: ComputeOptions,
         direction: Direction,
         operands: Operands,
     ) -> Result<()> {

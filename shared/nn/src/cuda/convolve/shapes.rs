@@ -8,8 +8,8 @@ use candle_core::{
 };
 
 use super::{super::Kind, Case, failed};
-use crate::arithmetic::{Arithmetic, Precision};
-use ::kernels::geometry::Pictures;
+use crate::arithmetic::{ComputeOptions, Precision};
+use ::kernels::geometry::NhwcShape;
 
 fn size(number: usize) -> Result<c_int> {
     c_int::try_from(number).map_err(Error::wrap)
@@ -45,7 +45,7 @@ impl Shapes {
                 weight: result::create_filter_descriptor().map_err(failed)?,
                 convolution: result::create_convolution_descriptor().map_err(failed)?,
             };
-            let sizes = |p: Pictures| -> Result<[c_int; 4]> {
+            let sizes = |p: NhwcShape| -> Result<[c_int; 4]> {
                 Ok([
                     size(p.images)?,
                     size(p.channels)?,
@@ -53,7 +53,7 @@ impl Shapes {
                     size(p.width)?,
                 ])
             };
-            let tensor = |descriptor, pictures: Pictures| -> Result<()> {
+            let tensor = |descriptor, pictures: NhwcShape| -> Result<()> {
                 result::set_tensor4d_descriptor(descriptor, nhwc, kind, sizes(pictures)?)
                     .map_err(failed)
             };
@@ -105,7 +105,7 @@ impl Drop for Shapes {
 }
 
 /// f32 is f32: no shorter factors. Otherwise tensor cores may take TF32, or bf16 as it comes.
-pub(super) fn allowed_math(arithmetic: Arithmetic) -> sys::cudnnMathType_t {
+pub(super) fn allowed_math(arithmetic: ComputeOptions) -> sys::cudnnMathType_t {
     match arithmetic.precision {
         Precision::F32 => sys::cudnnMathType_t::CUDNN_FMA_MATH,
         Precision::Tf32 | Precision::Bf16 => sys::cudnnMathType_t::CUDNN_TENSOR_OP_MATH,

@@ -55,13 +55,9 @@ fn normalization_is_the_first_layer_before_padding_and_so_are_its_gradients() {
     .unwrap();
     let gradients = |net: &FrozenResNet34, images: &Tensor| {
         let graph = Graph::new(images, |pixels| net.logits(pixels)).unwrap();
-        let mut ways: [Box<dyn Linearised>; 2] = [net.linearised(images).unwrap(), Box::new(graph)];
-        ways.each_mut().map(|way| {
-            flat(
-                &way.pull_back(&[0, 1], std::slice::from_ref(&slopes))
-                    .unwrap()[0],
-            )
-        })
+        let mut ways: [Box<dyn Linearized>; 2] = [net.linearized(images).unwrap(), Box::new(graph)];
+        ways.each_mut()
+            .map(|way| flat(&way.vjp(&[0, 1], std::slice::from_ref(&slopes)).unwrap()[0]))
     };
     let expected = gradients(&theirs, &inputs)[0].clone();
     let expected = expected
