@@ -54,10 +54,10 @@ using std::isfinite;
 #include "../shared/nn/src/cuda/kernels/common.cuh"
 #include "../shared/nn/src/cuda/kernels/convert.cu"
 #include "../shared/nn/src/cuda/kernels/epilogue.cu"
-#include "../shared/nn/src/cuda/kernels/normalise.cu"
+#include "../shared/nn/src/cuda/kernels/normalize.cu"
 #include "../shared/nn/src/cuda/kernels/dropout.cu"
 #include "../shared/nn/src/cuda/kernels/momentum.cu"
-#include "../shared/nn/src/cuda/kernels/pictures.cu"
+#include "../shared/nn/src/cuda/kernels/crop.cu"
 
 // A kernel whose threads wait for each other.
 static void together(unsigned across, unsigned down, const std::function<void()> &kernel) {
@@ -114,14 +114,14 @@ template <typename T> static T as(double x) {
     return y;
 }
 
-// Numbers of a kind around `centre`, and their exact values. Memory is aligned as on the device.
+// Numbers of a kind around `center`, and their exact values. Memory is aligned as on the device.
 template <typename T> struct Numbers {
     T *at;
     std::vector<double> exact;
 
-    explicit Numbers(size_t len, double centre = 0.0) : exact(len) {
+    explicit Numbers(size_t len, double center = 0.0) : exact(len) {
         at = (T *)std::aligned_alloc(64, (len * sizeof(T) / 64 + 1) * 64);
-        std::normal_distribution<double> draw(centre, 1.0);
+        std::normal_distribution<double> draw(center, 1.0);
         for (size_t i = 0; i < len; i++) {
             at[i] = as<T>(draw(random_bits));
             exact[i] = to_float(at[i]);
@@ -143,7 +143,7 @@ template <typename T> struct Kind;
         static constexpr auto unpack = unpack_filter_##NAME;                                              \
         static constexpr auto sum_moments = sum_moments_##NAME;                                           \
         static constexpr auto finish_moments = finish_moments_##NAME;                                     \
-        static constexpr auto normalise = normalise_##NAME;                                               \
+        static constexpr auto normalize = normalize_##NAME;                                               \
         static constexpr auto sum_slopes = sum_slopes_##NAME;                                             \
         static constexpr auto sum_gradient = sum_gradient_##NAME;                                         \
         static constexpr auto slopes = slopes_##NAME;                                                     \
@@ -212,7 +212,7 @@ template <typename T> static void epilogues() {
     check(std::isnan(nan[0]), "a NaN goes through a ReLU");
 }
 
-template <typename T> static void normalisation(int positions, int channels, int rows) {
+template <typename T> static void normalization(int positions, int channels, int rows) {
     const int eights = channels / 8, len = positions * channels;
     const int wide = eights < THREADS ? eights : THREADS, blocks = (positions + rows - 1) / rows;
     const unsigned down = (eights + wide - 1) / wide, adding = (channels + 7) / 8;
@@ -229,7 +229,7 @@ template <typename T> static void normalisation(int positions, int channels, int
                                 inverse.at);
     });
     each(len / 8, [&] {
-        Kind<T>::normalise(x.at, residual.at, mean.at, inverse.at, gamma.at, beta.at, 1, y.at, eights, len / 8);
+        Kind<T>::normalize(x.at, residual.at, mean.at, inverse.at, gamma.at, beta.at, 1, y.at, eights, len / 8);
     });
     together(blocks, down, [&] {
         Kind<T>::sum_slopes(x.at, gradient.at, mean.at, positions, rows, eights, wide, partial.at);
@@ -264,7 +264,7 @@ template <typename T> static void normalisation(int positions, int channels, int
             const int i = p * channels + c;
             const double normal = (x[i] - m) * n;
             const double shown = normal * gamma[c] + beta[c] + residual[i];
-            near(y[i], shown > 0.0 ? shown : 0.0, bound, "a normalised map" + size);
+            near(y[i], shown > 0.0 ? shown : 0.0, bound, "a normalized map" + size);
             const double slope = n * gamma[c] * (gradient[i] - sb / positions - normal * sg / positions);
             near(of_x[i], slope, positions > 1 ? bound : 1e-2, "a map's gradient" + size);
         }
@@ -340,8 +340,8 @@ int main() {
     epilogues<bf16>();
     // Few and many positions, one and several blocks, more eights than a block has threads.
     for (auto [positions, channels, rows] : {std::tuple{1, 8, 16}, {7, 24, 16}, {1000, 64, 256}, {40, 2064, 16}}) {
-        normalisation<float>(positions, channels, rows);
-        normalisation<bf16>(positions, channels, rows);
+        normalization<float>(positions, channels, rows);
+        normalization<bf16>(positions, channels, rows);
     }
     dropout();
     steps();

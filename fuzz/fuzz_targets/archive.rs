@@ -6,7 +6,6 @@ use std::io::Write;
 
 use libfuzzer_sys::fuzz_target;
 
-
 fuzz_target!(|bytes: &[u8]| {
     let Some((kind, content)) = bytes.split_first() else {
         return;

@@ -3,7 +3,6 @@
 
 use libfuzzer_sys::fuzz_target;
 
-
 fuzz_target!(|bytes: &[u8]| {
     let Some((length, files)) = bytes.split_first_chunk() else {
         return;

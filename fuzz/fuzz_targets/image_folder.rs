@@ -3,8 +3,8 @@
 
 use std::{fs, path::PathBuf, sync::LazyLock};
 
-use libfuzzer_sys::fuzz_target;
 use data::CLASS_NAMES;
+use libfuzzer_sys::fuzz_target;
 
 static FOLDER: LazyLock<PathBuf> = LazyLock::new(|| {
     let good = image::RgbImage::new(32, 32);

@@ -1,8 +1,8 @@
 //! A packed store: unpacked, or refused with nothing left.
 #![no_main]
 
-use libfuzzer_sys::fuzz_target;
 use base::signal::Stop;
+use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {
     let packed = fuzz::file("packed/store", bytes);

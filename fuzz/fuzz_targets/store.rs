@@ -2,8 +2,8 @@
 //! structure.
 #![no_main]
 
-use libfuzzer_sys::fuzz_target;
 use data::Split;
+use libfuzzer_sys::fuzz_target;
 use store::Store;
 
 fuzz_target!(|bytes: &[u8]| {

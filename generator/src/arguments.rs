@@ -1,4 +1,4 @@
-//! The arguments of a build: what the command line says comes in, which part of the pictures and which
+//! The arguments of a build: what the command line says comes in, which part of the images and which
 //! attacks it means goes out.
 
 use cli::normalization::NormalizationArguments;

@@ -1,10 +1,10 @@
-//! `generator build`: pictures and a net come in; every picture is judged and attacked, batch by
+//! `generator build`: images and a model come in; every image is judged and attacked, batch by
 //! batch, and each batch of each attack goes into the store in one transaction. What the store
 //! already has is not computed again, so a killed build goes on where it was.
 
 use std::ops::Range;
 
-use attacks::{AttackBatch, AttackKind, quantise, style_of};
+use attacks::{AttackBatch, AttackKind, quantize, style_of};
 use base::{Error, Result, log, output, progress::Progress, signal::Stop};
 use candle_core::{Device, Tensor};
 use data::{Dataset, Image, Split};
@@ -132,7 +132,7 @@ struct Builder<'a> {
 }
 
 impl Builder<'_> {
-    /// Ids of the shard's pictures in a split.
+    /// Ids of the shard's images in a split.
     fn ids(&self, split: Split) -> Range<u64> {
         let first = self.first_id(split);
         let part = self.shard.range(self.data.split(split).len() as u64);
@@ -171,10 +171,10 @@ impl Builder<'_> {
             .collect()
     }
 
-    /// Judges and stores the clean pictures.
+    /// Judges and stores the clean images.
     fn images(&self, writer: &mut Writer) -> Result<()> {
         let present = writer.images_present()?;
-        let mut bar = Progress::new("clean pictures", self.len() - present);
+        let mut bar = Progress::new("clean images", self.len() - present);
         for (split, range) in self.batches() {
             let ids = writer.missing_images(range)?;
             if ids.is_empty() {
@@ -182,7 +182,7 @@ impl Builder<'_> {
             }
             self.stop.check(RESUME)?;
             let pictures = self.pictures(split, &ids);
-            let images = quantise::to_tensor(&bytes(&pictures), self.device)?;
+            let images = quantize::to_tensor(&bytes(&pictures), self.device)?;
             let classes = predicted_classes(&self.net.logits(&images)?)?;
             let row = |((id, picture), clean_pred): ((&u64, &&Image), u8)| ImageRow {
                 id: *id,
@@ -200,7 +200,7 @@ impl Builder<'_> {
         Ok(())
     }
 
-    /// Attacks the pictures and stores what comes out.
+    /// Attacks the images and stores what comes out.
     fn samples(
         &self,
         writer: &mut Writer,
@@ -239,7 +239,7 @@ impl Builder<'_> {
         let pictures = self.pictures(split, ids);
         let labels: Vec<u8> = pictures.iter().map(|picture| picture.label).collect();
         let clean = bytes(&pictures);
-        let images = quantise::to_tensor(&clean, self.device)?;
+        let images = quantize::to_tensor(&clean, self.device)?;
         let styles = match kind {
             AttackKind::Nst => self.styles(split, ids, &labels)?,
             // Nobody looks at them.
@@ -273,7 +273,7 @@ impl Builder<'_> {
         let styles = std::iter::zip(ids, labels)
             .map(|(id, label)| Ok(&all[style_of(self.args.seed, *id, *label, &of_split)?]))
             .collect::<Result<Vec<_>>>()?;
-        quantise::to_tensor(&bytes(&styles), self.device)
+        quantize::to_tensor(&bytes(&styles), self.device)
     }
 }
 

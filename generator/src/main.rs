@@ -1,4 +1,4 @@
-//! The generator: pictures and a trained net come in, an adversarial store goes out.
+//! The generator: images and a trained model come in, an adversarial store goes out.
 
 mod arguments;
 mod build;

@@ -12,7 +12,7 @@ use clap::Args;
 use data::Split;
 use store::{ImageRow, SampleRow, Shard, Store, Writer, merge_specs};
 
-/// Pictures that are read and handed over together: so few that a processor's cache holds them.
+/// Images that are read and handed over together: so few that a processor's cache holds them.
 const AT_ONCE: usize = 64;
 
 /// Such batches that are read of a shard before they are asked for.
@@ -128,7 +128,7 @@ fn copy(shards: Vec<Store>, writer: &mut Writer, stop: &Stop, bar: &mut Progress
 /// Hands over all rows of a shard, or the error that ends them, for as long as they are taken.
 fn read(shard: &Store, batches: &SyncSender<Result<Batch>>) {
     let send = |batch: Option<Batch>| {
-        let nobody = |_| Error::Interrupted("nobody takes the pictures".into());
+        let nobody = |_| Error::Interrupted("nobody takes the images".into());
         batch.map_or(Ok(()), |batch| batches.send(Ok(batch)).map_err(nobody))
     };
     let mut batch: Option<Batch> = None;

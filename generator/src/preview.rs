@@ -1,4 +1,4 @@
-//! `generator preview`: a store comes in, a PNG of test pictures, their variants and the amplified
+//! `generator preview`: a store comes in, a PNG of test images, their variants and the amplified
 //! differences goes out.
 
 use std::path::PathBuf;
@@ -46,7 +46,7 @@ pub struct Preview {
 }
 
 impl Preview {
-    /// Draws the first pictures of the test split.
+    /// Draws the first images of the test split.
     pub fn run(&self) -> Result<()> {
         let out = Output::claim(&self.out, &PNG, &[&self.db], self.force)?;
         let table = Store::open(&self.db)?.load(Split::Test)?;

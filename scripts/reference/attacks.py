@@ -101,7 +101,7 @@ class Adam:
 
 
 def cw_standard(net, clean, labels, c=1.0, kappa=0.0, steps=100, lr=0.01):
-    """Carlini and Wagner's L2 in tanh space: minimise norm2(x' - x)^2 + c max(margin, -kappa),
+    """Carlini and Wagner's L2 in tanh space: minimize norm2(x' - x)^2 + c max(margin, -kappa),
     margin = true logit - largest other, x' = (tanh(w) + 1) / 2, w by Adam from
     atanh(0.999999 (2x - 1)).
 

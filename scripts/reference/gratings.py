@@ -1,7 +1,7 @@
 """Ten classes of procedural pictures, and a thin net trained on them: no data set is needed.
 
 Class k is a sine grating of angle 36 (k mod 5) degrees with 3 (k < 5) or 5 cycles, of random
-phase and colours, under uniform noise, rounded to 8 bits.
+phase and colors, under uniform noise, rounded to 8 bits.
 """
 
 import numpy as np

@@ -92,10 +92,10 @@ pub struct Common {
     /// Start anew in a folder that holds another run
     #[arg(long)]
     pub force: bool,
-    /// Passes over the training pictures
+    /// Passes over the training images
     #[arg(long, default_value_t = 150, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub epochs: u32,
-    /// Pictures per step
+    /// Images per step
     #[arg(long, default_value_t = 64, value_name = "N", value_parser = positive)]
     pub batch_size: usize,
     /// Base learning rate

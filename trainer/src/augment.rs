@@ -1,38 +1,38 @@
-//! Augmentation of training pictures: a stream of random numbers comes in, the window through which
-//! a picture is seen goes out. It follows torchvision (`RandomResizedCrop`, `RandomCrop`,
+//! Augmentation of training images: a stream of random numbers comes in, the window through which
+//! an image is seen goes out. It follows torchvision (`RandomResizedCrop`, `RandomCrop`,
 //! `RandomHorizontalFlip`) in what is drawn and in which order.
 
 use std::{fmt, str::FromStr};
 
 use base::random::Stream;
-use nn::Crop;
+use nn::CropWindow;
 use serde::{Deserialize, Serialize};
 
 /// Pixels along an edge.
 const SIDE: usize = 32;
 
-/// How often a resized crop is drawn anew before the centre is taken.
+/// How often a resized crop is drawn anew before the center is taken.
 const TRIES: usize = 10;
 
-/// What is done to a training picture.
+/// What is done to a training image.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Augment {
     /// Which part is shown.
     pub crop: Crop,
-    /// Whether half the pictures are mirrored, left to right.
+    /// Whether half the images are mirrored, left to right.
     pub flip: bool,
 }
 
-/// Which part of a picture is shown.
+/// Which part of an image is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Crop {
     /// All of it.
     None,
-    /// 32x32 pixels anywhere in the picture with this many zeros on each side.
+    /// 32x32 pixels anywhere in the image with this many zeros on each side.
     Pad(usize),
-    /// A random rectangle, resized (bilinear, half-pixel centres) to the whole.
+    /// A random rectangle, resized (bilinear, half-pixel centers) to the whole.
     Resized {
         /// Its share of the area, uniform between the two.
         scale: (f64, f64),
@@ -90,29 +90,29 @@ impl fmt::Display for Augment {
 }
 
 impl Augment {
-    /// The window through which a picture is seen this time.
-    pub fn draw(&self, stream: &mut Stream) -> Crop {
+    /// The window through which an image is seen this time.
+    pub fn draw(&self, stream: &mut Stream) -> CropWindow {
         let window = match self.crop {
-            Crop::None => Crop::WHOLE,
+            Crop::None => CropWindow::WHOLE,
             Crop::Pad(zeros) => {
                 let mut place = || stream.below(2 * zeros + 1) as i32 - zeros as i32;
-                Crop {
+                CropWindow {
                     top: place(),
                     left: place(),
-                    ..Crop::WHOLE
+                    ..CropWindow::WHOLE
                 }
             }
             Crop::Resized { scale, ratio } => rectangle(scale, ratio, stream),
         };
-        Crop {
+        CropWindow {
             mirrored: self.flip && stream.chance(0.5),
             ..window
         }
     }
 }
 
-/// torchvision's `RandomResizedCrop.get_params`: a part inside the picture.
-fn rectangle(scale: (f64, f64), ratio: (f64, f64), stream: &mut Stream) -> Crop {
+/// torchvision's `RandomResizedCrop.get_params`: a part inside the image.
+fn rectangle(scale: (f64, f64), ratio: (f64, f64), stream: &mut Stream) -> CropWindow {
     // Python rounds halves to even.
     let whole = |x: f64| x.round_ties_even() as usize;
     for _ in 0..TRIES {
@@ -127,17 +127,17 @@ fn rectangle(scale: (f64, f64), ratio: (f64, f64), stream: &mut Stream) -> Crop 
             );
         }
     }
-    // The largest centred part whose ratio is allowed.
+    // The largest centerd part whose ratio is allowed.
     let side = SIDE as f64;
     let height = whole(side / ratio.0.max(1.0)).clamp(1, SIDE);
     let width = whole(side * ratio.1.min(1.0)).clamp(1, SIDE);
     window((SIDE - height) / 2, (SIDE - width) / 2, (height, width))
 }
 
-/// A window inside the picture; all numbers are below 33.
-fn window(top: usize, left: usize, (height, width): (usize, usize)) -> Crop {
+/// A window inside the image; all numbers are below 33.
+fn window(top: usize, left: usize, (height, width): (usize, usize)) -> CropWindow {
     let [top, left, height, width] = [top, left, height, width].map(|length| length as i32);
-    Crop {
+    CropWindow {
         top,
         left,
         height,

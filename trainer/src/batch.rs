@@ -5,13 +5,13 @@ use std::ops::Deref;
 use base::{Result, random::Stream};
 use candle_core::{Device, Tensor};
 use data::{IMAGE_BYTES, Image};
-use nn::{Crop, ImagePool};
+use nn::{CropWindow, ImagePool};
 use rayon::prelude::*;
 use store::InMemorySplit;
 
 use crate::augment::Augment;
 
-/// Pictures of one step.
+/// Images of one step.
 pub struct TrainBatch {
     /// `[B,3,32,32]`, f32 in `[0,1]`.
     pub images: Tensor,
@@ -44,7 +44,7 @@ fn classes(classes: impl Iterator<Item = u8>, device: &Device) -> Result<Tensor>
     Ok(Tensor::new(classes, device)?)
 }
 
-/// The pictures of a table, and where batches of them are made.
+/// The images of a table, and where batches of them are made.
 pub struct Source {
     table: InMemorySplit,
     /// For a CUDA device.
@@ -53,7 +53,7 @@ pub struct Source {
 }
 
 impl Source {
-    /// Brings the pictures of a table to where batches are made.
+    /// Brings the images of a table to where batches are made.
     pub fn new(table: InMemorySplit, device: &Device) -> Result<Self> {
         Ok(Self {
             on_device: ImagePool::new(&table.pixels, device)?,
@@ -62,7 +62,7 @@ impl Source {
         })
     }
 
-    /// Augments `(row, variant)`. What happens to a picture depends on the seed, the epoch and its
+    /// Augments `(row, variant)`. What happens to an image depends on the seed, the epoch and its
     /// id alone.
     pub fn augmented(
         &self,
@@ -82,10 +82,10 @@ impl Source {
 
     /// `(row, variant)` as they are.
     pub fn plain(&self, rows: &[(usize, usize)]) -> Result<Tensor> {
-        self.show(rows, &vec![Crop::WHOLE; rows.len()])
+        self.show(rows, &vec![CropWindow::WHOLE; rows.len()])
     }
 
-    fn show(&self, rows: &[(usize, usize)], windows: &[Crop]) -> Result<Tensor> {
+    fn show(&self, rows: &[(usize, usize)], windows: &[CropWindow]) -> Result<Tensor> {
         if let Some(on_device) = &self.on_device {
             let variants = 1 + self.table.attacks.len();
             let place = |&(row, variant): &(usize, usize)| (row * variants + variant) as u32;
@@ -113,7 +113,7 @@ impl Deref for Source {
     }
 }
 
-/// Clean pictures as a table without attacks, ids counted from `first`.
+/// Clean images as a table without attacks, ids counted from `first`.
 pub fn clean_table(pictures: &[Image], first: u64) -> InMemorySplit {
     InMemorySplit {
         ids: (first..).take(pictures.len()).collect(),

@@ -188,11 +188,11 @@ mod tests {
     fn weights(value: f32) -> BTreeMap<&'static str, Weights> {
         let tensor = Tensor::new(&[value], &Device::Cpu).unwrap();
         let weights = Weights::from_iter([("a".to_string(), tensor)]);
-        BTreeMap::from([("net", weights)])
+        BTreeMap::from([("model", weights)])
     }
 
     fn value(parts: &BTreeMap<String, Weights>) -> f32 {
-        parts["net"].get("a").unwrap().to_vec1().unwrap()[0]
+        parts["model"].get("a").unwrap().to_vec1().unwrap()[0]
     }
 
     fn saved() -> tempfile::TempDir {

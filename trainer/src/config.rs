@@ -9,11 +9,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::{augment::Augment, sampler::Share, schedule::Schedule};
 
-/// How a net is trained.
+/// How a model is trained.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Method {
-    /// On clean pictures: the baseline.
+    /// On clean images: the baseline.
     Pretrain,
     /// On draws from a store.
     Adversarial,
@@ -35,15 +35,15 @@ impl Method {
 /// Everything that makes a run what it is.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Config {
-    /// How the net is trained.
+    /// How the model is trained.
     pub method: Method,
-    /// The pictures (`pretrain`).
+    /// The images (`pretrain`).
     pub data: Option<PathBuf>,
     /// The store (other methods).
     pub db: Option<PathBuf>,
-    /// The pictures' or the store's own hash.
+    /// The images' or the store's own hash.
     pub data_hash: String,
-    /// Training pictures kept, per `--limit`.
+    /// Training images kept, per `--limit`.
     pub limit: Option<usize>,
     /// This program's version.
     pub version: String,
@@ -57,13 +57,13 @@ pub struct Config {
     /// What it divides them by.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub std: Option<String>,
-    /// Passes over the training pictures.
+    /// Passes over the training images.
     pub epochs: u32,
-    /// Pictures per step.
+    /// Images per step.
     pub batch_size: usize,
-    /// What happens to training pictures.
+    /// What happens to training images.
     pub augment: Augment,
-    /// What nets are computed with.
+    /// What models are computed with.
     #[serde(default)]
     pub precision: Precision,
     /// How weights move.

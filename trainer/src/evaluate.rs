@@ -1,4 +1,4 @@
-//! Measuring: a net, perhaps a detector, and a table of pictures come in; accuracies per attack
+//! Measuring: a model, perhaps a detector, and a table of images come in; accuracies per attack
 //! (the paper's Table 4), on the mixed set (Table 2) and of the detector (Table 3) go out.
 
 mod auc;
@@ -44,13 +44,13 @@ pub struct Measured {
 pub struct Measure {
     /// Adversarial share of the mixed set.
     pub share: f64,
-    /// Seed of the mixed set's permutation: the store's, so that all nets get the same set.
+    /// Seed of the mixed set's permutation: the store's, so that all models get the same set.
     pub seed: u64,
-    /// Pictures per batch.
+    /// Images per batch.
     pub batch_size: usize,
 }
 
-/// Measures a net, and a detector where there is one.
+/// Measures a model, and a detector where there is one.
 pub fn measure(
     net: &dyn Classifier,
     watch: Option<Watch>,
@@ -87,8 +87,8 @@ pub fn measure(
     })
 }
 
-/// Accuracies on the clean pictures, on each attack's variants and on the mixed set, given which
-/// (row, variant) a net is right about.
+/// Accuracies on the clean images, on each attack's variants and on the mixed set, given which
+/// (row, variant) a model is right about.
 fn accuracies(
     table: &InMemorySplit,
     how: Measure,

@@ -1,4 +1,4 @@
-//! The trainer: a store (or clean pictures) comes in, trained nets and reports go out.
+//! The trainer: a store (or clean images) comes in, trained models and reports go out.
 
 use trainer::commands::Cli;
 

@@ -18,7 +18,7 @@ pub struct EpochMetrics {
     pub epoch: u32,
     /// Wall time of the epoch, validation included.
     pub seconds: f64,
-    /// Training pictures per second of training.
+    /// Training images per second of training.
     pub images_per_s: f64,
     /// The learning rate of the epoch's last step.
     pub lr: f64,
@@ -28,7 +28,7 @@ pub struct EpochMetrics {
     pub mixture: Option<Mixture>,
     /// Measured after the epoch.
     pub val: ValMetrics,
-    /// Whether the net is the best one so far.
+    /// Whether the model is the best one so far.
     pub best: bool,
 }
 
@@ -73,10 +73,10 @@ pub struct ValMetrics {
     pub detector: Option<DetectorMetrics>,
 }
 
-/// How well the detector tells attacked pictures of the mixed set from clean ones.
+/// How well the detector tells attacked images of the mixed set from clean ones.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct DetectorMetrics {
-    /// Part of the pictures it is right about.
+    /// Part of the images it is right about.
     pub accuracy: f64,
     /// Area under its receiver operating characteristic: 0.5 is chance, 1 is perfect; none where there are
     /// only clean or only adversarial images.

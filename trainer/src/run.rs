@@ -1,6 +1,6 @@
-//! A training run: settings and pictures come in; nets, metrics and a checkpoint go into the run
+//! A training run: settings and images come in; models, metrics and a checkpoint go into the run
 //! folder, epoch by epoch. The same command again goes on where it stood: every random number is
-//! a function of the seed, the epoch, the step and the picture, so nothing else must be kept.
+//! a function of the seed, the epoch, the step and the image, so nothing else must be kept.
 
 mod diverged;
 mod folder;
@@ -94,7 +94,7 @@ impl Run {
         device::log_peak_memory(&self.device)
     }
 
-    /// Where the run stands, with nets, sampler and metrics put back there.
+    /// Where the run stands, with models, sampler and metrics put back there.
     fn resume(&mut self) -> Result<Progress> {
         let Some((mut at, parts)) = checkpoint::load(&self.folder, &self.device)? else {
             // A kill between the first epoch's line and its checkpoint leaves the line.
@@ -260,7 +260,7 @@ impl Run {
         Ok(())
     }
 
-    /// The pictures of a step: which variant of each, augmented.
+    /// The images of a step: which variant of each, augmented.
     fn draw(&self, rows: &[usize], epoch: u64, step: u64) -> Result<TrainBatch> {
         let variant = |row: usize| match &self.sampler {
             Some(sampler) => sampler.draw(epoch, self.train.ids[row]),

@@ -1,5 +1,5 @@
-//! `trainer report`: run folders come in, the page goes out, with pictures from the runs' store: a
-//! few test pictures of different classes with all their variants, named and judged.
+//! `trainer report`: run folders come in, the page goes out, with images from the runs' store: a
+//! few test images of different classes with all their variants, named and judged.
 
 use std::path::{Path, PathBuf};
 
@@ -9,10 +9,10 @@ use store::{InMemorySplit, Store};
 
 use crate::report::{self, PictureStrip, Shown};
 
-/// Pictures shown.
+/// Images shown.
 const STRIPS: usize = 5;
 
-/// Writes the page. A run whose store has gone is reported without pictures, and that is said.
+/// Writes the page. A run whose store has gone is reported without images, and that is said.
 pub fn report(runs: &[PathBuf], out: &Path, force: bool) -> Result<()> {
     let mut strips = None;
     for run in runs {
@@ -32,7 +32,7 @@ pub fn report(runs: &[PathBuf], out: &Path, force: bool) -> Result<()> {
     log::result(out.display())
 }
 
-/// One test picture each of the first classes; those that the surrogate gets right come first,
+/// One test image each of the first classes; those that the surrogate gets right come first,
 /// for only they show what an attack changes.
 pub fn strips(db: &Path) -> Result<Vec<PictureStrip>> {
     let store = Store::open(db)?;

@@ -49,7 +49,7 @@ impl Totals {
         });
     }
 
-    /// Means over the epoch's pictures.
+    /// Means over the epoch's images.
     pub fn means(&self) -> TrainMetrics {
         let count = self.pictures.max(1) as f64;
         TrainMetrics {

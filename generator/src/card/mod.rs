@@ -88,8 +88,8 @@ fn sha256(path: &Path) -> Result<String> {
     }))
 }
 
-const WHAT: &str = "pictures with an adversarial variant of each by every attack, the attacks' \
-    parameters and the net that was attacked";
+const WHAT: &str = "images with an adversarial variant of each by every attack, the attacks' \
+    parameters and the model that was attacked";
 
 /// <https://docs.mlcommons.org/croissant/docs/croissant-spec-1.1.html>. It has no record sets: no loader
 /// reads records out of a SQLite database.
@@ -107,7 +107,7 @@ fn croissant(info: &Info, name: &str, sha256: &str) -> Result<Value> {
         "conformsTo": "http://mlcommons.org/croissant/1.1",
         "name": format!("Adversarial variants of {}", info.meta.dataset),
         "description": format!("{}: {WHAT}. Attacks: {}.", info.meta.dataset, attacks.join(", ")),
-        "license": info.meta.licence,
+        "license": info.meta.license,
         "citeAs": "A. Krizhevsky, Learning Multiple Layers of Features from Tiny Images, 2009",
         "datePublished": info.meta.created,
         "version": info.meta.generator_version,
@@ -143,18 +143,18 @@ fn markdown(info: &Info, name: &str) -> String {
         ("Hash of the source", &meta.source_hash),
         ("Preset", &meta.preset),
         ("Seed", &meta.seed.to_string()),
-        ("Attacked net", &info.model.name),
+        ("Attacked model", &info.model.name),
         ("SHA-256 of its weights", &info.model.sha256),
         ("Its settings", &info.model.config.to_string()),
         ("Classes", &meta.classes.join(", ")),
         ("Made", &meta.created),
         ("By generator", &meta.generator_version),
         ("On", &meta.device),
-        ("Licence", &meta.licence),
+        ("License", &meta.license),
     ] {
         add(format!("- {what}: {}", code(value)));
     }
-    add("\n## Pictures\n\n| split | pictures | the net's accuracy |\n|---|---|---|".into());
+    add("\n## Images\n\n| split | images | the model's accuracy |\n|---|---|---|".into());
     for split in &info.splits {
         let accuracy = percent(split.clean_accuracy);
         add(format!(
@@ -196,8 +196,8 @@ fn markdown(info: &Info, name: &str) -> String {
         }
     }
     add(format!(
-        "\n## Use\n\nThe variants fool the net above, and others less: accuracy on them says how robust \
-         a net is against these very pictures, not against an attack on itself. Check the file before \
+        "\n## Use\n\nThe variants fool the model above, and others less: accuracy on them says how robust \
+         a model is against these very images, not against an attack on itself. Check the file before \
          use with `generator verify {name}`, which must end with the content hash above."
     ));
     text

@@ -1,4 +1,4 @@
-//! For other tools: a store comes in; its pictures go out as NumPy arrays, as PNG files or as
+//! For other tools: a store comes in; its images go out as NumPy arrays, as PNG files or as
 //! WebDataset shards.
 
 mod npz;
@@ -80,13 +80,13 @@ impl Export {
 /// What all forms write.
 struct Pictures<'a> {
     store: &'a Store,
-    /// The clean picture, then the attacks in the order of their numbers.
+    /// The clean image, then the attacks in the order of their numbers.
     variants: Vec<&'a str>,
     stop: Stop,
 }
 
 impl Pictures<'_> {
-    /// Hands over the pictures of a split with their variants' bytes, 3x32x32 planar.
+    /// Hands over the images of a split with their variants' bytes, 3x32x32 planar.
     fn each(
         &self,
         split: Split,
@@ -144,7 +144,7 @@ fn is_number(name: &str, ending: &str) -> bool {
     !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit())
 }
 
-/// A planar picture as a PNG file.
+/// A planar image as a PNG file.
 fn encoded(pixels: &[u8]) -> Result<Vec<u8>> {
     let picture = RgbImage::from_fn(32, 32, |x, y| {
         let at = (32 * y + x) as usize;

@@ -1,4 +1,4 @@
-//! WebDataset's shards: tar files in which the files of one picture stand together, told apart by what
+//! WebDataset's shards: tar files in which the files of one image stand together, told apart by what
 //! follows the first dot of their names.
 
 use std::{
@@ -31,7 +31,7 @@ pub const OUTPUT: output::Kind = output::Kind {
     },
 };
 
-/// Pictures of a shard.
+/// Images of a shard.
 const PICTURES: u64 = 1000;
 
 /// Writes `out/SPLIT-NNNNNN.tar`.

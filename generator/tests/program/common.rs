@@ -1,4 +1,4 @@
-//! A workshop: a folder with pictures and a net, and the program running in it.
+//! A workshop: a folder with images and a model, and the program running in it.
 
 use std::{
     fs,
@@ -13,7 +13,7 @@ use tempfile::TempDir;
 
 use crate::programs::{self, done};
 
-/// A folder of its own with 60 pictures in `data` and a net of width 2 in `net.safetensors`.
+/// A folder of its own with 60 images in `data` and a model of width 2 in `net.safetensors`.
 pub struct Workshop(TempDir);
 
 impl Workshop {

@@ -1,4 +1,4 @@
-//! Pictures that are missing or wrong: the file, what stands in it and what should are named.
+//! Images that are missing or wrong: the file, what stands in it and what should are named.
 
 use std::{fs, process::Command};
 
@@ -96,7 +96,7 @@ fn an_image_folder_needs_pictures_of_one_size_in_every_class() {
             for name in ["a.png", "b.jpg"] {
                 picture.save(folder.join(name)).unwrap();
             }
-            fs::write(folder.join(".hidden"), "no picture").unwrap();
+            fs::write(folder.join(".hidden"), "no image").unwrap();
         }
     }
     let build = || {

@@ -1,4 +1,4 @@
-//! What other tools get of a store: arrays, PNG files, tar files and a card, all of the same pictures.
+//! What other tools get of a store: arrays, PNG files, tar files and a card, all of the same images.
 
 use std::{collections::BTreeMap, fs, io::Read, process::Command};
 

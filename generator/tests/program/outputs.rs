@@ -38,7 +38,7 @@ fn an_output_that_exists_is_not_replaced() {
 
     done(&workshop.run(&[&preview[..], &["--force"]].concat()));
     let sheet = image::open(workshop.path("a.png")).unwrap();
-    // Ten pictures over their differences, clean and one attack, each 34 pixels twice as large.
+    // Ten images over their differences, clean and one attack, each 34 pixels twice as large.
     assert_eq!((sheet.width(), sheet.height()), (2 * 68, 20 * 68));
     done(&workshop.run(&[&synthetic[..], &["--force", "--seed", "1"]].concat()));
 }

@@ -1,4 +1,4 @@
-//! The real pictures, where a copy lies beside the repository: the image folder comes in, the
+//! The real images, where a copy lies beside the repository: the image folder comes in, the
 //! official split goes out.
 
 use std::{path::Path, process::Command};

@@ -139,7 +139,7 @@ fn inside(mut wrapper: Command, workshop: &Workshop, out: &str) -> Command {
     wrapper
 }
 
-/// Part of the pictures is in `a.db`, nothing lies beside it, and the build can be finished.
+/// Part of the images is in `a.db`, nothing lies beside it, and the build can be finished.
 fn goes_on(workshop: &Workshop) {
     let left = files(&workshop.path("."));
     let names = left.keys().filter_map(|path| path.file_name()?.to_str());

@@ -1,5 +1,5 @@
 //! BIM, the basic iterative method (Kurakin, Goodfellow, Bengio, "Adversarial examples in the
-//! physical world", 2017): FGSM's step many times, kept near the clean picture and in `[0,1]`.
+//! physical world", 2017): FGSM's step many times, kept near the clean image and in `[0,1]`.
 
 use candle_core::Tensor;
 use serde::{Deserialize, Serialize};

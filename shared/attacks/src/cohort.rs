@@ -1,4 +1,4 @@
-//! The pictures of a batch that an attack still works on: pictures leave when they are done,
+//! The images of a batch that an attack still works on: images leave when they are done,
 //! and come out in the batch's order at the end.
 
 use candle_core::{Device, Tensor};
@@ -13,7 +13,7 @@ pub struct Cohort {
 }
 
 impl Cohort {
-    /// All of `size` pictures are there.
+    /// All of `size` images are there.
     pub fn new(size: usize) -> Self {
         Self {
             members: (0..size).collect(),
@@ -22,7 +22,7 @@ impl Cohort {
         }
     }
 
-    /// The pictures still there, as rows of the batch, ascending.
+    /// The images still there, as rows of the batch, ascending.
     pub fn members(&self) -> &[usize] {
         &self.members
     }
@@ -72,7 +72,7 @@ pub fn pick<T: Copy>(values: &[T], rows: &[usize]) -> Vec<T> {
     rows.iter().map(|&row| values[row]).collect()
 }
 
-/// One number for each picture, `[B,1,1,1]`.
+/// One number for each image, `[B,1,1,1]`.
 pub fn column(values: Vec<f32>, device: &Device) -> Result<Tensor> {
     let shape = (values.len(), 1, 1, 1);
     Ok(Tensor::from_vec(values, shape, device)?)

@@ -40,19 +40,19 @@ macro_rules! table {
             }
 
             /// The attack itself.
-            pub fn build(&self, kind: Kind) -> Box<dyn Attack> {
-                match kind { $(Kind::$kind => Box::new(self.$name.clone()),)* }
+            pub fn build(&self, kind: AttackKind) -> Box<dyn Attack> {
+                match kind { $(AttackKind::$kind => Box::new(self.$name.clone()),)* }
             }
 
             /// The resolved parameters as one line of JSON, in a fixed order: the store's
             /// `attack.params`.
-            pub fn params_json(&self, kind: Kind) -> String {
-                match kind { $(Kind::$kind => serde_json::json!(self.$name).to_string(),)* }
+            pub fn params_json(&self, kind: AttackKind) -> String {
+                match kind { $(AttackKind::$kind => serde_json::json!(self.$name).to_string(),)* }
             }
 
             /// Sets the parameters of one attack that `changes` names.
-            fn set(&mut self, kind: Kind, changes: &Table, file: &str) -> Result<()> {
-                match kind { $(Kind::$kind => self.$name = changed(&self.$name, kind, changes, file)?,)* }
+            fn set(&mut self, kind: AttackKind, changes: &Table, file: &str) -> Result<()> {
+                match kind { $(AttackKind::$kind => self.$name = changed(&self.$name, kind, changes, file)?,)* }
                 Ok(())
             }
         }

@@ -1,7 +1,7 @@
 //! C&W, L2 (Carlini and Wagner, "Towards evaluating the robustness of neural networks", 2017):
 //! an optimizer looks for the smallest perturbation that changes the class.
 //!
-//! Each picture minimises `|x - clean|^2 + c * max(margin + confidence, 0)`, where the margin is
+//! Each image minimizes `|x - clean|^2 + c * max(margin + confidence, 0)`, where the margin is
 //! the label's logit less another one's. The best iterate is the smallest that is fooled with
 //! the confidence asked for.
 
@@ -30,13 +30,13 @@ pub struct Cw {
     pub c: f64,
     /// How far ahead of the label another class has to be, in logits, 0 to 1000.
     pub confidence: f64,
-    /// The most Adam steps a picture takes.
+    /// The most Adam steps an image takes.
     pub steps: u32,
     /// Adam's learning rate, 0 to 10.
     pub lr: f64,
-    /// Ten times on the way, a picture whose objective rose since the last look leaves.
+    /// Ten times on the way, an image whose objective rose since the last look leaves.
     pub early_stop: bool,
-    /// What a picture becomes that was never fooled.
+    /// What an image becomes that was never fooled.
     pub on_failure: OnFailure,
 }
 
@@ -56,15 +56,15 @@ pub enum Space {
 pub enum Target {
     /// The largest other logit, anew at each step.
     RunnerUp,
-    /// The class that is second on the clean picture.
+    /// The class that is second on the clean image.
     CleanRunnerUp,
 }
 
-/// What a picture becomes that was never fooled.
+/// What an image becomes that was never fooled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum OnFailure {
-    /// The clean picture.
+    /// The clean image.
     Clean,
     /// The last iterate, clipped.
     Last,
@@ -105,7 +105,7 @@ impl Parameters for Cw {
 }
 
 impl Attack for Cw {
-    /// A picture that the net gets wrong already is left as it is.
+    /// An image that the model gets wrong already is left as it is.
     fn perturb(&self, net: &dyn Classifier, batch: &AttackBatch) -> Result<Perturbed> {
         batch.check()?;
         let mut cohort = Cohort::new(batch.ids.len());

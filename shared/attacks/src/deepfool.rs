@@ -1,8 +1,8 @@
 //! DeepFool, L2 (Moosavi-Dezfooli, Fawzi, Frossard, "DeepFool: a simple and accurate method to
 //! fool deep neural networks", 2016): step after step over the nearest class boundary of the
-//! linearised net, until the prediction leaves the label.
+//! linearized model, until the prediction leaves the label.
 //!
-//! What each picture goes through is torchattacks' algorithm; here all pictures go at once, and
+//! What each image goes through is torchattacks' algorithm; here all images go at once, and
 //! those that are done leave the batch.
 
 use candle_core::Tensor;
@@ -24,7 +24,7 @@ use nn::model::{Classifier, Linearized};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DeepFool {
-    /// The most steps a picture takes.
+    /// The most steps an image takes.
     pub steps: u32,
     /// How far beyond the boundary, as a part of the step, 0 to 10.
     pub overshoot: f64,
@@ -104,7 +104,7 @@ impl Attack for DeepFool {
     }
 }
 
-/// For each picture the nearest boundary of the linearised net.
+/// For each image the nearest boundary of the linearized net.
 struct Boundaries {
     /// `w'`, `[B,3,32,32]`.
     normal: Tensor,
@@ -112,7 +112,7 @@ struct Boundaries {
     ratio: Vec<Option<f64>>,
 }
 
-/// Those at these places of a net around pictures: one way back for each of the nine other classes.
+/// Those at these places of a model around images: one way back for each of the nine other classes.
 fn nearest_boundaries(
     around: &mut dyn Linearized,
     places: &[usize],

@@ -1,4 +1,4 @@
-//! Gaussian noise: pixels come in, pixels plus white noise go out; the net is not asked.
+//! Gaussian noise: pixels come in, pixels plus white noise go out; the model is not asked.
 
 use candle_core::Tensor;
 use serde::{Deserialize, Serialize};

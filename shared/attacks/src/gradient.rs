@@ -1,6 +1,6 @@
 //! The gradient of a loss with respect to pixels: the one place where attacks differentiate.
 //!
-//! Only the pixels are a candle variable. The net's weights are plain tensors, so nothing else
+//! Only the pixels are a candle variable. The model's weights are plain tensors, so nothing else
 //! is tracked.
 
 use candle_core::{Tensor, Var};
@@ -13,11 +13,11 @@ pub fn variable(images: &Tensor) -> Result<Var> {
 }
 
 /// d `loss` / d `pixels`, of the pixels' shape. `loss` is a scalar; where it is a sum over
-/// pictures, each picture's gradient is its own. All zeros when the loss does not depend on the
-/// pixels (a net may ignore its input); `ids` name the pictures in errors.
+/// images, each image's gradient is its own. All zeros when the loss does not depend on the
+/// pixels (a model may ignore its input); `ids` name the images in errors.
 ///
 /// # Errors
-/// [`Error::NonFinite`] when a picture's gradient is not finite.
+/// [`Error::NonFinite`] when an image's gradient is not finite.
 pub fn gradient(pixels: &Var, loss: &Tensor, ids: &[u64]) -> Result<Tensor> {
     let Some(gradient) = loss.backward()?.remove(pixels) else {
         return Ok(pixels.zeros_like()?.detach());
@@ -28,7 +28,7 @@ pub fn gradient(pixels: &Var, loss: &Tensor, ids: &[u64]) -> Result<Tensor> {
 }
 
 /// # Errors
-/// [`Error::NonFinite`] when a picture's gradient is not finite.
+/// [`Error::NonFinite`] when an image's gradient is not finite.
 pub fn check(gradient: &Tensor, ids: &[u64]) -> Result<()> {
     match finite_rows(gradient)?.iter().position(|finite| !finite) {
         None => Ok(()),
@@ -69,7 +69,7 @@ mod tests {
         let zeros = gradient(&pixels, &constant, &[7, 8]).unwrap();
         assert_eq!(zeros.to_vec2::<f32>().unwrap(), [[0.0; 2]; 2]);
 
-        // d sqrt(x) / dx is infinite at 0, which only picture 7 holds.
+        // d sqrt(x) / dx is infinite at 0, which only image 7 holds.
         let loss = pixels.sqrt().unwrap().sum_all().unwrap();
         let error = gradient(&pixels, &loss, &[7, 8]).unwrap_err();
         assert_eq!(error.exit_code(), 5);

@@ -1,10 +1,10 @@
-//! From an attack to what a store keeps: a batch comes in, 8-bit samples with the net's verdict
+//! From an attack to what a store keeps: a batch comes in, 8-bit samples with the model's verdict
 //! on exactly those bytes go out.
 
 use candle_core::Tensor;
 
 use super::{
-    Attack, AttackBatch, Perturbed, gradient, logits, quantise,
+    Attack, AttackBatch, Perturbed, gradient, logits, quantize,
     repair::{Lost, repair},
 };
 use base::{Error, Result};
@@ -12,14 +12,14 @@ use data::IMAGE_BYTES;
 use kernels::distances;
 use nn::model::Classifier;
 
-/// A perturbed picture as it is stored.
+/// A perturbed image as it is stored.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Sample {
     /// [`PIXELS`] bytes, planar R, G, B.
     pub pixels: Vec<u8>,
-    /// What the net takes these bytes for.
+    /// What the model takes these bytes for.
     pub pred: u8,
-    /// What the net took the clipped floats for, before rounding.
+    /// What the model took the clipped floats for, before rounding.
     pub pred_float: u8,
     /// L2 distance of the bytes to the clean bytes, in `[0,1]` units.
     pub l2: f64,
@@ -30,13 +30,13 @@ pub struct Sample {
 }
 
 /// Attacks a batch, clips to `[0,1]`, rounds to 8 bits and judges the bytes. Where only the floats
-/// fool the net, as few pixels as needed go one level further from the clean picture
+/// fool the model, as few pixels as needed go one level further from the clean image
 /// (`repair`), which may pass a bound of the attack by that level, or two or
 /// three where one is not enough. `clean_bytes` are the
-/// `B` clean pictures, of which `batch.images` is `byte / 255`.
+/// `B` clean images, of which `batch.images` is `byte / 255`.
 ///
 /// # Errors
-/// [`Error::Data`] when the parts do not fit; [`Error::NonFinite`], naming the picture, when the
+/// [`Error::Data`] when the parts do not fit; [`Error::NonFinite`], naming the image, when the
 /// attack leaves a pixel, a logit or a gradient that is not finite.
 pub fn run(
     attack: &dyn Attack,
@@ -62,8 +62,8 @@ pub fn run(
     let pred_float = predict(&images)?;
     let device = batch.images.device();
     let floats = images.flatten_all()?.to_vec1::<f32>()?;
-    let mut bytes = quantise::round(&floats);
-    let mut pred = predict(&quantise::to_tensor(&bytes, device)?)?;
+    let mut bytes = quantize::round(&floats);
+    let mut pred = predict(&quantize::to_tensor(&bytes, device)?)?;
 
     let clean = batch.images.flatten_all()?.to_vec1::<f32>()?;
     let lost = (0..size)
@@ -107,7 +107,7 @@ pub fn run(
         .collect())
 }
 
-/// The attack's pictures in `[0,1]`, once they are known to be pictures.
+/// The attack's images in `[0,1]`, once they are known to be images.
 fn clipped(perturbed: &Perturbed, batch: &AttackBatch) -> Result<Tensor> {
     let images = &perturbed.images;
     if perturbed.steps.len() != batch.ids.len() {

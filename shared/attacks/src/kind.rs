@@ -14,7 +14,7 @@ pub enum AttackKind {
     Fgsm,
     /// The same step many times (Kurakin et al., 2017).
     Bim,
-    /// The nearest linearised class boundary (Moosavi-Dezfooli et al., 2016).
+    /// The nearest linearized class boundary (Moosavi-Dezfooli et al., 2016).
     DeepFool,
     /// The smallest perturbation by an optimizer (Carlini and Wagner, 2017).
     Cw,

@@ -1,9 +1,9 @@
-//! Attacks: a batch of clean pictures and a net come in, perturbed pictures go out.
+//! Attacks: a batch of clean images and a model come in, perturbed images go out.
 //!
 //! One file per attack ([`gaussian`], [`fgsm`], [`bim`], [`deepfool`], [`cw`], [`nst`]) holds its
 //! parameters and how it perturbs; [`config`] lists them in one table. [`judge::run`] is what a
-//! program calls: it perturbs, clips, rounds to 8 bits ([`quantise`], `repair`) and asks the
-//! net again.
+//! program calls: it perturbs, clips, rounds to 8 bits ([`quantize`], `repair`) and asks the
+//! model again.
 #![forbid(unsafe_code)]
 
 mod adam;
@@ -25,7 +25,7 @@ pub mod gaussian;
 pub mod judge;
 pub mod kind;
 pub mod nst;
-pub mod quantise;
+pub mod quantize;
 pub mod style;
 
 #[cfg(test)]
@@ -45,16 +45,16 @@ pub use kind::AttackKind;
 pub use preset::Preset;
 pub use style::style_of;
 
-/// A batch of pictures to attack. What an attack does to one of them depends on that picture,
-/// its label, its id, its style picture and the seed alone, never on the rest of the batch.
+/// A batch of images to attack. What an attack does to one of them depends on that image,
+/// its label, its id, its style image and the seed alone, never on the rest of the batch.
 pub struct AttackBatch<'a> {
     /// `[B,3,32,32]`, f32 in `[0,1]`.
     pub images: Tensor,
-    /// For each picture one of another class of its split, `[B,3,32,32]` in `[0,1]` (NST's style).
+    /// For each image one of another class of its split, `[B,3,32,32]` in `[0,1]` (NST's style).
     pub styles: Tensor,
     /// `B` true classes.
     pub labels: &'a [u8],
-    /// `B` picture ids: the keys of their random numbers.
+    /// `B` image ids: the keys of their random numbers.
     pub ids: &'a [u64],
     /// The build's seed.
     pub seed: u64,
@@ -88,16 +88,16 @@ impl AttackBatch<'_> {
     }
 }
 
-/// What an attack leaves: still floats, not yet clipped, quantised or judged.
+/// What an attack leaves: still floats, not yet clipped, quantized or judged.
 pub struct Perturbed {
     /// `[B,3,32,32]`, f32.
     pub images: Tensor,
-    /// Steps taken for each picture; 0 where the attack left the picture as it was.
+    /// Steps taken for each image; 0 where the attack left the image as it was.
     pub steps: Vec<u32>,
 }
 
-/// One way to perturb pictures.
+/// One way to perturb images.
 pub trait Attack: Send + Sync {
-    /// Perturbs every picture of the batch against `net`, which is in evaluation mode.
+    /// Perturbs every image of the batch against `net`, which is in evaluation mode.
     fn perturb(&self, net: &dyn Classifier, batch: &AttackBatch) -> Result<Perturbed>;
 }

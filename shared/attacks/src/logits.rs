@@ -5,10 +5,10 @@ use candle_core::{DType, Device, Tensor};
 use base::{Error, Result};
 use data::CLASSES;
 
-/// The logits of one picture.
+/// The logits of one image.
 pub type Row = [f32; CLASSES];
 
-/// Copies logits to the host; `ids` name the pictures in errors.
+/// Copies logits to the host; `ids` name the images in errors.
 ///
 /// # Errors
 /// [`Error::NonFinite`] when a logit is not finite, [`Error::Data`] when there are not ten.
@@ -26,7 +26,7 @@ pub fn rows(logits: &Tensor, ids: &[u64]) -> Result<Vec<Row>> {
     for (values, id) in values.iter().zip(ids) {
         if !values.iter().all(|z| z.is_finite()) {
             return Err(Error::NonFinite(format!(
-                "image {id}: the net's logits are not finite"
+                "image {id}: the model's logits are not finite"
             )));
         }
         let mut row = [0.0; CLASSES];
@@ -52,7 +52,7 @@ pub fn margin(row: &Row, label: u8) -> f32 {
     row[usize::from(label)] - row[runner_up(row, label)]
 }
 
-/// `[B,10]`: `rows[i] = value` for each `(class, value)` of picture i, zero elsewhere.
+/// `[B,10]`: `rows[i] = value` for each `(class, value)` of image i, zero elsewhere.
 pub fn slopes<const N: usize>(entries: &[[(usize, f32); N]], device: &Device) -> Result<Tensor> {
     let mut values = vec![0f32; entries.len() * CLASSES];
     for (row, entries) in values.chunks_exact_mut(CLASSES).zip(entries) {

@@ -1,9 +1,9 @@
 //! NST, neural style transfer (Gatys, Ecker, Bethge, "Image style transfer using convolutional
-//! neural networks", 2016): the net's own feature maps pull a picture towards one of another
+//! neural networks", 2016): the model's own feature maps pull an image towards one of another
 //! class.
 //!
-//! Each picture minimises `style_weight * style + content_weight * content` by SGD. The paper's
-//! style is the stage-1 map and its content the stage-4 map, both of the style picture. The
+//! Each image minimizes `style_weight * style + content_weight * content` by SGD. The paper's
+//! style is the stage-1 map and its content the stage-4 map, both of the style image. The
 //! classic style is the Gram matrices of stages 1 and 2, its content the own stage-4 map.
 //! Pixels are not clipped between steps.
 
@@ -23,7 +23,7 @@ use nn::model::{Classifier, Features};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Nst {
-    /// What of the style picture is copied.
+    /// What of the style image is copied.
     pub style: Style,
     /// Whose stage-4 map is kept.
     pub content: Content,
@@ -45,7 +45,7 @@ pub struct Nst {
     pub content_weight: f64,
 }
 
-/// What of the style picture is copied.
+/// What of the style image is copied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Style {
@@ -59,19 +59,19 @@ pub enum Style {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Content {
-    /// The style picture's, as the paper does.
+    /// The style image's, as the paper does.
     StyleImage,
-    /// The clean picture's.
+    /// The clean image's.
     Own,
 }
 
-/// How two maps of a picture are compared.
+/// How two maps of an image are compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Distance {
     /// Mean of the squared differences.
     Mean,
-    /// The same, divided by the mean of the target's squares: no matter how wide a net is or
+    /// The same, divided by the mean of the target's squares: no matter how wide a model is or
     /// how large its features are, 1 is as far as a map of zeros.
     Relative,
 }
@@ -82,8 +82,8 @@ pub enum Distance {
 pub enum Step {
     /// The gradient, as it is.
     Gradient,
-    /// The gradient divided by its L2 norm, for each picture: how far a picture goes then
-    /// depends on `lr`, momentum and steps alone, and no net makes it run away.
+    /// The gradient divided by its L2 norm, for each image: how far an image goes then
+    /// depends on `lr`, momentum and steps alone, and no model makes it run away.
     Direction,
 }
 
@@ -174,7 +174,7 @@ impl Nst {
         }
     }
 
-    /// How far each picture's map is from its target: `[B]`.
+    /// How far each image's map is from its target: `[B]`.
     fn distance(&self, map: &Tensor, target: &Tensor) -> Result<Tensor> {
         let distance = (map - target)?.sqr()?.flatten_from(1)?.mean(1)?;
         match self.distance {
@@ -188,7 +188,7 @@ impl Nst {
     }
 }
 
-/// Each picture's gradient divided by its L2 norm; zeros stay zeros.
+/// Each image's gradient divided by its L2 norm; zeros stay zeros.
 fn direction(gradient: &Tensor) -> Result<Tensor> {
     let rows = gradient.flatten_from(1)?;
     // By the largest first, so that no square is too small or too large for an f32.

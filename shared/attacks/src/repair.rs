@@ -1,5 +1,5 @@
-//! Pictures that rounding to 8 bits made harmless: their bytes come in; bytes that fool the net
-//! again go out, with as few pixels as needed moved one level away from the clean picture.
+//! Images that rounding to 8 bits made harmless: their bytes come in; bytes that fool the model
+//! again go out, with as few pixels as needed moved one level away from the clean image.
 //!
 //! The gradient of the margin ranks the pixels by how much moving them helps for the distance
 //! it adds, and a bisection finds how many of the first are enough.
@@ -9,7 +9,7 @@ use candle_core::Device;
 use super::{
     gradient,
     logits::{self, Row},
-    quantise,
+    quantize,
 };
 use base::Result;
 use data::IMAGE_BYTES;
@@ -18,7 +18,7 @@ use nn::model::Classifier;
 /// After each round the gradient is asked again, where the last one led.
 const ROUNDS: usize = 3;
 
-/// A picture that fooled the net as floats and does not as bytes.
+/// An image that fooled the model as floats and does not as bytes.
 pub struct Lost {
     /// Its row in the batch.
     pub row: usize,
@@ -34,13 +34,13 @@ pub struct Lost {
     pub outward: Vec<i8>,
 }
 
-/// A picture that fools the net again.
+/// An image that fools the model again.
 pub struct Repaired {
     /// Its row in the batch.
     pub row: usize,
     /// Its bytes.
     pub bytes: Vec<u8>,
-    /// What the net takes them for.
+    /// What the model takes them for.
     pub pred: u8,
 }
 
@@ -58,7 +58,7 @@ pub fn repair(net: &dyn Classifier, device: &Device, mut lost: Vec<Lost>) -> Res
     Ok(repaired)
 }
 
-/// A lost picture and its pixels that can move, those worth most first.
+/// A lost image and its pixels that can move, those worth most first.
 struct Ranked {
     lost: Lost,
     ranking: Vec<u16>,
@@ -68,7 +68,7 @@ struct Ranked {
     too_few: usize,
     /// and so many to be enough,
     enough: usize,
-    /// since the net then says this.
+    /// since the model then says this.
     pred: u8,
 }
 
@@ -84,11 +84,11 @@ impl Ranked {
     }
 }
 
-/// Ranks every picture's pixels at its present bytes.
+/// Ranks every image's pixels at its present bytes.
 fn rank(net: &dyn Classifier, device: &Device, lost: Vec<Lost>) -> Result<Vec<Ranked>> {
     let ids: Vec<u64> = lost.iter().map(|lost| lost.id).collect();
     let bytes: Vec<u8> = lost.iter().flat_map(|l| l.bytes.iter().copied()).collect();
-    let pixels = gradient::variable(&quantise::to_tensor(&bytes, device)?)?;
+    let pixels = gradient::variable(&quantize::to_tensor(&bytes, device)?)?;
     let logits = net.logits(&pixels)?;
     let slopes: Vec<_> = std::iter::zip(logits::rows(&logits, &ids)?, &lost)
         .map(|(row, lost)| {
@@ -172,7 +172,7 @@ fn round(
     Ok((repaired, still_lost.collect()))
 }
 
-/// Tries so many moves of each picture and notes whether they are enough: first those for
+/// Tries so many moves of each image and notes whether they are enough: first those for
 /// which they are, then those for which they are not.
 fn attempt(
     net: &dyn Classifier,
@@ -185,7 +185,7 @@ fn attempt(
     }
     let ids: Vec<u64> = ranked.iter().map(|r| r.lost.id).collect();
     let bytes: Vec<u8> = ranked.iter().flat_map(|r| r.moved(moves(r))).collect();
-    let rows: Vec<Row> = logits::rows(&net.logits(&quantise::to_tensor(&bytes, device)?)?, &ids)?;
+    let rows: Vec<Row> = logits::rows(&net.logits(&quantize::to_tensor(&bytes, device)?)?, &ids)?;
     for (r, row) in ranked.iter_mut().zip(&rows) {
         let (moves, pred) = (moves(r), logits::predicted(row));
         if pred == r.lost.label {

@@ -1,4 +1,4 @@
-//! C&W's search: the state of the pictures still searched for, and one Adam step of it.
+//! C&W's search: the state of the images still searched for, and one Adam step of it.
 
 use candle_core::Tensor;
 
@@ -15,7 +15,7 @@ use nn::model::Classifier;
 /// Just inside (-1, 1), so that pixels of exactly 0 or 1 can still move (as in Foolbox).
 const INSIDE: f64 = 0.999_999;
 
-/// Everything has one row for each picture that is still searched for.
+/// Everything has one row for each image that is still searched for.
 pub struct Search {
     ids: Vec<u64>,
     labels: Vec<u8>,
@@ -26,14 +26,14 @@ pub struct Search {
     values: Tensor,
     adam: Adam,
     best: Tensor,
-    /// Squared L2 of `best`; infinite where nothing fooled the net yet.
+    /// Squared L2 of `best`; infinite where nothing fooled the model yet.
     best_square: Vec<f32>,
     cost: Vec<f64>,
     cost_at_last_look: Vec<f64>,
 }
 
 impl Search {
-    /// Starts at the clean pictures; `rows` are their logits.
+    /// Starts at the clean images; `rows` are their logits.
     pub fn new(
         cw: &Cw,
         clean: Tensor,
@@ -143,7 +143,7 @@ impl Search {
         Ok(())
     }
 
-    /// Whether each picture's objective is larger than when this was last asked.
+    /// Whether each image's objective is larger than when this was last asked.
     pub fn risen_since_last_look(&mut self) -> Vec<bool> {
         let risen = std::iter::zip(&self.cost, &self.cost_at_last_look)
             .map(|(cost, last)| cost > last)
@@ -203,7 +203,7 @@ fn squared_length(change: &Tensor) -> Result<Vec<f32>> {
     Ok(change.sqr()?.flatten_from(1)?.sum(1)?.to_vec1()?)
 }
 
-/// For each picture `yes` where the mask is 1, `no` where it is 0.
+/// For each image `yes` where the mask is 1, `no` where it is 0.
 fn choose(mask: Vec<f32>, yes: &Tensor, no: &Tensor) -> Result<Tensor> {
     let mask = column(mask, yes.device())?.gt(0f32)?;
     Ok(mask.broadcast_as(yes.shape())?.where_cond(yes, no)?)

@@ -1,4 +1,4 @@
-//! Which picture lends its style: a picture's id and label come in, the place of a picture of
+//! Which image lends its style: an image's id and label come in, the place of an image of
 //! another class of the same split goes out.
 
 use base::{Error, Result, random::Stream};
@@ -7,13 +7,13 @@ use base::{Error, Result, random::Stream};
 /// the same for the same `(seed, id)` and labels.
 ///
 /// # Errors
-/// [`Error::Data`] when the split holds no picture of another class.
+/// [`Error::Data`] when the split holds no image of another class.
 pub fn style_of(seed: u64, id: u64, label: u8, labels: &[u8]) -> Result<usize> {
     if labels.iter().all(|&other| other == label) {
         return Err(Error::data(
-            format!("style picture of image {id}"),
+            format!("style image of image {id}"),
             format!("only class {label} in its split"),
-            "a picture of another class",
+            "an image of another class",
         ));
     }
     let mut stream = Stream::new(seed, "style", &[id]);

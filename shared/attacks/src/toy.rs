@@ -1,14 +1,14 @@
-//! Small nets and pictures for tests: every product and sum is one picture's own, so that not
+//! Small models and images for tests: every product and sum is one image's own, so that not
 //! one bit depends on the batch.
 
 use candle_core::{Device, Tensor};
 
-use super::{AttackBatch, gradient, logits, quantise};
+use super::{AttackBatch, gradient, logits, quantize};
 use base::{Result, random::Stream};
 use data::{CLASSES, IMAGE_BYTES};
 use nn::model::{Classifier, Features};
 
-/// Layers with tanh between them; no layer is a net that ignores its input.
+/// Layers with tanh between them; no layer is a model that ignores its input.
 pub struct Toy {
     layers: Vec<Tensor>,
     bias: Tensor,
@@ -41,7 +41,7 @@ impl Toy {
         }
     }
 
-    /// The same logits for every picture.
+    /// The same logits for every image.
     pub fn constant(bias: &[f32; CLASSES]) -> Self {
         Self {
             layers: Vec::new(),
@@ -49,15 +49,15 @@ impl Toy {
         }
     }
 
-    /// The same net with these numbers added to its logits.
+    /// The same model with these numbers added to its logits.
     pub fn plus(mut self, bias: &[f32; CLASSES]) -> Self {
         self.bias = (self.bias + Tensor::new(&[*bias], &Device::Cpu).unwrap()).unwrap();
         self
     }
 
-    /// What it takes pictures for.
+    /// What it takes images for.
     pub fn classes(&self, bytes: &[u8]) -> Vec<u8> {
-        let images = quantise::to_tensor(bytes, &Device::Cpu).unwrap();
+        let images = quantize::to_tensor(bytes, &Device::Cpu).unwrap();
         let ids = vec![0; bytes.len() / IMAGE_BYTES];
         let rows = logits::rows(&self.logits(&images).unwrap(), &ids).unwrap();
         rows.iter().map(logits::predicted).collect()
@@ -88,7 +88,7 @@ impl Classifier for Toy {
             if depth > 0 {
                 values = values.tanh()?;
             }
-            // A product for each picture, with weights of its own: `broadcast_matmul` would make
+            // A product for each image, with weights of its own: `broadcast_matmul` would make
             // one of them all, whose order of additions depends on how many there are.
             let shape = (values.dim(0)?, layer.dim(0)?, layer.dim(1)?);
             let layers = layer.broadcast_as(shape)?.contiguous()?;
@@ -110,7 +110,7 @@ fn matrix(weights: Vec<f32>, outputs: usize, inputs: usize) -> Tensor {
     weights.t().unwrap().contiguous().unwrap()
 }
 
-/// Cubes of normal numbers: as in a real net's gradients, few weights matter and most hardly do.
+/// Cubes of normal numbers: as in a real model's gradients, few weights matter and most hardly do.
 fn weights(seed: u64, inputs: usize, outputs: usize, gain: f64) -> Vec<f32> {
     let mut stream = Stream::new(seed, "toy weights", &[]);
     // The sixth moment of a normal number is 15.
@@ -120,17 +120,17 @@ fn weights(seed: u64, inputs: usize, outputs: usize, gain: f64) -> Vec<f32> {
         .collect()
 }
 
-/// Random pictures of bytes, a few of them exactly 0 and 255.
+/// Random images of bytes, a few of them exactly 0 and 255.
 pub fn pictures(count: u64) -> Vec<u8> {
     let mut bytes = Vec::new();
     for picture in 0..count {
-        let mut stream = Stream::new(picture, "toy pictures", &[]);
+        let mut stream = Stream::new(picture, "toy images", &[]);
         bytes.extend((0..IMAGE_BYTES).map(|_| (127.5 + 45.0 * stream.normal()) as u8));
     }
     bytes
 }
 
-/// Pictures, labels and ids that live as long as a test.
+/// Images, labels and ids that live as long as a test.
 pub struct Lot {
     pub bytes: Vec<u8>,
     pub labels: Vec<u8>,
@@ -138,14 +138,14 @@ pub struct Lot {
 }
 
 impl Lot {
-    /// Pictures with the labels that `net` gives them.
+    /// Images with the labels that `net` gives them.
     pub fn of(net: &Toy, bytes: Vec<u8>) -> Self {
         let labels = net.classes(&bytes);
         let ids = (0..labels.len() as u64).map(|i| 100 + i).collect();
         Self { bytes, labels, ids }
     }
 
-    /// Random pictures that `net` is as sure of as a trained one: each went 0.2 (L2) up the
+    /// Random images that `net` is as sure of as a trained one: each went 0.2 (L2) up the
     /// gradient of its margin.
     pub fn sure(net: &Toy, count: u64) -> Self {
         let mut lot = Self::of(net, pictures(count));
@@ -171,7 +171,7 @@ impl Lot {
         Self::of(net, lot.bytes)
     }
 
-    /// The same pictures in this order, or some of them.
+    /// The same images in this order, or some of them.
     pub fn rows(&self, rows: &[usize]) -> Self {
         let picture = |row: usize| {
             self.bytes[row * IMAGE_BYTES..(row + 1) * IMAGE_BYTES]
@@ -185,9 +185,9 @@ impl Lot {
         }
     }
 
-    /// As a batch; the styles are the pictures upside down, so each picture has its own.
+    /// As a batch; the styles are the images upside down, so each image has its own.
     pub fn batch(&self) -> AttackBatch<'_> {
-        let images = quantise::to_tensor(&self.bytes, &Device::Cpu).unwrap();
+        let images = quantize::to_tensor(&self.bytes, &Device::Cpu).unwrap();
         let styles: Vec<u8> = self
             .bytes
             .chunks_exact(IMAGE_BYTES)
@@ -195,7 +195,7 @@ impl Lot {
             .collect();
         AttackBatch {
             images,
-            styles: quantise::to_tensor(&styles, &Device::Cpu).unwrap(),
+            styles: quantize::to_tensor(&styles, &Device::Cpu).unwrap(),
             labels: &self.labels,
             ids: &self.ids,
             seed: 11,

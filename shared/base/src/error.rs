@@ -53,7 +53,7 @@ pub enum Error {
         "out of memory on the device with --batch-size {batch_size}: a smaller batch needs less"
     )]
     OutOfMemory {
-        /// Pictures worked on at once.
+        /// Images worked on at once.
         batch_size: usize,
     },
 

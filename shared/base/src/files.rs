@@ -58,7 +58,7 @@ pub fn is_partial(path: &Path) -> bool {
     name.is_some_and(|name| name.starts_with(PARTIAL))
 }
 
-/// Writes `bytes` to `path`: into a temporary neighbour first, flushed to the disk, then renamed.
+/// Writes `bytes` to `path`: into a temporary neighbor first, flushed to the disk, then renamed.
 pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
     write_through(path, |file| {
         file.write_all(bytes).map_err(Error::io("write", path))

@@ -12,7 +12,7 @@ pub struct DeviceArguments {
     /// auto, cpu, cuda or cuda:N
     #[arg(long, default_value = "auto", value_name = "D")]
     device: DeviceChoice,
-    /// What nets are computed with; tf32 and bf16 are faster, less exact, and for CUDA
+    /// What models are computed with; tf32 and bf16 are faster, less exact, and for CUDA
     #[arg(long, default_value_t, value_name = "P", value_parser = choice::<Precision>())]
     pub precision: Precision,
     /// On CUDA, compute only in ways that repeat to the bit

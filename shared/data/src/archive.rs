@@ -1,4 +1,4 @@
-//! The official archive: a `.tar.gz` comes in as a stream, pictures go out.
+//! The official archive: a `.tar.gz` comes in as a stream, images go out.
 
 use std::{
     fs::File,

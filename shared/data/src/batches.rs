@@ -1,4 +1,4 @@
-//! The official binary format: named batch files come in, pictures in their order go out.
+//! The official binary format: named batch files come in, images in their order go out.
 //!
 //! A batch is a row of records of one label byte and 3072 pixel bytes
 //! (<https://www.cs.toronto.edu/~kriz/cifar.html>).
@@ -68,7 +68,7 @@ impl Batches {
         Ok(())
     }
 
-    /// The pictures of `data_batch_1`, 2, ... and those of `test_batch`, numbered from 0 each;
+    /// The images of `data_batch_1`, 2, ... and those of `test_batch`, numbered from 0 each;
     /// `what` names the whole in messages.
     ///
     /// # Errors
@@ -91,7 +91,7 @@ impl Batches {
             ));
         }
         let mut test =
-            test.ok_or_else(|| Error::data(what, "no test_batch.bin", "the test pictures in it"))?;
+            test.ok_or_else(|| Error::data(what, "no test_batch.bin", "the test images in it"))?;
         number(&mut train);
         number(&mut test);
         let classes = self.names.unwrap_or_else(classes::official);
@@ -103,7 +103,7 @@ impl Batches {
     }
 }
 
-/// Gives each picture its position as `source_index`.
+/// Gives each image its position as `source_index`.
 pub fn number(pictures: &mut [Image]) {
     for (index, picture) in (0..).zip(pictures) {
         picture.source_index = index;

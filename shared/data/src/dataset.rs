@@ -1,6 +1,6 @@
-//! The seeded split: all pictures of a source come in, `train`, `val` and `test` go out.
+//! The seeded split: all images of a source come in, `train`, `val` and `test` go out.
 //!
-//! The split depends on the pictures' order, the seed and the limit, never on the source's form.
+//! The split depends on the images' order, the seed and the limit, never on the source's form.
 
 use std::path::Path;
 
@@ -17,21 +17,21 @@ pub struct Dataset {
     pub name: String,
     /// What the labels mean, from 0.
     pub classes: Vec<String>,
-    /// BLAKE3 of label and pixels of all the source's pictures, training then test, as hex:
+    /// BLAKE3 of label and pixels of all the source's images, training then test, as hex:
     /// the same for every form, seed and limit.
     pub source_hash: String,
     /// How many training images the source has, train and val together, without a limit.
     pub source_train: usize,
-    /// What nets learn from, in a seeded order.
+    /// What models learn from, in a seeded order.
     pub train: Vec<Image>,
-    /// A tenth of the source's training pictures, in a seeded order.
+    /// A tenth of the source's training images, in a seeded order.
     pub val: Vec<Image>,
-    /// The source's test pictures.
+    /// The source's test images.
     pub test: Vec<Image>,
 }
 
 impl Dataset {
-    /// The pictures of a split.
+    /// The images of a split.
     pub fn split(&self, split: Split) -> &[Image] {
         match split {
             Split::Train => &self.train,
@@ -49,17 +49,17 @@ impl Dataset {
         self.val.iter().filter(is_trained).count()
     }
 
-    /// Pictures in all splits.
+    /// Images in all splits.
     pub fn len(&self) -> usize {
         Split::ALL.map(|split| self.split(split).len()).iter().sum()
     }
 
-    /// Whether there is no picture at all, which [`load`] never returns.
+    /// Whether there is no image at all, which [`load`] never returns.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Every picture with its id, the position in train ++ val ++ test.
+    /// Every image with its id, the position in train ++ val ++ test.
     pub fn pictures(&self) -> impl Iterator<Item = (u64, Split, &Image)> {
         let splits = (Split::ALL.into_iter()).flat_map(|split| {
             self.split(split)
@@ -73,9 +73,9 @@ impl Dataset {
 }
 
 /// Reads the data at `path`, a folder of batches, the official archive or an image folder, and
-/// splits it by `seed`: the last tenth of the permuted training pictures is `val`.
+/// splits it by `seed`: the last tenth of the permuted training images is `val`.
 ///
-/// A `limit` N (a multiple of 10) keeps N class-balanced pictures of `train`, and of `val` and
+/// A `limit` N (a multiple of 10) keeps N class-balanced images of `train`, and of `val` and
 /// `test` N/50 for each class or as many as the rarest class has.
 ///
 /// # Errors
@@ -100,7 +100,7 @@ pub fn load(path: &Path, seed: u64, limit: Option<usize>) -> Result<Dataset> {
         let available = rarest(&train);
         if available < limit / CLASSES {
             return Err(Error::Usage(format!(
-                "limit {limit} asks for {} training pictures of each class: the rarest has {available}",
+                "limit {limit} asks for {} training images of each class: the rarest has {available}",
                 limit / CLASSES
             )));
         }
@@ -130,7 +130,7 @@ fn permuted(pictures: Vec<Image>, seed: u64, purpose: &str) -> Vec<Image> {
         .collect()
 }
 
-/// How many pictures the rarest class has.
+/// How many images the rarest class has.
 fn rarest(pictures: &[Image]) -> usize {
     let mut counts = [0; CLASSES];
     for picture in pictures {
@@ -139,7 +139,7 @@ fn rarest(pictures: &[Image]) -> usize {
     counts.into_iter().min().unwrap_or(0)
 }
 
-/// The first `each` pictures of each class, or as many as the rarest has, in their order.
+/// The first `each` images of each class, or as many as the rarest has, in their order.
 fn balanced(pictures: Vec<Image>, each: usize) -> Vec<Image> {
     let mut left = [each.min(rarest(&pictures)); CLASSES];
     (pictures.into_iter())

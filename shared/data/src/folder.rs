@@ -1,4 +1,4 @@
-//! A folder of batches: `data_batch_*.bin` and `test_batch.bin` come in, pictures go out.
+//! A folder of batches: `data_batch_*.bin` and `test_batch.bin` come in, images go out.
 
 use std::{
     fs,

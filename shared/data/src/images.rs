@@ -1,4 +1,4 @@
-//! An image folder: `train/<class>/*` and `test/<class>/*` come in, pictures go out.
+//! An image folder: `train/<class>/*` and `test/<class>/*` come in, images go out.
 //!
 //! Class folders in alphabetical order, whatever the case and numbers by their value, are the labels 0 to 9.
 //! The images, PNG or JPEG of 32x32 pixels, follow each other class by class in the order of their pixels, so
@@ -114,7 +114,7 @@ fn read_part(part: &Path, classes: &[String]) -> Result<Vec<Image>> {
     Ok(pictures)
 }
 
-/// [`PIXELS`] bytes of one image: grey becomes three equal channels, transparency is dropped.
+/// [`PIXELS`] bytes of one image: gray becomes three equal channels, transparency is dropped.
 fn decode(path: &Path) -> Result<Box<[u8]>> {
     let unreadable = |error| Error::data(path.display(), error, "a PNG or JPEG image");
     if !path.is_file() {

@@ -1,4 +1,4 @@
-//! CIFAR-10 pictures: any of three sources comes in, a seeded split of labelled bytes goes out.
+//! CIFAR-10 images: any of three sources comes in, a seeded split of labeled bytes goes out.
 #![forbid(unsafe_code)]
 
 mod archive;
@@ -19,7 +19,7 @@ use std::{fmt, str::FromStr};
 pub use classes::check_class_names;
 pub use dataset::{Dataset, load};
 
-/// Bytes of one picture: 3x32x32, planar R, G, B, row-major.
+/// Bytes of one image: 3x32x32, planar R, G, B, row-major.
 pub const IMAGE_BYTES: usize = 3 * 32 * 32;
 
 /// Classes, labels 0 to 9.
@@ -39,19 +39,19 @@ pub const CLASS_NAMES: [&str; CLASSES] = [
     "truck",
 ];
 
-/// The three parts of a data set: 45,000, 5,000 and 10,000 pictures of the real one.
+/// The three parts of a data set: 45,000, 5,000 and 10,000 images of the real one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Split {
-    /// What nets learn from.
+    /// What models learn from.
     Train,
-    /// A tenth of the official training pictures: the paper's test set.
+    /// A tenth of the official training images: the paper's test set.
     Val,
-    /// The official test pictures.
+    /// The official test images.
     Test,
 }
 
 impl Split {
-    /// Every split, in the order of the picture ids.
+    /// Every split, in the order of the image ids.
     pub const ALL: [Self; 3] = [Self::Train, Self::Val, Self::Test];
 
     /// The name in stores and on command lines: `train`, `val`, `test`.
@@ -81,10 +81,10 @@ impl FromStr for Split {
     }
 }
 
-/// One labelled picture.
+/// One labeled image.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Image {
-    /// Position among the source's training pictures (`Train`, `Val`) or test pictures (`Test`).
+    /// Position among the source's training images (`Train`, `Val`) or test images (`Test`).
     pub source_index: u32,
     /// Class, 0 to 9.
     pub label: u8,

@@ -1,4 +1,4 @@
-//! The contact sheet: clean pictures and their variants come in, one image goes out that shows
+//! The contact sheet: clean images and their variants come in, one image goes out that shows
 //! them side by side, and under every variant what was changed, amplified.
 
 use std::io::Cursor;
@@ -8,7 +8,7 @@ use image::{ImageFormat, Rgb, RgbImage};
 use crate::IMAGE_BYTES;
 use base::{Error, Result};
 
-/// Width and height of a picture.
+/// Width and height of an image.
 const SIDE: u32 = 32;
 
 /// White pixels around each tile, before scaling; so every cell is equally wide and captions
@@ -18,23 +18,23 @@ const MARGIN: u32 = 1;
 /// Width and height of a tile with its margin, before scaling.
 const CELL: u32 = SIDE + 2 * MARGIN;
 
-/// A clean picture and its variants; pictures are [`PIXELS`] planar bytes.
+/// A clean image and its variants; images are [`PIXELS`] planar bytes.
 pub struct Strip<'a> {
-    /// What the picture is. It is not drawn: whoever shows the sheet writes it beside.
+    /// What the image is. It is not drawn: whoever shows the sheet writes it beside.
     pub caption: String,
-    /// The clean picture.
+    /// The clean image.
     pub clean: &'a [u8],
-    /// Attacks by name, each with what it made of the clean picture.
+    /// Attacks by name, each with what it made of the clean image.
     pub variants: Vec<(String, &'a [u8])>,
 }
 
-/// Draws the strips under each other. A strip takes two rows of tiles: the clean picture and its
-/// variants, and under each of them `0.5 + amplify * (picture - clean)`, mid-grey where nothing
-/// was changed (so under the clean picture all over). A tile is `32 * scale` pixels wide, with a
+/// Draws the strips under each other. A strip takes two rows of tiles: the clean image and its
+/// variants, and under each of them `0.5 + amplify * (picture - clean)`, mid-gray where nothing
+/// was changed (so under the clean image all over). A tile is `32 * scale` pixels wide, with a
 /// white margin of `scale`; scaling repeats pixels and blends nothing.
 ///
 /// # Errors
-/// [`Error::Data`] for a picture of another length, [`Error::Usage`] for a sheet without strips
+/// [`Error::Data`] for an image of another length, [`Error::Usage`] for a sheet without strips
 /// or too large for an image.
 pub fn render(strips: &[Strip], scale: u32, amplify: f32) -> Result<RgbImage> {
     check(strips)?;
@@ -79,7 +79,7 @@ pub fn png(image: &RgbImage) -> Result<Vec<u8>> {
 const MAX_PIXELS: u64 = 1 << 29;
 
 fn too_large(strips: usize, scale: u32) -> String {
-    format!("a contact sheet of {strips} pictures at scale {scale} is empty or too large")
+    format!("a contact sheet of {strips} images at scale {scale} is empty or too large")
 }
 
 fn check(strips: &[Strip]) -> Result<()> {
@@ -99,7 +99,7 @@ fn check(strips: &[Strip]) -> Result<()> {
     Ok(())
 }
 
-/// What `amplify` makes of a change, around mid-grey; a float turns into a byte by clamping.
+/// What `amplify` makes of a change, around mid-gray; a float turns into a byte by clamping.
 fn difference(clean: u8, picture: u8, amplify: f32) -> u8 {
     let change = f32::from(picture) - f32::from(clean);
     (127.5 + amplify * change).round() as u8
@@ -114,8 +114,8 @@ fn tile(sheet: &mut RgbImage, (column, row): (u32, u32), scale: u32, byte: impl 
     for y in 0..SIDE * scale {
         for x in 0..SIDE * scale {
             let index = ((y / scale) * SIDE + x / scale) as usize;
-            let colour = [0, 1, 2].map(|channel| byte(channel * IMAGE_BYTES / 3 + index));
-            sheet.put_pixel(left + x, top + y, Rgb(colour));
+            let color = [0, 1, 2].map(|channel| byte(channel * IMAGE_BYTES / 3 + index));
+            sheet.put_pixel(left + x, top + y, Rgb(color));
         }
     }
 }

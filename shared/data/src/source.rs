@@ -1,16 +1,16 @@
-//! Where pictures come from: a path comes in, the source that recognises it goes out.
+//! Where images come from: a path comes in, the source that recognizes it goes out.
 
 use std::path::Path;
 
 use super::{Image, archive, folder, foreign, images};
 use base::{Error, Result};
 
-/// All pictures of a source, in the source's own order.
+/// All images of a source, in the source's own order.
 #[derive(Debug)]
 pub struct RawDataset {
-    /// The official training pictures.
+    /// The official training images.
     pub train: Vec<Image>,
-    /// The official test pictures.
+    /// The official test images.
     pub test: Vec<Image>,
     /// What the labels mean, [`super::CLASSES`] names.
     pub classes: Vec<String>,

@@ -1,4 +1,4 @@
-//! Scaled dot-product attention within one picture: query, key and value rows come in, mixed rows
+//! Scaled dot-product attention within one image: query, key and value rows come in, mixed rows
 //! go out, or their gradients. Scores are kept for one head at a time, in the cache, and computed
 //! again for the gradient.
 
@@ -10,7 +10,7 @@ use super::{
 /// Sizes of attention.
 #[derive(Clone, Copy, Debug)]
 pub struct AttentionShape {
-    /// Rows of one picture.
+    /// Rows of one image.
     pub tokens: usize,
     /// Heads.
     pub heads: usize,
@@ -34,7 +34,7 @@ impl AttentionShape {
         Matrix::inside(self.width(), head * self.size, self.tokens, self.size)
     }
 
-    /// Query, key and value of a head, in a picture's `[tokens, 3 width]`.
+    /// Query, key and value of a head, in an image's `[tokens, 3 width]`.
     fn parts(&self, head: usize) -> [Matrix; 3] {
         let width = self.width();
         [0, 1, 2].map(|part| {

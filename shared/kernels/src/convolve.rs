@@ -1,7 +1,7 @@
 //! Convolution on the CPU in its three directions: forward, gradient of the input, gradient of
 //! the weight. NHWC slices come in, a new vector goes out. What is 3x3 with stride 1 goes by
 //! [`winograd`], the rest by [`direct`]; the choice depends on the sizes of the weight alone, so a
-//! picture's result does not depend on its batch.
+//! image's result does not depend on its batch.
 
 use rayon::prelude::*;
 

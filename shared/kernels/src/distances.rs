@@ -1,9 +1,9 @@
 //! L2 and Linf distances between images of bytes.
 
-use super::vectorise::vectorised;
+use super::vectorize::vectorized;
 
-vectorised! {
-    /// L2 and Linf between two pictures of bytes, in `[0,1]` units. The sums are of whole numbers, so
+vectorized! {
+    /// L2 and Linf between two images of bytes, in `[0,1]` units. The sums are of whole numbers, so
     /// every machine gets the same bits.
     pub fn distances(a: &[u8], b: &[u8]) -> (f64, f64) {
         // Of types that let the compiler do many at once.

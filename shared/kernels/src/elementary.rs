@@ -1,4 +1,4 @@
-//! Elementary functions that the compiler vectorises, unlike the standard library's: a number
+//! Elementary functions that the compiler vectorizes, unlike the standard library's: a number
 //! comes in, a number goes out.
 
 use std::f32::consts::{FRAC_1_SQRT_2, LOG2_E};

@@ -1,4 +1,4 @@
-//! The tokens of pictures, made ready for a Transformer: a class token is put before them, their
+//! The tokens of images, made ready for a Transformer: a class token is put before them, their
 //! positions are added, some numbers are dropped. Gradients go the way back.
 
 use rayon::prelude::*;
@@ -8,7 +8,7 @@ use super::{mask::DropoutMask, rows::add};
 /// Sizes of the result.
 #[derive(Clone, Copy, Debug)]
 pub struct Embed {
-    /// Numbers of a picture, the class token's among them.
+    /// Numbers of an image, the class token's among them.
     pub piece: usize,
     /// Numbers of a token.
     pub width: usize,

@@ -1,13 +1,13 @@
-//! Sizes of convolutions and of the pictures they work on.
+//! Sizes of convolutions and of the images they work on.
 
-/// Sizes of a batch of pictures `[images, height, width, channels]`.
+/// Sizes of a batch of images `[images, height, width, channels]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct NhwcShape {
-    /// Pictures.
+    /// Images.
     pub images: usize,
-    /// Rows of a picture.
+    /// Rows of an image.
     pub height: usize,
-    /// Columns of a picture.
+    /// Columns of an image.
     pub width: usize,
     /// Numbers at each position.
     pub channels: usize,
@@ -24,12 +24,12 @@ impl NhwcShape {
         self.images * self.image_numel()
     }
 
-    /// Numbers in a picture.
+    /// Numbers in an image.
     pub fn image_numel(&self) -> usize {
         self.positions() * self.channels
     }
 
-    /// Positions in a picture.
+    /// Positions in an image.
     pub fn positions(&self) -> usize {
         self.height * self.width
     }

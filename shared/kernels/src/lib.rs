@@ -1,5 +1,5 @@
 //! Kernels for the CPU: contiguous f32 slices come in, new vectors go out. Every loop over
-//! pictures runs on all cores, and no result depends on how many there are.
+//! images runs on all cores, and no result depends on how many there are.
 
 // Constant loops over arrays of lanes become registers; iterators over them may stay calls
 // without the lanes' instructions (see `lanes`).
@@ -18,11 +18,11 @@ mod lanes;
 pub mod mask;
 mod matrix;
 mod memory;
-pub mod normalise;
+pub mod normalize;
 mod product;
 pub mod random;
 pub mod rows;
-mod vectorise;
+mod vectorize;
 mod winograd;
 
 pub use distances::distances;

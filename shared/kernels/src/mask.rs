@@ -3,7 +3,7 @@
 
 use rayon::prelude::*;
 
-use super::vectorise::vectorised;
+use super::vectorize::vectorized;
 use crate::random;
 
 /// Positions that are drawn together: four decisions of 16 bits from each of 16 random words.
@@ -84,7 +84,7 @@ impl DropoutMask {
     }
 }
 
-vectorised! {
+vectorized! {
     /// The factors of a block of positions.
     pub fn draw(mask: &DropoutMask, block: u64, factors: &mut [f32; BLOCK]) {
         let mut words = [0; WORDS];
@@ -125,7 +125,7 @@ mod tests {
             let drops = dropped(&DropoutMask::new(rate, 5), COUNT);
             let hits = |f: &dyn Fn(usize) -> bool| (0..COUNT).filter(|&i| f(i)).count();
             assert!(off(hits(&|i| drops[i]), COUNT, chance) < 4.0);
-            // Neighbours, decisions of one word, neighbouring blocks, rows of a tensor.
+            // Neighbors, decisions of one word, neighboring blocks, rows of a tensor.
             for lag in [1, 2, 15, 16, 17, 32, 48, 63, 64, 256, 1024] {
                 let both = hits(&|i| drops[i] && drops[(i + lag) % COUNT]);
                 assert!(off(both, COUNT, chance * chance) < 4.5, "lag {lag}");

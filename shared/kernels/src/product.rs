@@ -1,6 +1,6 @@
 //! The two inner loops of all convolutions, whose sums stay in registers: rows times a panel of
 //! sixteen columns, and sums of outer products. Every sum is added up in one order, whatever
-//! stands beside it, so a picture's result never depends on its batch.
+//! stands beside it, so an image's result never depends on its batch.
 
 use super::lanes::{LANES, Lanes, prefetch};
 

@@ -1,14 +1,14 @@
-//! Operations on a row of numbers: softmax, layer normalisation and GELU with their gradients, and
+//! Operations on a row of numbers: softmax, layer normalization and GELU with their gradients, and
 //! sums. Slices come in and are changed; every row is computed by itself, in one order.
 
 use super::{
     elementary::{NORMAL_PEAK, exp, normal},
-    vectorise::vectorised,
+    vectorize::vectorized,
 };
 
 const LANES: usize = 16;
 
-vectorised! {
+vectorized! {
     /// `x += y`.
     pub fn add(x: &mut [f32], y: &[f32]) {
         for (x, y) in x.iter_mut().zip(y) {
@@ -96,14 +96,14 @@ vectorised! {
         }
     }
 
-    /// A row of a layer normalisation.
+    /// A row of a layer normalization.
     pub fn norm_row(x: &[f32], mean: f32, inverse: f32, weight: &[f32], bias: &[f32], y: &mut [f32]) {
         for (((y, x), weight), bias) in y.iter_mut().zip(x).zip(weight).zip(bias) {
             *y = (x - mean) * inverse * weight + bias;
         }
     }
 
-    /// A row of a layer normalisation's gradient.
+    /// A row of a layer normalization's gradient.
     pub fn norm_gradient_row(
         x: &[f32], mean: f32, inverse: f32, weight: &[f32], gradient: &[f32], out: &mut [f32],
     ) {
@@ -124,7 +124,7 @@ vectorised! {
         }
     }
 
-    /// What a row adds to the gradients of a layer normalisation's parameters.
+    /// What a row adds to the gradients of a layer normalization's parameters.
     pub fn norm_parameters_row(
         x: &[f32], mean: f32, inverse: f32, gradient: &[f32], weight: &mut [f32], bias: &mut [f32],
     ) {

@@ -1,8 +1,8 @@
-//! How exactly nets are computed: chosen once, when a program starts; every operation obeys.
+//! How exactly models are computed: chosen once, when a program starts; every operation obeys.
 
 use std::sync::{PoisonError, RwLock};
 
-/// What numbers nets are computed with. Weights, losses and sums are always f32.
+/// What numbers models are computed with. Weights, losses and sums are always f32.
 #[derive(
     Clone,
     Copy,
@@ -29,7 +29,7 @@ pub enum Precision {
     Bf16,
 }
 
-/// How nets are computed.
+/// How models are computed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct ComputeOptions {
     /// What with.
@@ -44,7 +44,7 @@ static CHOSEN: RwLock<ComputeOptions> = RwLock::new(ComputeOptions {
 });
 
 impl ComputeOptions {
-    /// Makes this the arithmetic of the whole program, for nets that are made after this.
+    /// Makes this the arithmetic of the whole program, for models that are made after this.
     pub(super) fn choose(self) {
         *CHOSEN.write().unwrap_or_else(PoisonError::into_inner) = self;
         // Of candle's own products.

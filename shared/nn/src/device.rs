@@ -80,8 +80,8 @@ pub fn describe(device: &Device) -> String {
     }
 }
 
-/// Says what batches of pictures take of a CUDA device, before they do, beside what is there by
-/// now: pictures and weights. It is a lower bound: what nets of this width keep of a batch for the
+/// Says what batches of images take of a CUDA device, before they do, beside what is there by
+/// now: images and weights. It is a lower bound: what models of this width keep of a batch for the
 /// way back. On the CPU there is nothing to say.
 ///
 /// # Errors
@@ -96,7 +96,7 @@ pub fn log_memory(device: &Device, width: usize, batch_size: usize, learns: bool
     };
     let kept = (ResNet34::kept(width, learns) * batch_size * number) as u64;
     log::info(format_args!(
-        "memory: {} free on {}, of which {batch_size} pictures at once take at least {}",
+        "memory: {} free on {}, of which {batch_size} images at once take at least {}",
         gigabytes(free),
         name(device),
         gigabytes(kept)

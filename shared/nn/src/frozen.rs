@@ -1,5 +1,5 @@
-//! A convolution with batch normalisation by constants, for nets that do not learn: the
-//! normalisation is folded into weight and shift, and the weight is packed once, for all the steps
+//! A convolution with batch normalization by constants, for models that do not learn: the
+//! normalization is folded into weight and shift, and the weight is packed once, for all the steps
 //! of an attack.
 
 use std::sync::{Arc, OnceLock};
@@ -11,10 +11,10 @@ use kernels::{
     convolve::{ForwardWeights, InputGradWeights},
     epilogue::Epilogue,
     geometry::{ConvShape, NhwcShape},
-    normalise,
+    normalize,
 };
 
-/// What normalises each channel, all `[C]`.
+/// What normalizes each channel, all `[C]`.
 #[derive(Clone, Debug)]
 pub struct BatchNormParams {
     /// Factor.
@@ -27,12 +27,12 @@ pub struct BatchNormParams {
     pub variance: Tensor,
 }
 
-/// A convolution and its normalisation as they were when this was made.
+/// A convolution and its normalization as they were when this was made.
 #[derive(Clone, Debug)]
 pub struct FoldedConvBn {
     /// Each output channel times its factor.
     pub(super) filter: Conv2d,
-    /// What is left of the normalisation, `[O]`.
+    /// What is left of the normalization, `[O]`.
     pub(super) shift: Tensor,
     packed: Arc<(OnceLock<ForwardWeights>, OnceLock<InputGradWeights>)>,
     #[cfg(feature = "cuda")]
@@ -40,7 +40,7 @@ pub struct FoldedConvBn {
 }
 
 impl FoldedConvBn {
-    /// Folds the normalisation into the filter's weight, in f64, so that this rounds but once.
+    /// Folds the normalization into the filter's weight, in f64, so that this rounds but once.
     pub fn new(filter: &Conv2d, norm: &BatchNormParams) -> Result<Self> {
         let double = |tensor: &Tensor| tensor.to_dtype(DType::F64);
         let scale = (double(&norm.gamma)? / (double(&norm.variance)? + EPS)?.sqrt()?)?;
@@ -91,7 +91,7 @@ impl Layer for FoldedConvBn {
         })
     }
 
-    /// The normalisation is part of the convolution.
+    /// The normalization is part of the convolution.
     fn slopes(
         &self,
         _geometry: &ConvShape,
@@ -124,6 +124,6 @@ impl Layer for FoldedConvBn {
         })
     }
     fn through_relu(y: &[f32], gradient: &[f32]) -> Result<Vec<f32>> {
-        Ok(normalise::through_relu(y, gradient))
+        Ok(normalize::through_relu(y, gradient))
     }
 }

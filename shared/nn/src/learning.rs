@@ -1,4 +1,4 @@
-//! A convolution with batch normalisation over the batch itself, for nets that learn: parameters
+//! A convolution with batch normalization over the batch itself, for models that learn: parameters
 //! come in, the layer that a chain walks through goes out, and in the end the batch's moments and
 //! the parameters' gradients.
 
@@ -11,7 +11,7 @@ use kernels::{
     convolve::{self, ForwardWeights, InputGradWeights},
     epilogue::Epilogue,
     geometry::{ConvShape, NhwcShape},
-    normalise::{self, BatchNormParams},
+    normalize::{self, BatchNormParams},
 };
 
 /// PyTorch's default.
@@ -29,7 +29,7 @@ pub struct Conv2d {
 }
 
 impl Conv2d {
-    /// The sizes on pictures like these.
+    /// The sizes on images like these.
     ///
     /// # Errors
     /// When they do not fit each other.
@@ -60,18 +60,18 @@ impl Conv2d {
     }
 }
 
-/// What a convolution and its normalisation learn.
+/// What a convolution and its normalization learn.
 #[derive(Clone, Debug)]
 pub struct ConvBn {
     /// The convolution's.
     pub filter: Conv2d,
-    /// Factor of the normalised channels, `[O]`.
+    /// Factor of the normalized channels, `[O]`.
     pub gamma: Tensor,
     /// Shift of them, `[O]`.
     pub beta: Tensor,
 }
 
-/// What a batch was like before its normalisation, as constants.
+/// What a batch was like before its normalization, as constants.
 #[derive(Clone, Debug)]
 pub struct BatchStats {
     /// Mean of each channel, `[O]`.
@@ -156,7 +156,7 @@ impl Layer for Learner {
         let convolved = with_floats([&filter.weight], |[weight]| {
             Ok(ForwardWeights::new(geometry, weight).apply(geometry, x, Epilogue::default()))
         })?;
-        let moments = normalise::moments(geometry.c_out, &convolved);
+        let moments = normalize::moments(geometry.c_out, &convolved);
         let inverse = |(_, variance): &(f64, f64)| (1.0 / (variance + EPS).sqrt()) as f32;
         let mean: Vec<f32> = moments.iter().map(|(mean, _)| *mean as f32).collect();
         let variance = moments
@@ -169,7 +169,7 @@ impl Layer for Learner {
             gamma: gamma.to_vec1()?,
             beta: beta.to_vec1()?,
         };
-        let y = normalise::forward(&norm, &convolved, residual, relu);
+        let y = normalize::forward(&norm, &convolved, residual, relu);
         let moments = BatchStats {
             mean: like(gamma, mean)?,
             variance: like(gamma, variance)?,
@@ -188,8 +188,8 @@ impl Layer for Learner {
         learns: bool,
     ) -> Result<Option<Vec<f32>>> {
         let Saved { convolved, norm } = saved;
-        let sums = normalise::parameter_gradients(norm, convolved, gradient);
-        let slopes = normalise::input_gradient(norm, convolved, gradient, &sums);
+        let sums = normalize::parameter_gradients(norm, convolved, gradient);
+        let slopes = normalize::input_gradient(norm, convolved, gradient, &sums);
         // Nobody asks for it again.
         *convolved = Vec::new();
         if learns {
@@ -229,6 +229,6 @@ impl Layer for Learner {
         })
     }
     fn through_relu(y: &[f32], gradient: &[f32]) -> Result<Vec<f32>> {
-        Ok(normalise::through_relu(y, gradient))
+        Ok(normalize::through_relu(y, gradient))
     }
 }

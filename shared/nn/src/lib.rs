@@ -36,7 +36,7 @@ pub use frozen::{BatchNormParams, FoldedConvBn};
 pub use learning::{BatchStats, Conv2d, ConvBn};
 pub use loss::{cross_entropy, smooth_l1};
 pub use momentum::{SgdConfig, SgdParam};
-pub use show::{Crop, ImagePool};
+pub use show::{CropWindow, ImagePool};
 pub use token::{layer_norm, linear};
 
 /// Makes a device ready, and this the arithmetic of the whole program.

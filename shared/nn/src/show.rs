@@ -1,5 +1,5 @@
-//! Pictures of bytes as nets see them: bytes and a window come in, floats in `[0,1]` go out, what the
-//! window shows stretched to the whole picture and perhaps mirrored.
+//! Images of bytes as models see them: bytes and a window come in, floats in `[0,1]` go out, what the
+//! window shows stretched to the whole image and perhaps mirrored.
 
 use std::{array::from_fn, ops::Range};
 
@@ -14,11 +14,11 @@ pub(crate) const PIXELS: usize = 3 * 32 * 32;
 /// Pixels along an edge.
 const SIDE: usize = 32;
 
-/// A part of a picture, in whole pixels: inside it, or as large as it and partly beyond, where
+/// A part of an image, in whole pixels: inside it, or as large as it and partly beyond, where
 /// zeros are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C)]
-pub struct Crop {
+pub struct CropWindow {
     /// First row.
     pub top: i32,
     /// First column.
@@ -31,8 +31,8 @@ pub struct Crop {
     pub mirrored: bool,
 }
 
-impl Crop {
-    /// All of a picture, as it is.
+impl CropWindow {
+    /// All of an image, as it is.
     pub const WHOLE: Self = Self {
         top: 0,
         left: 0,
@@ -57,10 +57,10 @@ impl Crop {
         }
     }
 
-    /// A window as large as the picture.
+    /// A window as large as the image.
     fn shift(&self, pixels: &[u8], out: &mut [f32]) {
         out.fill(0.0);
-        // What window and picture share: where in the picture, and from where on in the window.
+        // What window and image share: where in the image, and from where on in the window.
         let overlap = |start: i32| -> (Range<usize>, usize) {
             let clamp = |place: i32| place.clamp(0, SIDE as i32) as usize;
             (
@@ -102,7 +102,7 @@ impl Crop {
     }
 }
 
-/// Pictures of bytes for a CUDA device, which shows them by itself.
+/// Images of bytes for a CUDA device, which shows them by itself.
 #[derive(Debug)]
 pub enum ImagePool {
     /// They are on the device, `[N,3072]`.
@@ -130,7 +130,7 @@ impl ImagePool {
         Ok(None)
     }
 
-    /// Lets pictures pass to a CUDA device batch by batch, even if they would fit.
+    /// Lets images pass to a CUDA device batch by batch, even if they would fit.
     pub fn passing(device: &Device) -> Result<Option<Self>> {
         #[cfg(feature = "cuda")]
         if let Device::Cuda(on) = device {
@@ -145,21 +145,21 @@ impl ImagePool {
         matches!(self, Self::Resident(_))
     }
 
-    /// What `windows` show of the pictures at `rows` of `pixels`, the bytes that these were made
+    /// What `windows` show of the images at `rows` of `pixels`, the bytes that these were made
     /// of: `[B,3,32,32]`.
     ///
     /// # Errors
     /// When there is no such row.
-    pub fn show(&self, pixels: &[u8], rows: &[u32], windows: &[Crop]) -> Result<Tensor> {
+    pub fn show(&self, pixels: &[u8], rows: &[u32], windows: &[CropWindow]) -> Result<Tensor> {
         let pictures = pixels.len() / PIXELS;
         if rows.len() != windows.len() || rows.iter().any(|&row| row as usize >= pictures) {
-            bail!("{} windows on rows of {pictures} pictures", windows.len())
+            bail!("{} windows on rows of {pictures} images", windows.len())
         }
         match self {
             #[cfg(feature = "cuda")]
             Self::Resident(pixels) => cuda::show(pixels, rows, windows),
             #[cfg(not(feature = "cuda"))]
-            Self::Resident(_) => bail!("no picture is resident without CUDA"),
+            Self::Resident(_) => bail!("no image is resident without CUDA"),
             #[cfg(feature = "cuda")]
             Self::Passing(passage) => {
                 let mut passage = passage
@@ -183,7 +183,7 @@ fn planes(pixels: &[u8]) -> std::slice::ChunksExact<'_, u8> {
     pixels.chunks_exact(SIDE * SIDE)
 }
 
-/// Which two neighbours make an interpolated value, and the second one's weight.
+/// Which two neighbors make an interpolated value, and the second one's weight.
 struct Tap {
     first: usize,
     second: usize,

@@ -1,4 +1,4 @@
-//! Operations on tokens, `[…,D]`, of candle's own: linear maps, layer normalisation, attention.
+//! Operations on tokens, `[…,D]`, of candle's own: linear maps, layer normalization, attention.
 //! The detector's few last tokens pass through them, and, where there are no kernels of ours, all.
 
 use candle_core::{D, DType, Result, Tensor};
@@ -25,11 +25,11 @@ fn product(a: &Tensor, b: &Tensor) -> Result<Tensor> {
     cut(a)?.matmul(&cut(b)?)?.to_dtype(DType::F32)
 }
 
-/// Normalises the last dimension (Ba et al., 2016).
+/// Normalizes the last dimension (Ba et al., 2016).
 pub fn layer_norm(x: &Tensor, weight: &Tensor, bias: &Tensor, eps: f64) -> Result<Tensor> {
-    let centred = x.broadcast_sub(&x.mean_keepdim(D::Minus1)?)?;
-    let variance = centred.sqr()?.mean_keepdim(D::Minus1)?;
-    centred
+    let centerd = x.broadcast_sub(&x.mean_keepdim(D::Minus1)?)?;
+    let variance = centerd.sqr()?.mean_keepdim(D::Minus1)?;
+    centerd
         .broadcast_div(&(variance + eps)?.sqrt()?)?
         .broadcast_mul(weight)?
         .broadcast_add(bias)

@@ -13,7 +13,7 @@ use base::{Error, Result};
 /// Images that [`Writer::insert_missing`] commits together.
 const COMMIT_AFTER: usize = 20_480;
 
-/// Samples that go in by one statement: those of a picture.
+/// Samples that go in by one statement: those of an image.
 const SAMPLES: usize = 6;
 
 /// What a reader of stores has checked, SQLite need not check in each row again. That no row comes twice

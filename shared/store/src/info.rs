@@ -12,7 +12,7 @@ use super::{
 };
 use base::{Error, Result, error::printable};
 
-/// What a store says of itself; its pictures are not checked (`verify` does that).
+/// What a store says of itself; its images are not checked (`verify` does that).
 #[derive(Clone, Debug, Serialize)]
 pub struct Info {
     /// Where it is.
@@ -141,7 +141,7 @@ impl fmt::Display for Info {
                 format!("{} {}", self.model.name, self.model.config),
             ),
             ("", format!("sha256 {}", self.model.sha256)),
-            ("licence", meta.licence.clone()),
+            ("licence", meta.license.clone()),
         ] {
             // Escaped, for a file may hold what would confuse a terminal.
             writeln!(f, "{what:<10} {}", printable(&value))?;

@@ -1,4 +1,4 @@
-//! The adversarial store: pictures, their adversarial variants and the net that was attacked go
+//! The adversarial store: images, their adversarial variants and the model that was attacked go
 //! into one SQLite file ([`Writer`]); checked rows come out of it ([`Store`]).
 //!
 //! `schema.sql` says what stands in the file. Only this module speaks SQL. Nothing that a file says

@@ -13,7 +13,7 @@ use super::{
 use base::{Error, Result, time::rfc3339};
 use data::{Split, check_class_names};
 
-const LICENCE: &str = "The pictures, and those made from them, stay under the terms of the data \
+const LICENSE: &str = "The images, and those made from them, stay under the terms of the data \
     set they come from. CIFAR-10: A. Krizhevsky, Learning Multiple Layers of Features from Tiny \
     Images, 2009.";
 
@@ -25,7 +25,7 @@ pub struct BuildSpec {
     pub dataset: String,
     /// What the labels mean, from 0; likewise.
     pub classes: Vec<String>,
-    /// Hash of the pictures' files.
+    /// Hash of the images' files.
     pub source_hash: String,
     /// Seed of every random number.
     pub seed: u64,
@@ -35,7 +35,7 @@ pub struct BuildSpec {
     pub limit: Option<u64>,
     /// `--shard`, as `I/N`; `1/1` for the whole.
     pub shard: String,
-    /// Pictures in this file's train, val and test.
+    /// Images in this file's train, val and test.
     pub images: [u64; 3],
     /// Version of the program that builds.
     pub generator_version: String,
@@ -70,7 +70,8 @@ pub struct Meta {
     #[serde(skip)]
     pub(super) split_hashes: [Option<String>; 3],
     /// A note on whose images these are.
-    pub licence: String,
+    #[serde(rename = "licence")]
+    pub license: String,
     /// What the builds of this store warned of.
     pub warnings: Vec<String>,
 }
@@ -90,7 +91,7 @@ impl Meta {
         name.cloned().unwrap_or_else(|| format!("class {class}"))
     }
 
-    /// Pictures that `split` has once the store is complete.
+    /// Images that `split` has once the store is complete.
     pub fn images_of(&self, split: Split) -> u64 {
         self.images[split as usize]
     }
@@ -129,7 +130,7 @@ impl Meta {
                 let [train, val, test] = hashes;
                 [train?, val?, test?]
             },
-            licence: rows.text("licence")?,
+            license: rows.text("licence")?,
             warnings: rows.list("warnings")?,
         };
         if let Err(found) = check_class_names(&meta.classes) {
@@ -202,7 +203,7 @@ impl BuildSpec {
         Ok(())
     }
 
-    /// Writes everything but the pictures; the caller's transaction holds it together.
+    /// Writes everything but the images; the caller's transaction holds it together.
     pub(super) fn write(&self, conn: &Connection, device: &str) -> rusqlite::Result<()> {
         let mut insert = conn.prepare("INSERT INTO meta (key, value) VALUES (?, ?)")?;
         let mut put = |key: &str, value: &str| insert.execute([key, value]).map(drop);
@@ -222,7 +223,7 @@ impl BuildSpec {
         put("device", device)?;
         put("complete", "0")?;
         put("content_hash", "")?;
-        put("licence", LICENCE)?;
+        put("licence", LICENSE)?;
         for split in SPLITS {
             let images = self.images[split as usize];
             put(&images_key(split), &images.to_string())?;

@@ -3,7 +3,7 @@
 
 use std::ops::Deref;
 
-/// The bytes of a picture, [`data::PIXELS`] in a store, with the CRC-32 of zip and zlib.
+/// The bytes of an image, [`data::PIXELS`] in a store, with the CRC-32 of zip and zlib.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pixels {
     bytes: Box<[u8]>,

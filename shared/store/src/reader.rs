@@ -1,4 +1,4 @@
-//! Opening a store: a path comes in; what it is, what was attacked and how go out. The pictures
+//! Opening a store: a path comes in; what it is, what was attacked and how go out. The images
 //! themselves are read in `scan`.
 
 use std::path::{Path, PathBuf};
@@ -35,10 +35,10 @@ pub struct SummaryRow {
     pub count: u64,
     /// Share of them that the surrogate classifies correctly.
     pub surrogate_accuracy: f64,
-    /// Share of the pictures that the surrogate classifies correctly while they are clean, and not any
-    /// more as samples; none where it classifies no clean picture correctly.
+    /// Share of the images that the surrogate classifies correctly while they are clean, and not any
+    /// more as samples; none where it classifies no clean image correctly.
     pub success: Option<f64>,
-    /// Mean L2 distance from the clean pictures.
+    /// Mean L2 distance from the clean images.
     pub mean_l2: f64,
     /// Mean L-infinity distance.
     pub mean_linf: f64,
@@ -93,7 +93,7 @@ impl Store {
         Self::checked(conn, file)
     }
 
-    /// Checks what is not pictures on an open connection.
+    /// Checks what is not images on an open connection.
     pub(super) fn checked(conn: Connection, path: PathBuf) -> Result<Self> {
         let pragma = |name| conn.pragma_query_value(None, name, |row| row.get::<_, u32>(0));
         let version = pragma("user_version").map_err(fault(&path))?;

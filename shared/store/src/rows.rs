@@ -19,27 +19,27 @@ pub(super) fn split_name(split: Split) -> &'static str {
     }
 }
 
-/// A clean picture.
+/// A clean image.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ImageRow {
-    /// The picture's number in the store, and the key of its random numbers.
+    /// The image's number in the store, and the key of its random numbers.
     pub id: u64,
     /// Which split it belongs to.
     pub split: Split,
-    /// Position among the source's training pictures (`Train`, `Val`) or test pictures (`Test`).
+    /// Position among the source's training images (`Train`, `Val`) or test images (`Test`).
     pub source_index: u32,
     /// True class, from 0.
     pub label: u8,
     /// As bytes.
     pub pixels: Pixels,
-    /// The class the surrogate gives the clean picture.
+    /// The class the surrogate gives the clean image.
     pub clean_pred: u8,
 }
 
-/// An adversarial picture.
+/// An adversarial image.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SampleRow {
-    /// The picture it was made from.
+    /// The image it was made from.
     pub image_id: u64,
     /// The attack that made it.
     pub attack_id: i64,
@@ -71,7 +71,7 @@ pub struct AttackRow {
     pub model_id: i64,
 }
 
-/// The surrogate: the net that was attacked.
+/// The surrogate: the model that was attacked.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ModelRow {

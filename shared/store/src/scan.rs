@@ -1,4 +1,4 @@
-//! Reading pictures: a split comes in, each of its images with its samples goes out, in the order
+//! Reading images: a split comes in, each of its images with its samples goes out, in the order
 //! of ids.
 //!
 //! This is the one way to read them. It checks types, lengths, ranges, order and the CRC of every

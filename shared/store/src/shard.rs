@@ -20,7 +20,7 @@ impl Shard {
     /// The most parts that anybody will have.
     const MOST: u64 = 100_000;
 
-    /// Its places among the `len` pictures of a split; parts differ by one picture at most.
+    /// Its places among the `len` images of a split; parts differ by one image at most.
     pub fn range(self, len: u64) -> Range<u64> {
         let Self { index, count } = self;
         // Without overflow: both factors are far below 2^32.

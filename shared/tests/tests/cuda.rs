@@ -1,4 +1,4 @@
-//! CUDA against the CPU: the same nets, pictures and random numbers come in on both, and what comes
+//! CUDA against the CPU: the same models, images and random numbers come in on both, and what comes
 //! out must be the same but for rounding, within the bounds of each precision. Where no GPU can be
 //! opened every test says so and why, past the harness, and ends.
 #![cfg(feature = "cuda")]
@@ -12,7 +12,7 @@ use attacks::{AttackBatch, AttackConfig, AttackKind, Preset};
 use base::random::Stream;
 use candle_core::{DType, Device, Tensor, Var};
 use nn::{
-    ComputeOptions, Crop, ImagePool, Precision, SgdConfig, SgdParam,
+    ComputeOptions, CropWindow, ImagePool, Precision, SgdConfig, SgdParam,
     model::{Classifier, Detector, DetectorInput, Dropout, ResNet34, predicted_classes},
 };
 
@@ -99,7 +99,7 @@ fn assert_near(what: &str, found: &Tensor, expected: &Tensor, bound: f64) {
     );
 }
 
-/// The same net on both devices.
+/// The same model on both devices.
 fn nets(gpu: &Gpu) -> [ResNet34; 2] {
     [&Device::Cpu, &gpu.device].map(|device| ResNet34::init(WIDTH, 3, device).unwrap())
 }
@@ -245,19 +245,19 @@ fn a_step_of_momentum_and_what_windows_show_have_the_cpus_bits() {
     let resident = ImagePool::new(&pixels, &gpu.device).unwrap().unwrap();
     let passing = ImagePool::passing(&gpu.device).unwrap().unwrap();
     assert!(resident.are_resident() && !passing.are_resident());
-    let part = Crop {
+    let part = CropWindow {
         top: 3,
         left: 9,
         height: 20,
         width: 23,
         mirrored: true,
     };
-    let beyond = Crop {
+    let beyond = CropWindow {
         top: -4,
         left: 2,
-        ..Crop::WHOLE
+        ..CropWindow::WHOLE
     };
-    let (rows, windows) = ([2, 0, 1], [Crop::WHOLE, part, beyond]);
+    let (rows, windows) = ([2, 0, 1], [CropWindow::WHOLE, part, beyond]);
     let mut expected = vec![0.0; 3 * 3072];
     for ((out, row), window) in expected.chunks_exact_mut(3072).zip(rows).zip(windows) {
         window.show(&pixels[row as usize * 3072..][..3072], out);

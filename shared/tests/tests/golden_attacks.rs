@@ -1,5 +1,5 @@
-//! The attacks against torchattacks' and, where it has none, PyTorch's: a trained net and twelve
-//! pictures come in; iterates and results must be the same. Pictures 10 and 11 are misclassified
+//! The attacks against torchattacks' and, where it has none, PyTorch's: a trained model and twelve
+//! images come in; iterates and results must be the same. Images 10 and 11 are misclassified
 //! from the start.
 
 #[path = "common/arena.rs"]
@@ -36,7 +36,7 @@ fn the_attacked_net_has_pytorchs_logits_and_gradients() {
 }
 
 /// FGSM and BIM move by the gradient's sign alone. A pixel whose gradient was once 100,000 times
-/// smaller than the largest of its picture is left out: its sign is rounding's.
+/// smaller than the largest of its image is left out: its sign is rounding's.
 #[test]
 fn sign_attacks_end_on_torchattacks_pixels() {
     let arena = Arena::open();
@@ -77,7 +77,7 @@ fn sign_attacks_end_on_torchattacks_pixels() {
 }
 
 /// Each iterate, not the last alone, must be torchattacks'. Most results lie on a boundary of
-/// the net, where who wins and whether one more tiny step is taken is rounding's choice.
+/// the model, where who wins and whether one more tiny step is taken is rounding's choice.
 #[test]
 fn deepfool_walks_torchattacks_way() {
     let arena = Arena::open();
@@ -98,12 +98,12 @@ fn deepfool_walks_torchattacks_way() {
         let theirs = arena.golden_ends(&attack);
         let steps = arena.golden.floats(&format!("{attack}/steps"));
         for i in (0..PICTURES).filter(|&i| theirs[i].decided()) {
-            assert_eq!(ours.steps[i] as f32, steps[i], "{attack}, picture {i}");
+            assert_eq!(ours.steps[i] as f32, steps[i], "{attack}, image {i}");
         }
     }
 }
 
-/// An attack of k steps that is told to give its last iterate gives x_k, but for a picture that
+/// An attack of k steps that is told to give its last iterate gives x_k, but for an image that
 /// was fooled on the way: that one it gives as it was then.
 #[test]
 fn carlini_and_wagner_walk_the_references_way() {
@@ -130,7 +130,7 @@ fn carlini_and_wagner_walk_the_references_way() {
             .count();
         assert!(
             strict >= 8,
-            "{preset}: {strict} pictures were compared at each step"
+            "{preset}: {strict} images were compared at each step"
         );
     }
 }
@@ -161,17 +161,17 @@ fn carlini_and_wagner_end_where_the_reference_ends() {
             .map(|(&taken, i)| taken as u32 + u32::from(taken < most && i < 10))
             .collect();
         for i in (0..PICTURES).filter(|&i| !sways[i]) {
-            assert_eq!(ours.steps[i], expected[i], "{attack}, picture {i}");
+            assert_eq!(ours.steps[i], expected[i], "{attack}, image {i}");
         }
         let steady = sways.iter().filter(|sways| !**sways).count();
         assert!(
             steady >= PICTURES - 3,
-            "{attack}: {steady} pictures are steady"
+            "{attack}: {steady} images are steady"
         );
     }
 }
 
-/// torchattacks stops all pictures together, by the sum of their objectives, so its results
+/// torchattacks stops all images together, by the sum of their objectives, so its results
 /// depend on the batch and ours do not. Without a stop each of ours must be at least as near,
 /// since it saw the same iterates and more; with ours the mean distance grows by 7%.
 #[test]
@@ -202,7 +202,7 @@ fn carlini_and_wagner_succeed_as_often_and_as_near_as_torchattacks() {
     assert!(ratio(&unstopped) > 0.99 && ratio(&stopped) < 1.1);
 }
 
-/// After ten steps one unit of the net may be on either side of its bend, for PyTorch's f32 and
+/// After ten steps one unit of the model may be on either side of its bend, for PyTorch's f32 and
 /// f64 too; `miss/nst_paper/x10` says how far apart they are.
 #[test]
 fn style_transfer_walks_the_references_way() {

@@ -1,5 +1,5 @@
 //! The detector and its losses against PyTorch's: feature maps come in; the feature, the logits
-//! and every gradient must be the same, and a fresh net must start as PyTorch's does.
+//! and every gradient must be the same, and a fresh model must start as PyTorch's does.
 
 mod common;
 #[path = "common/formula.rs"]
@@ -132,7 +132,7 @@ fn smooth_l1_equals_pytorchs_on_both_sides_of_its_bend() {
     ]);
 }
 
-/// Every tensor of a fresh net is as PyTorch starts it: convolutions and linear maps, with their
+/// Every tensor of a fresh model is as PyTorch starts it: convolutions and linear maps, with their
 /// biases, uniform in ±1 / sqrt(fan-in) (Kaiming's uniform with a = sqrt 5), where the fan-in is
 /// the product of all dimensions but the first, whatever kind of convolution it is.
 fn starts_as_in_pytorch(weights: &Weights) {

@@ -1,4 +1,4 @@
-//! The classifier against PyTorch's: weights of a real state dict and pictures come in; logits,
+//! The classifier against PyTorch's: weights of a real state dict and images come in; logits,
 //! feature maps, gradients and running statistics must be the same.
 
 mod common;
@@ -16,7 +16,7 @@ fn weights() -> Weights {
     Weights::read(&path, &common::device()).unwrap().0
 }
 
-/// The pictures, as what is differentiated by, and the labels.
+/// The images, as what is differentiated by, and the labels.
 fn inputs(golden: &Golden) -> (Var, Tensor) {
     let images = Var::from_tensor(&golden.get("images")).unwrap();
     (images, golden.get("labels").to_dtype(DType::U32).unwrap())
@@ -88,7 +88,7 @@ fn a_training_step_equals_pytorchs_in_every_gradient_and_running_statistic() {
             None => golden.complaint(&format!("train/after/{name}"), tensor, VALUE),
         });
     }
-    // The file knows of no other parameter or statistic; one gradient is the pictures'.
+    // The file knows of no other parameter or statistic; one gradient is the images'.
     let listed = |n: &&String| n.starts_with("train/grad/") || n.starts_with("train/after/");
     let in_file = golden.tensors.keys().filter(listed).count();
     assert_eq!(in_file, net.weights().tensors().len() + 1);

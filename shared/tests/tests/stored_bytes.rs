@@ -1,24 +1,27 @@
-//! The stored bytes of a trained net's attacks: of what fools the net as floats, at least 99% must
-//! fool it as bytes, hardly further from the clean pictures (design: quantising).
+//! The stored bytes of a trained model's attacks: of what fools the model as floats, at least 99% must
+//! fool it as bytes, hardly further from the clean images (design: quantizing).
 
 use std::{collections::HashMap, path::Path, sync::Mutex};
 
-use attacks::{Attack, AttackBatch, AttackConfig, AttackKind, Perturbed, Preset, quantise};
+use attacks::{Attack, AttackBatch, AttackConfig, AttackKind, Perturbed, Preset, quantize};
 use base::Result;
 use candle_core::{Device, Tensor};
 use data::IMAGE_BYTES;
 use nn::model::{Classifier, FrozenResNet34, ResNet34, Weights, predicted_classes};
 
-/// Shifts that leave a grating in its class, so that twelve pictures become many.
+/// Shifts that leave a grating in its class, so that twelve images become many.
 const SHIFTS: [(usize, usize); 3] = [(0, 0), (3, 0), (0, 5)];
 
-/// The trained net of the golden files, and the bytes and labels of their pictures in every
-/// shift, as far as the net gets them right.
+/// The trained model of the golden files, and the bytes and labels of their images in every
+/// shift, as far as the model gets them right.
 fn trained() -> (FrozenResNet34, Vec<u8>, Vec<u8>) {
     let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("golden");
     let path = golden.join("attacks_weights.safetensors");
     let weights = Weights::read(&path, &Device::Cpu).unwrap().0;
-    let net = ResNet34::new("the net", weights).unwrap().frozen().unwrap();
+    let net = ResNet34::new("the model", weights)
+        .unwrap()
+        .frozen()
+        .unwrap();
     let path = golden.join("attacks.safetensors");
     let tensors: HashMap<String, Tensor> =
         candle_core::safetensors::load(path, &Device::Cpu).unwrap();
@@ -38,7 +41,7 @@ fn trained() -> (FrozenResNet34, Vec<u8>, Vec<u8>) {
         for (x, y) in SHIFTS {
             let from = |i: usize| i / 1024 * 1024 + (i / 32 % 32 + y) % 32 * 32 + (i + x) % 32;
             let shifted: Vec<u8> = (0..IMAGE_BYTES).map(|i| picture[from(i)]).collect();
-            let image = quantise::to_tensor(&shifted, &Device::Cpu).unwrap();
+            let image = quantize::to_tensor(&shifted, &Device::Cpu).unwrap();
             if predicted_classes(&net.logits(&image).unwrap()).unwrap() == [label] {
                 right.extend(shifted);
                 labels.push(label);
@@ -81,9 +84,9 @@ fn median(mut values: Vec<f64>) -> f64 {
 #[test]
 fn what_fools_a_trained_net_as_floats_fools_it_as_bytes_hardly_further_away() {
     let (net, clean, labels) = trained();
-    let images = quantise::to_tensor(&clean, &Device::Cpu).unwrap();
+    let images = quantize::to_tensor(&clean, &Device::Cpu).unwrap();
     let ids: Vec<u64> = (0..labels.len() as u64).collect();
-    assert!(labels.len() >= 25, "{} pictures", labels.len());
+    assert!(labels.len() >= 25, "{} images", labels.len());
     for preset in [Preset::Paper, Preset::Standard] {
         for kind in [AttackKind::DeepFool, AttackKind::Cw] {
             let attack = AttackConfig::preset(preset).build(kind);

@@ -1,4 +1,4 @@
-//! What augmentation promises: PyTorch's values, exact identities, the same picture for the same stream.
+//! What augmentation promises: PyTorch's values, exact identities, the same image for the same stream.
 
 use data::IMAGE_BYTES;
 use proptest::prelude::*;
@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use super::*;
 
 fn picture(seed: u64) -> Vec<u8> {
-    let mut stream = Stream::new(seed, "picture", &[]);
+    let mut stream = Stream::new(seed, "image", &[]);
     (0..IMAGE_BYTES).map(|_| stream.below(256) as u8).collect()
 }
 

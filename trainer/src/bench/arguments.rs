@@ -16,13 +16,13 @@ use super::work::Work;
 #[command(after_help = "\
 Every measurement is run once to warm up, then again and again. images_per_s is the batch size over
 the median of the seconds a run took; spread is how far their quartiles lie apart, as a part of that
-median. The net is a fresh one, its labels its own predictions, so that every attack has work to do
-on every picture; attacks have the parameters of the preset `standard`.")]
+median. The model is a fresh one, its labels its own predictions, so that every attack has work to do
+on every image; attacks have the parameters of the preset `standard`.")]
 pub struct Bench {
-    /// Channels of the nets' stem
+    /// Channels of the models' stem
     #[arg(long, default_value_t = PAPER_WIDTH, value_name = "N", value_parser = positive)]
     pub width: usize,
-    /// Pictures per run
+    /// Images per run
     #[arg(long, default_value_t = 64, value_name = "N", value_parser = positive)]
     pub batch_size: usize,
     #[command(flatten)]
@@ -39,7 +39,7 @@ pub struct Bench {
     /// Print JSON instead of a table
     #[arg(long)]
     pub json: bool,
-    /// Also write the net, the pictures and the labels (for scripts/bench_pytorch.py)
+    /// Also write the model, the images and the labels (for scripts/bench_pytorch.py)
     #[arg(long, value_name = "FILE.safetensors")]
     pub write_inputs: Option<PathBuf>,
     /// Replace that file

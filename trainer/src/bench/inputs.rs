@@ -1,13 +1,13 @@
-//! What is measured on: a width, a batch size and a device come in; a net, pictures and labels go
+//! What is measured on: a width, a batch size and a device come in; a model, images and labels go
 //! out, always the same.
 //!
-//! An untrained net would not do: it takes all pictures for one class, which it hardly ever leaves.
-//! A trained one would take minutes. So a fresh net is made to behave like a trained one: its
-//! running statistics are those of its pictures, its logits spread over all classes, its labels are
-//! its own predictions, and most of its ReLUs stay on the side they are on near a picture. DeepFool
+//! An untrained model would not do: it takes all images for one class, which it hardly ever leaves.
+//! A trained one would take minutes. So a fresh model is made to behave like a trained one: its
+//! running statistics are those of its images, its logits spread over all classes, its labels are
+//! its own predictions, and most of its ReLUs stay on the side they are on near an image. DeepFool
 //! then needs one or two steps, and C&W some fifty of its hundred.
 //!
-//! No picture is as dark or bright as can be: a pixel that may not go on keeps DeepFool from crossing
+//! No image is as dark or bright as can be: a pixel that may not go on keeps DeepFool from crossing
 //! the last hair's breadth to a boundary, and its rounding decides whether five steps or fifty end
 //! it.
 
@@ -18,7 +18,7 @@ use nn::model::{Classifier, FrozenResNet34, Metadata, ResNet34, Weights, predict
 
 use crate::batch::TrainBatch;
 
-/// Pictures are chosen from twice as many, and those from so many at least: what the net is must not
+/// Images are chosen from twice as many, and those from so many at least: what the model is must not
 /// depend on how many are measured.
 const LEAST: usize = 64;
 /// Weight of a block's second norm, and bias of every norm. A large bias keeps ReLUs open.
@@ -27,17 +27,17 @@ const BIAS: f64 = 0.5;
 /// How far the largest logit lies ahead of the next on average.
 const MARGIN: f64 = 2.0;
 
-/// A net, pictures and labels.
+/// A model, images and labels.
 pub struct Inputs {
-    /// The net's channels.
+    /// The model's channels.
     pub width: usize,
     /// Where all of it lives.
     pub device: Device,
-    /// The net in evaluation mode.
+    /// The model in evaluation mode.
     pub net: FrozenResNet34,
     /// `[B,3,32,32]` in `[0,1]`.
     pub images: Tensor,
-    /// What the net takes them for.
+    /// What the model takes them for.
     pub labels: Vec<u8>,
     weights: Weights,
 }
@@ -47,7 +47,7 @@ impl Inputs {
     pub fn new(width: usize, batch: usize, device: &Device) -> Result<Self> {
         let pictures = drawn(2 * batch.max(LEAST), device)?;
         let weights = spread_out(&calibrated(width, &pictures)?, &pictures)?;
-        let net = ResNet34::new("the net", weights.clone())?.frozen()?;
+        let net = ResNet34::new("the model", weights.clone())?.frozen()?;
         let rows = clearest(&net.logits(&pictures)?.to_vec2()?, batch);
         let images = pictures.index_select(&Tensor::new(rows, device)?, 0)?;
         Ok(Self {
@@ -60,14 +60,14 @@ impl Inputs {
         })
     }
 
-    /// A copy of the net that may learn.
+    /// A copy of the model that may learn.
     pub fn learner(&self) -> Result<ResNet34> {
         let net = ResNet34::init(self.width, 0, &self.device)?;
         net.weights().set(&self.weights)?;
         Ok(net)
     }
 
-    /// What a training step sees; every other picture is said to be attacked.
+    /// What a training step sees; every other image is said to be attacked.
     pub fn batch(&self) -> TrainBatch {
         TrainBatch {
             images: self.images.clone(),
@@ -92,7 +92,7 @@ impl Inputs {
     }
 }
 
-/// Drawn pictures, class by class in turn, from 0.1 to 0.9.
+/// Drawn images, class by class in turn, from 0.1 to 0.9.
 fn drawn(count: usize, device: &Device) -> Result<Tensor> {
     let bytes = (0..count).flat_map(|index| draw(0, index as u64, (index % CLASSES) as u8));
     let floats: Vec<f32> = bytes
@@ -101,7 +101,7 @@ fn drawn(count: usize, device: &Device) -> Result<Tensor> {
     Ok(Tensor::from_vec(floats, (count, 3, 32, 32), device)?)
 }
 
-/// A fresh net whose norms are set as above and whose running statistics are the pictures' own.
+/// A fresh model whose norms are set as above and whose running statistics are the images' own.
 fn calibrated(width: usize, pictures: &Tensor) -> Result<Weights> {
     let fresh = ResNet34::init(width, 0, pictures.device())?;
     let started = changed(&fresh.weights().frozen(), |name, old| {
@@ -115,7 +115,7 @@ fn calibrated(width: usize, pictures: &Tensor) -> Result<Weights> {
             old.clone()
         })
     })?;
-    let net = ResNet34::new("the net", started)?;
+    let net = ResNet34::new("the model", started)?;
     net.train(pictures)?;
     // From 0 the statistics have come a tenth of the way.
     changed(net.weights(), |name, old| {
@@ -127,15 +127,15 @@ fn calibrated(width: usize, pictures: &Tensor) -> Result<Weights> {
     })
 }
 
-/// Shifts and scales the classes so that over the pictures each logit has mean 0 and the same
+/// Shifts and scales the classes so that over the images each logit has mean 0 and the same
 /// spread, and the largest lies ahead of the next by [`MARGIN`] on average.
 fn spread_out(weights: &Weights, pictures: &Tensor) -> Result<Weights> {
-    let net = ResNet34::new("the net", weights.clone())?.frozen()?;
+    let net = ResNet34::new("the model", weights.clone())?.frozen()?;
     let logits = net.logits(pictures)?;
     let mean = logits.mean_keepdim(0)?;
-    let centred = logits.broadcast_sub(&mean)?;
-    let deviation = centred.sqr()?.mean_keepdim(0)?.sqrt()?;
-    let rows: Vec<Vec<f32>> = centred.broadcast_div(&deviation)?.to_vec2()?;
+    let centerd = logits.broadcast_sub(&mean)?;
+    let deviation = centerd.sqr()?.mean_keepdim(0)?.sqrt()?;
+    let rows: Vec<Vec<f32>> = centerd.broadcast_div(&deviation)?.to_vec2()?;
     let scale = MARGIN * rows.len() as f64 / rows.iter().map(|row| lead(row)).sum::<f64>();
     let scales = (deviation.recip()?.flatten_all()? * scale)?;
     changed(weights, |name, old| {
@@ -154,7 +154,7 @@ fn lead(logits: &[f32]) -> f64 {
     f64::from(sorted[0] - sorted[1])
 }
 
-/// The first `count` pictures of the half whose class is clearest. Close to a boundary DeepFool's
+/// The first `count` images of the half whose class is clearest. Close to a boundary DeepFool's
 /// steps, and its overshoot with them, may be less than a float can hold, and never end.
 fn clearest(logits: &[Vec<f32>], count: usize) -> Vec<u32> {
     let mut rows: Vec<u32> = (0..).take(logits.len()).collect();

@@ -1,4 +1,4 @@
-//! `trainer bench`: a width, a batch size and a device come in; pictures per second of a forward
+//! `trainer bench`: a width, a batch size and a device come in; images per second of a forward
 //! pass, an input gradient, training steps and whole attacks go out.
 
 mod arguments;
@@ -45,7 +45,7 @@ pub fn command(args: &Bench) -> Result<()> {
     let device = args.device.open()?;
     let place = device::describe(&device);
     log::info(format_args!(
-        "ResNet34 of width {} on {place}, {} pictures per run",
+        "ResNet34 of width {} on {place}, {} images per run",
         args.width, args.batch_size
     ));
     let inputs = Inputs::new(args.width, args.batch_size, &device)?;
@@ -88,7 +88,7 @@ fn measure(work: Work, inputs: &Inputs, args: &Bench) -> Result<Row> {
         runs: timing.runs(),
         steps,
     };
-    let steps = steps.map_or(String::new(), |n| format!(", {n:.1} steps per picture"));
+    let steps = steps.map_or(String::new(), |n| format!(", {n:.1} steps per image"));
     let rate = print::rate(row.images_per_s);
     log::info(format_args!("{:<16}{rate:>8} images/s{steps}", row.name));
     Ok(row)

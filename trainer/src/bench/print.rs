@@ -11,21 +11,21 @@ use nn::Precision;
 pub struct Row {
     /// What was run.
     pub name: String,
-    /// The nets' width.
+    /// The models' width.
     pub width: usize,
-    /// Pictures per run.
+    /// Images per run.
     pub batch: usize,
     /// Where.
     pub device: String,
     /// How numbers were held.
     pub precision: Precision,
-    /// Pictures over the median of the seconds.
+    /// Images over the median of the seconds.
     pub images_per_s: f64,
     /// How far the quartiles of the seconds lie apart, as a part of the median.
     pub spread: f64,
     /// Runs that were measured.
     pub runs: usize,
-    /// Steps an attack took for each picture, on average.
+    /// Steps an attack took for each image, on average.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub steps: Option<f64>,
 }
@@ -56,7 +56,7 @@ pub fn table(rows: &[Row]) -> String {
     out
 }
 
-/// Pictures per second with three digits at least.
+/// Images per second with three digits at least.
 pub fn rate(images_per_s: f64) -> String {
     let decimals = match images_per_s {
         ..10.0 => 2,

@@ -27,7 +27,7 @@ pub enum Work {
     Attack(AttackKind),
 }
 
-/// What is run: one batch at each call. An attack says how many steps each picture took on average.
+/// What is run: one batch at each call. An attack says how many steps each image took on average.
 pub type Run<'a> = Box<dyn FnMut() -> Result<Option<f64>> + 'a>;
 
 impl Work {
@@ -77,7 +77,7 @@ impl Work {
             Self::Attack(kind) => {
                 let attack = AttackConfig::preset(Preset::Standard).build(kind);
                 let ids: Vec<u64> = (0..).take(inputs.labels.len()).collect();
-                let styles = neighbours(&inputs.images)?;
+                let styles = neighbors(&inputs.images)?;
                 Ok(Box::new(move || {
                     let batch = attacks::AttackBatch {
                         images: inputs.images.clone(),
@@ -153,8 +153,8 @@ fn joint(inputs: &Inputs) -> Result<JointStep> {
     )
 }
 
-/// For each picture the next one.
-fn neighbours(images: &Tensor) -> Result<Tensor> {
+/// For each image the next one.
+fn neighbors(images: &Tensor) -> Result<Tensor> {
     let count = images.dim(0)?;
     let next: Vec<u32> = (0..count).map(|row| ((row + 1) % count) as u32).collect();
     Ok(images.index_select(&Tensor::new(next, images.device())?, 0)?)

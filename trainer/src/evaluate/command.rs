@@ -1,4 +1,4 @@
-//! `trainer eval`: a store and a net's weights come in, what it is worth is printed.
+//! `trainer eval`: a store and a model's weights come in, what it is worth is printed.
 
 use cli::normalization::NormalizationArguments;
 use std::path::PathBuf;
@@ -52,7 +52,7 @@ pub struct Eval {
 }
 
 impl Eval {
-    /// Measures the net and prints the result.
+    /// Measures the model and prints the result.
     pub fn run(&self) -> Result<()> {
         let device = self.device.open()?;
         let store = Store::open(&self.db)?;
@@ -94,6 +94,6 @@ fn split(text: &str) -> Parsed<Split> {
     match text {
         "val" => Ok(Split::Val),
         "test" => Ok(Split::Test),
-        _ => Err("a net is measured on val or test".into()),
+        _ => Err("a model is measured on val or test".into()),
     }
 }

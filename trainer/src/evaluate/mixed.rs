@@ -1,4 +1,4 @@
-//! The mixed set of a split: each picture once, clean or as one attack's variant, by a seeded
+//! The mixed set of a split: each image once, clean or as one attack's variant, by a seeded
 //! permutation. Table 2 and the detector are measured on it.
 
 use base::random::permutation;

@@ -63,8 +63,8 @@ fn accuracies(run: &Run) -> Lines {
 fn by_attack(run: &Run) -> Lines {
     let clean = series(run, "Clean", names::CLEAN, false, |e| e.val.clean);
     let attacked = attacks(run).into_iter().map(|attack| {
-        let colour = names::colour(attack);
-        series(run, names::label(attack), colour, false, |e| {
+        let color = names::color(attack);
+        series(run, names::label(attack), color, false, |e| {
             e.val.attacks.get(attack).copied()
         })
     });
@@ -85,7 +85,7 @@ fn draws(run: &Run) -> Stack {
     };
     let clean = Layer {
         name: "Clean".into(),
-        colour: names::CLEAN,
+        color: names::CLEAN,
         values: mixtures().map(|(_, mixture)| 1.0 - mixture.share).collect(),
     };
     let drawn = mixtures().flat_map(|(_, mixture)| &mixture.probabilities.0);
@@ -97,7 +97,7 @@ fn draws(run: &Run) -> Stack {
             };
             Layer {
                 name: names::label(attack).into(),
-                colour: names::colour(attack),
+                color: names::color(attack),
                 values: mixtures().map(probability).collect(),
             }
         });
@@ -166,7 +166,7 @@ fn mark(run: &Run) -> Option<f64> {
 fn series(
     run: &Run,
     name: &str,
-    colour: usize,
+    color: usize,
     dashed: bool,
     value: impl Fn(&EpochMetrics) -> Option<f64>,
 ) -> Series {
@@ -174,7 +174,7 @@ fn series(
     let point = |e: &EpochMetrics| (f64::from(e.epoch), value(e).unwrap_or(f64::NAN));
     Series {
         name: name.into(),
-        colour,
+        color,
         dashed,
         points: run.epochs.iter().map(point).collect(),
     }

@@ -5,12 +5,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::metrics::{DetectorMetrics, Named};
 
-/// One trained net, measured on every split that was asked for. Accuracies are parts of 1.
+/// One trained model, measured on every split that was asked for. Accuracies are parts of 1.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Evaluation {
-    /// The net that was measured.
+    /// The model that was measured.
     pub model: Model,
-    /// The net that the store's pictures were made against.
+    /// The model that the store's images were made against.
     pub surrogate: Surrogate,
     /// One result per split.
     pub splits: Vec<SplitResult>,
@@ -19,7 +19,7 @@ pub struct Evaluation {
     pub warnings: Vec<String>,
 }
 
-/// The net that was measured.
+/// The model that was measured.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Model {
     /// Its architecture.
@@ -32,7 +32,7 @@ pub struct Model {
     pub epoch: u32,
 }
 
-/// The net that was attacked: the baseline.
+/// The model that was attacked: the baseline.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Surrogate {
     /// Its name in the store.
@@ -46,7 +46,7 @@ pub struct Surrogate {
 pub struct SplitResult {
     /// `val` or `test`.
     pub split: String,
-    /// Clean pictures in it; as many for each attack.
+    /// Clean images in it; as many for each attack.
     pub images: u64,
     /// On the clean images; none without images.
     pub clean: Option<f64>,
@@ -67,10 +67,10 @@ fn no_count(counts: &Named<u64>) -> bool {
     counts.0.iter().all(|(_, count)| *count == 0)
 }
 
-/// Accuracy on the mixed set: each picture once, clean or as one of its variants.
+/// Accuracy on the mixed set: each image once, clean or as one of its variants.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Mixed {
-    /// Part of the pictures that are attacked.
+    /// Part of the images that are attacked.
     pub share: f64,
     /// Part of all images that the model is right about; none without images.
     pub accuracy: Option<f64>,

@@ -1,4 +1,4 @@
-//! The report: run folders and pictures of their store come in, one self-contained HTML file
+//! The report: run folders and images of their store come in, one self-contained HTML file
 //! goes out.
 //!
 //! A number walks: `run` (read the folder) -> `results` and `curves` (which numbers stand
@@ -31,7 +31,7 @@ pub use self::{
 };
 use crate::folder;
 
-/// Writes the report of these runs to `out`, whole or not at all. The pictures of the contact
+/// Writes the report of these runs to `out`, whole or not at all. The images of the contact
 /// sheet come from the caller, who reads them from the runs' store ([`database`]); without any
 /// the page says so.
 ///
@@ -39,7 +39,7 @@ use crate::folder;
 ///
 /// # Errors
 /// [`Error::Usage`] without runs or where `out` must not be replaced; [`Error::Data`] for what is
-/// wrong in a run folder, by file and line, or a picture that is none; [`Error::Io`].
+/// wrong in a run folder, by file and line, or an image that is none; [`Error::Io`].
 pub fn write(
     runs: &[PathBuf],
     strips: Option<&[PictureStrip]>,

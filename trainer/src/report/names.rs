@@ -1,7 +1,7 @@
-//! How the page names and colours things: an attack's name comes in, what people call it and a
-//! colour of the palette go out, the same in every table and chart.
+//! How the page names and colors things: an attack's name comes in, what people call it and a
+//! color of the palette go out, the same in every table and chart.
 
-/// The paper's attacks in the paper's order: name, label, colour of the palette.
+/// The paper's attacks in the paper's order: name, label, color of the palette.
 const ATTACKS: [(&str, &str, usize); 6] = [
     ("gaussian", "Gaussian", 1),
     ("fgsm", "FGSM", 2),
@@ -11,9 +11,9 @@ const ATTACKS: [(&str, &str, usize); 6] = [
     ("nst", "NST", 6),
 ];
 
-/// The colour of clean pictures and of what holds for all of them.
+/// The color of clean images and of what holds for all of them.
 pub const CLEAN: usize = 0;
-/// The colour of a quantity that is none of the attacks.
+/// The color of a quantity that is none of the attacks.
 pub const OTHER: usize = 7;
 
 /// What people call an attack; a name that is not the paper's stands for itself.
@@ -24,9 +24,9 @@ pub fn label(attack: &str) -> &str {
     known(attack).map_or(attack, |&(_, label, _)| label)
 }
 
-/// The attack's colour.
-pub fn colour(attack: &str) -> usize {
-    known(attack).map_or(OTHER, |&(_, _, colour)| colour)
+/// The attack's color.
+pub fn color(attack: &str) -> usize {
+    known(attack).map_or(OTHER, |&(_, _, color)| color)
 }
 
 /// The given names, each once: the paper's in the paper's order, then others as they came.

@@ -1,4 +1,4 @@
-//! The page: runs and pictures come in, one HTML document that needs nothing else goes out.
+//! The page: runs and images come in, one HTML document that needs nothing else goes out.
 
 use base::Result;
 use toml::{Table as Config, Value};
@@ -16,10 +16,10 @@ use super::{
 
 const STYLE: &str = include_str!("style.css");
 
-const LEAD: &str = "How nets that were trained on pictures attacked in advance do on clean pictures and \
+const LEAD: &str = "How models that were trained on images attacked in advance do on clean images and \
     on each kind of attacked ones, beside the baseline and the paper's own numbers. The attacks \
-    were made against the baseline and not against the nets measured here: read the numbers as how \
-    well protection carries over, not as how a net stands against someone who attacks it directly.";
+    were made against the baseline and not against the models measured here: read the numbers as how \
+    well protection carries over, not as how a model stands against someone who attacks it directly.";
 
 /// The first bytes of every page of this program, by which it knows its own.
 pub const GENERATOR: &str = "<meta name=\"generator\" content=\"mithridate ";
@@ -27,7 +27,7 @@ pub const GENERATOR: &str = "<meta name=\"generator\" content=\"mithridate ";
 /// The whole document.
 ///
 /// # Errors
-/// [`base::Error::Data`] for a picture that is none.
+/// [`base::Error::Data`] for an image that is none.
 pub fn html(runs: &[Run], strips: Option<&[PictureStrip]>) -> Result<String> {
     let names: Vec<&str> = runs.iter().map(|run| run.name.as_str()).collect();
     let (title, version) = (escape(&names.join(", ")), env!("CARGO_PKG_VERSION"));
@@ -36,7 +36,7 @@ pub fn html(runs: &[Run], strips: Option<&[PictureStrip]>) -> Result<String> {
     for (number, run) in (1..).zip(runs) {
         body += &run_section(number, run);
     }
-    body += &section("pictures", "Contact sheet", &contact_sheet(strips)?);
+    body += &section("images", "Contact sheet", &contact_sheet(strips)?);
     Ok(format!(
         "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
          {GENERATOR}{version}\">\n\
@@ -62,7 +62,7 @@ fn navigation(runs: &[Run]) -> String {
     let runs = (1..)
         .zip(runs)
         .map(|(n, run): (usize, _)| (format!("run-{n}"), run.name.clone()));
-    let last = ("pictures".to_string(), "Contact sheet".to_string());
+    let last = ("images".to_string(), "Contact sheet".to_string());
     let links: String = (fixed.into_iter().chain(runs).chain([last]))
         .map(|(id, text)| format!("<a href=\"#{id}\">{}</a>", escape(&text)))
         .collect();
@@ -177,13 +177,13 @@ fn results_sections(runs: &[Run]) -> String {
     let by_attack = tables
         + &missing
         + &note(
-            "As the paper's Table 4. The baseline is the net that was attacked. Grey rows are \
-                 the paper's, measured on its own 5,000 held-out training pictures (our val split). \
+            "As the paper's Table 4. The baseline is the model that was attacked. Gray rows are \
+                 the paper's, measured on its own 5,000 held-out training images (our val split). \
                  The best measured value of a column is bold.",
         );
     let mixed = results::mixed(runs).html()
         + &note(
-            "As the paper's Table 2. In the mixed set each picture of a split stands once, clean \
+            "As the paper's Table 2. In the mixed set each image of a split stands once, clean \
                  or as the variant of one attack.",
         );
     let detector = match results::detector(runs) {
@@ -215,7 +215,7 @@ fn run_section(number: usize, run: &Run) -> String {
             });
             let clean = best.val.clean.map_or("–".into(), percent);
             note(&format!(
-                "Best epoch {}, marked in the charts: {clean} % on clean pictures{on} (val). \
+                "Best epoch {}, marked in the charts: {clean} % on clean images{on} (val). \
                            Legends give the last epoch's values.",
                 best.epoch
             ))
@@ -273,16 +273,16 @@ fn plain(value: &Value) -> String {
 
 fn contact_sheet(strips: Option<&[PictureStrip]>) -> Result<String> {
     let Some(strips) = strips.filter(|strips| !strips.is_empty()) else {
-        return Ok(note("No store was at hand to take pictures from."));
+        return Ok(note("No store was at hand to take images from."));
     };
     let figures: Vec<String> = strips
         .iter()
         .map(PictureStrip::html)
         .collect::<Result<_>>()?;
     let explained = format!(
-        "Each picture clean and as the attacks left it; below, what each attack changed, {AMPLIFY} \
-         times as strong, around mid-grey. Under each column stands what the baseline takes the \
-         picture for; ✗ marks where it is wrong."
+        "Each image clean and as the attacks left it; below, what each attack changed, {AMPLIFY} \
+         times as strong, around mid-gray. Under each column stands what the baseline takes the \
+         image for; ✗ marks where it is wrong."
     );
     Ok(note(&explained) + &figures.concat())
 }

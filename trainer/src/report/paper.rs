@@ -1,7 +1,7 @@
 //! What the paper reports, for comparison: "A Simple Structure For Building A Robust Model"
-//! (Tan, Gao, Li, 2022). Parts of 1, measured on its 5,000 held-out training pictures.
+//! (Tan, Gao, Li, 2022). Parts of 1, measured on its 5,000 held-out training images.
 
-/// Table 4: net, then clean, Gaussian, FGSM, BIM, DeepFool, C&W, NST.
+/// Table 4: model, then clean, Gaussian, FGSM, BIM, DeepFool, C&W, NST.
 pub const BY_ATTACK: [(&str, [f64; 7]); 3] = [
     (
         "baseline",
@@ -20,7 +20,7 @@ pub const BY_ATTACK: [(&str, [f64; 7]); 3] = [
 /// The columns of [`BY_ATTACK`] after the first.
 pub const ATTACKS: [&str; 6] = ["gaussian", "fgsm", "bim", "deepfool", "cw", "nst"];
 
-/// Table 2: net and accuracy on the mixed set, at a share of 0.5.
+/// Table 2: model and accuracy on the mixed set, at a share of 0.5.
 pub const MIXED: [(&str, f64); 3] = [
     ("baseline", 0.6778),
     ("adversarial", 0.8464),

@@ -1,4 +1,4 @@
-//! Charts over epochs: series come in, a figure (legend and SVG) goes out as a string. Colours
+//! Charts over epochs: series come in, a figure (legend and SVG) goes out as a string. Colors
 //! are names that the page's style resolves, so that a chart suits light and dark pages.
 
 use std::fmt::Write;
@@ -12,8 +12,8 @@ use super::{
 pub struct Series {
     /// What the legend calls it; plain text.
     pub name: String,
-    /// Colour of the palette.
-    pub colour: usize,
+    /// Color of the palette.
+    pub color: usize,
     /// Whether its line is dashed.
     pub dashed: bool,
     /// (epoch, value), epochs rising; a value that is not finite leaves a gap.
@@ -46,8 +46,8 @@ pub struct Stack {
 pub struct Layer {
     /// What the legend calls it; plain text.
     pub name: String,
-    /// Colour of the palette.
-    pub colour: usize,
+    /// Color of the palette.
+    pub color: usize,
     /// One value for each epoch.
     pub values: Vec<f64>,
 }
@@ -122,13 +122,13 @@ impl Lines {
         let legend = drawn.iter().map(|s| {
             let last = s.points.iter().rev().find(|p| drawable(p.1));
             let value = last.map_or(String::new(), |p| value(p.1, self.unit));
-            (s.name.as_str(), s.colour, s.dashed, value)
+            (s.name.as_str(), s.color, s.dashed, value)
         });
         figure(&self.title, legend, &svg, drawn.is_empty())
     }
 }
 
-/// One line with a dot at its end; a point that has no neighbour is a dot too.
+/// One line with a dot at its end; a point that has no neighbor is a dot too.
 fn line(series: &Series, epochs: &Epochs, axis: &Axis, unit: Unit) -> String {
     let (mut path, mut dots) = (String::new(), String::new());
     let runs = series
@@ -152,9 +152,9 @@ fn line(series: &Series, epochs: &Epochs, axis: &Axis, unit: Unit) -> String {
         }
     }
     let dashed = if series.dashed { " dashed" } else { "" };
-    let (colour, name) = (series.colour, escape(&series.name));
+    let (color, name) = (series.color, escape(&series.name));
     format!(
-        "<g class=\"c{colour}{dashed}\"><path class=\"line\" d=\"{path}\"><title>{name}</title></path>{dots}</g>"
+        "<g class=\"c{color}{dashed}\"><path class=\"line\" d=\"{path}\"><title>{name}</title></path>{dots}</g>"
     )
 }
 
@@ -173,17 +173,17 @@ impl Stack {
                 })
                 .collect();
             let path = band(&self.epochs, &below, &above, &epochs);
-            let (colour, name) = (layer.colour, escape(&layer.name));
+            let (color, name) = (layer.color, escape(&layer.name));
             let _ = write!(
                 areas,
-                "<path class=\"area c{colour}\" d=\"{path}\"><title>{name}</title></path>"
+                "<path class=\"area c{color}\" d=\"{path}\"><title>{name}</title></path>"
             );
             below = above;
         }
         let legend = self.layers.iter().map(|layer| {
             let last = layer.values.last().filter(|value| drawable(**value));
             let last = last.map_or(String::new(), |last| value(*last, Unit::Percent));
-            (layer.name.as_str(), layer.colour, false, last)
+            (layer.name.as_str(), layer.color, false, last)
         });
         // The areas first: the grid stays visible on them.
         let svg = areas + &frame(&epochs, &axis);
@@ -241,7 +241,7 @@ fn frame(epochs: &Epochs, axis: &Axis) -> String {
     svg
 }
 
-/// Caption, legend (name, colour, dashed, last value) and drawing.
+/// Caption, legend (name, color, dashed, last value) and drawing.
 fn figure<'a>(
     title: &str,
     legend: impl Iterator<Item = (&'a str, usize, bool, String)>,
@@ -255,10 +255,10 @@ fn figure<'a>(
         );
     }
     let entries: String = legend
-        .map(|(name, colour, dashed, value)| {
+        .map(|(name, color, dashed, value)| {
             let dashed = if dashed { " dashed" } else { "" };
             let name = escape(name);
-            format!("<li><i class=\"c{colour}{dashed}\"></i>{name} <b>{value}</b></li>")
+            format!("<li><i class=\"c{color}{dashed}\"></i>{name} <b>{value}</b></li>")
         })
         .collect();
     format!(

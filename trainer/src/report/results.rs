@@ -21,7 +21,7 @@ pub fn splits(runs: &[Run]) -> Vec<&str> {
     splits
 }
 
-/// Table 4 on one split: accuracy on clean pictures and on each attack's variants of them.
+/// Table 4 on one split: accuracy on clean images and on each attack's variants of them.
 pub fn by_attack(runs: &[Run], split: &str) -> Table {
     let measured: Vec<_> = results(runs).filter(|(_, _, r)| r.split == split).collect();
     let attacks = names::in_order(measured.iter().flat_map(|(_, _, result)| {
@@ -61,7 +61,7 @@ pub fn by_attack(runs: &[Run], split: &str) -> Table {
     let headings = attacks.iter().map(|attack| names::label(attack));
     Table {
         caption: format!(
-            "Accuracy in percent on the {split} split, {images} pictures in each column"
+            "Accuracy in percent on the {split} split, {images} images in each column"
         ),
         head: ["Net", "Clean"]
             .into_iter()
@@ -119,7 +119,7 @@ pub fn mixed(runs: &[Run]) -> Table {
     }
 }
 
-/// Table 3: how well the detectors tell attacked pictures from clean ones; none where no run
+/// Table 3: how well the detectors tell attacked images from clean ones; none where no run
 /// has a detector.
 pub fn detector(runs: &[Run]) -> Option<Table> {
     let splits: Vec<&str> = splits(runs);

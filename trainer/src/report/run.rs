@@ -47,7 +47,7 @@ impl Run {
         })
     }
 
-    /// How the net was trained, as far as the files say.
+    /// How the model was trained, as far as the files say.
     pub fn method(&self) -> &str {
         let evaluated = self.evaluation.as_ref().map(|e| e.model.method.as_str());
         let configured = self.config.get("method").and_then(Value::as_str);

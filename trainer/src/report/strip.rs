@@ -1,4 +1,4 @@
-//! The contact sheet on the page: pictures that the caller read from a store come in, figures
+//! The contact sheet on the page: images that the caller read from a store come in, figures
 //! with the image inside and its captions around it go out.
 
 use base::Result;
@@ -13,19 +13,19 @@ pub const AMPLIFY: f32 = 4.0;
 /// The image's own scale; the browser repeats the pixels.
 const SCALE: u32 = 2;
 
-/// A clean picture with its variants, as read from a store.
+/// A clean image with its variants, as read from a store.
 pub struct PictureStrip {
     /// What tells it from the others, such as `test 17`.
     pub caption: String,
     /// The name of its true class.
     pub class: String,
-    /// The clean picture.
+    /// The clean image.
     pub clean: Shown,
-    /// Attacks by name, each with what it made of the clean picture.
+    /// Attacks by name, each with what it made of the clean image.
     pub variants: Vec<(String, Shown)>,
 }
 
-/// A picture and what the surrogate takes it for.
+/// An image and what the surrogate takes it for.
 pub struct Shown {
     /// 3072 planar bytes.
     pub pixels: Vec<u8>,
@@ -61,7 +61,7 @@ impl PictureStrip {
             "<figure class=\"strip\"><figcaption>{class} <small>{caption}</small></figcaption>\
              <div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"{class}, {caption}\">\
              <div class=\"tiles\" style=\"--columns:{columns}\">{labels}\
-             <img alt=\"{class}: the clean picture and its variants; below, what each changed\" \
+             <img alt=\"{class}: the clean image and its variants; below, what each changed\" \
              src=\"data:image/png;base64,{data}\">{predictions}</div></div></figure>\n"
         ))
     }

@@ -1,5 +1,5 @@
 //! Tables: rows of cells come in, an HTML table goes out, with the best measured value of each
-//! column in bold and the paper's rows in grey.
+//! column in bold and the paper's rows in gray.
 
 use super::html::{escape, percent};
 
@@ -20,7 +20,7 @@ pub struct Row {
     pub label: String,
     /// A few words under the label, or nothing.
     pub note: String,
-    /// Whether the row is quoted from the paper: grey, and never the best.
+    /// Whether the row is quoted from the paper: gray, and never the best.
     pub reference: bool,
     /// The values.
     pub cells: Vec<Cell>,
@@ -132,7 +132,7 @@ mod tests {
     fn the_best_measured_value_is_bold_and_the_paper_never_is() {
         let table = Table {
             caption: "a < b".into(),
-            head: vec!["net".into(), "clean".into(), "note".into()],
+            head: vec!["model".into(), "clean".into(), "note".into()],
             rows: vec![
                 row("one", false, Some(0.5)),
                 row("two", false, Some(0.87_31)),

@@ -17,7 +17,7 @@ fn a_page_has_every_section_and_needs_nothing_else() {
     ];
     let page = runs.page(&folders, Some(&strips()));
     for id in [
-        "runs", "attacks", "mixed", "detector", "run-1", "run-2", "run-3", "pictures",
+        "runs", "attacks", "mixed", "detector", "run-1", "run-2", "run-3", "images",
     ] {
         assert_eq!(
             page.matches(&format!("<section id=\"{id}\">")).count(),
@@ -56,7 +56,7 @@ fn a_page_has_every_section_and_needs_nothing_else() {
     assert!(page.contains("<td>88.1</td><td><strong>84.1</strong></td>"));
     assert!(
         page.contains("<td><strong>91.0</strong></td>"),
-        "the baseline is best on clean pictures"
+        "the baseline is best on clean images"
     );
     assert!(page.contains("<td>89.2</td><td>85.4</td><td>78.3</td><td>83.0</td><td>88.8</td>"));
     assert!(page.contains("<td>75.1</td><td>0.821</td>"));

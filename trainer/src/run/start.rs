@@ -1,4 +1,4 @@
-//! How a run begins: the arguments of `pretrain` and `train` come in, pictures are read, nets
+//! How a run begins: the arguments of `pretrain` and `train` come in, images are read, models
 //! made, the plan is printed, and the run goes.
 
 use base::{Error, Result, log};
@@ -125,7 +125,7 @@ pub fn train(args: &Train) -> Result<()> {
     run.evaluate(&store)
 }
 
-/// Pictures per batch where nothing is learned.
+/// Images per batch where nothing is learned.
 const MEASURED_AT_ONCE: usize = 128;
 
 /// What the headers of a run's models say beside their score.

@@ -1,8 +1,8 @@
-//! The policy that follows the net: error rates per attack come in, probability flows to the
-//! attacks the net is worst at.
+//! The policy that follows the model: error rates per attack come in, probability flows to the
+//! attacks the model is worst at.
 //!
 //! Multiplicative weights (Freund and Schapire, "A decision-theoretic generalization of on-line
-//! learning", 1997): w_i = p_i * exp(eta * error_i), normalised, then projected into the bounds.
+//! learning", 1997): w_i = p_i * exp(eta * error_i), normalized, then projected into the bounds.
 
 use base::random::Stream;
 
@@ -34,7 +34,7 @@ impl Policy for Adaptive {
         };
         let excess = errors.iter().map(|error| match error.is_nan() {
             true => 0.0,
-            // Relative to the mean: the same after normalising, and no exponent overflows early.
+            // Relative to the mean: the same after normalizing, and no exponent overflows early.
             false => error.clamp(0.0, 1.0) - sum / count,
         });
         let exponents: Vec<f64> = excess.map(|excess| self.eta * excess).collect();
@@ -44,8 +44,8 @@ impl Policy for Adaptive {
             .map(|(p, exponent)| p.max(FLOOR) * (exponent - greatest).exp())
             .collect();
         let total: f64 = weights.iter().sum();
-        let normalised: Vec<f64> = weights.iter().map(|weight| weight / total).collect();
-        bounds.project(&normalised)
+        let normalized: Vec<f64> = weights.iter().map(|weight| weight / total).collect();
+        bounds.project(&normalized)
     }
 }
 

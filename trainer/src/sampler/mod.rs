@@ -1,5 +1,5 @@
-//! Which variant of a picture a draw shows: a seed, the adversarial share, bounds per attack and
-//! a policy come in; for every (epoch, image) the clean picture or one attack's goes out.
+//! Which variant of an image a draw shows: a seed, the adversarial share, bounds per attack and
+//! a policy come in; for every (epoch, image) the clean image or one attack's goes out.
 //!
 //! `share` and `bounds` read what the user wants, a `policy` chooses the mixture within them,
 //! and the sampler draws from it. All is a function of the seed, the period of a redraw and the
@@ -23,7 +23,7 @@ pub use bounds::Bounds;
 pub use policy::{Entry, Options, POLICIES, Policy, policy};
 pub use share::Share;
 
-/// What draws are made from, until the next redraw. Serialises to plain numbers, for the log.
+/// What draws are made from, until the next redraw. Serializes to plain numbers, for the log.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Mixture {
     /// Probability that a draw is adversarial.
@@ -68,7 +68,7 @@ impl Sampler {
         sampler
     }
 
-    /// Chooses the mixture of `period` (an epoch, or a number of steps). `errors` are the net's
+    /// Chooses the mixture of `period` (an epoch, or a number of steps). `errors` are the model's
     /// error rates in `[0,1]`, one per attack, since the last redraw; not a number for an attack
     /// that was not drawn.
     ///
@@ -106,7 +106,7 @@ impl Sampler {
         self.bounds.names()
     }
 
-    /// The variant of an image that an epoch shows: 0 for the clean picture, 1 + i for the
+    /// The variant of an image that an epoch shows: 0 for the clean image, 1 + i for the
     /// store's i-th attack.
     pub fn draw(&self, epoch: u64, image_id: u64) -> usize {
         let mut stream = Stream::new(self.seed, "draw", &[epoch, image_id]);

@@ -1,4 +1,4 @@
-//! How the attacks' probabilities change over a run: the current ones, the net's errors and
+//! How the attacks' probabilities change over a run: the current ones, the model's errors and
 //! random numbers come in, the next ones go out. One file per policy, one table of them.
 
 use base::{Error, Result, random::Stream};
@@ -9,7 +9,7 @@ use super::{adaptive::Adaptive, bounds::Bounds, fixed::Fixed, uniform::Uniform};
 /// the current mixture, which the sampler keeps.
 pub trait Policy: Send + Sync {
     /// The next probabilities, one per attack, within `bounds`, with sum 1. `current` are the
-    /// ones before (at the start: equal parts, projected into the bounds); `errors` the net's
+    /// ones before (at the start: equal parts, projected into the bounds); `errors` the model's
     /// error rates per attack since the last redraw, if known, as many as attacks.
     fn redraw(
         &self,
@@ -56,7 +56,7 @@ pub const POLICIES: [Entry; 3] = [
     },
     Entry {
         name: "adaptive",
-        about: "probability flows to the attacks the net is worst at, within the bounds",
+        about: "probability flows to the attacks the model is worst at, within the bounds",
         build: |options| Box::new(Adaptive { eta: options.eta }),
     },
 ];

@@ -1,5 +1,5 @@
 //! Plain classification: cross entropy on whatever the batch shows. It trains the baseline on
-//! clean draws and the robust net on mixed ones.
+//! clean draws and the robust model on mixed ones.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +10,7 @@ use nn::model::{Features, ResNet34, Weights};
 use super::{Seen, Step, Watch, part};
 use crate::{batch::TrainBatch, config::Optimizer, optimizer::Sgd};
 
-/// A net and its optimizer.
+/// A model and its optimizer.
 pub struct Classification {
     net: ResNet34,
     sgd: Sgd,
@@ -40,7 +40,7 @@ impl Classification {
         Ok((features, loss))
     }
 
-    /// Moves the net down the slope of `loss`.
+    /// Moves the model down the slope of `loss`.
     pub fn descend(&mut self, loss: &Tensor, factor: f64) -> Result<()> {
         self.sgd.step(loss, self.lr * factor)
     }
@@ -72,13 +72,13 @@ impl Step for Classification {
 
     fn parts(&self) -> Result<BTreeMap<&'static str, Weights>> {
         Ok(BTreeMap::from([
-            ("net", self.net.weights().clone()),
-            ("net-momentum", self.sgd.state()?.into_iter().collect()),
+            ("model", self.net.weights().clone()),
+            ("model-momentum", self.sgd.state()?.into_iter().collect()),
         ]))
     }
 
     fn restore(&mut self, parts: &BTreeMap<String, Weights>) -> Result<()> {
-        self.net.weights().set(part(parts, "net")?)?;
-        self.sgd.restore(part(parts, "net-momentum")?.tensors())
+        self.net.weights().set(part(parts, "model")?)?;
+        self.sgd.restore(part(parts, "model-momentum")?.tensors())
     }
 }

@@ -1,5 +1,5 @@
 //! The paper's joint training (section 3, and its published code): first the detector learns, from
-//! the frozen pretrained net's features, to tell attacked pictures from clean ones; then the target
+//! the frozen pretrained model's features, to tell attacked images from clean ones; then the target
 //! learns its labels and to look, through the frozen detector, like the pretrained net.
 
 use std::collections::BTreeMap;
@@ -25,7 +25,7 @@ pub struct Losses {
     pub seed: u64,
 }
 
-/// The three nets at work.
+/// The three models at work.
 pub struct JointStep {
     pretrained: FrozenResNet34,
     target: Classification,

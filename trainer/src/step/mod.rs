@@ -22,25 +22,25 @@ pub trait Step {
     /// moves no weight; whoever reads what was seen finds out.
     fn step(&mut self, batch: &TrainBatch, factor: f64) -> Result<Seen>;
 
-    /// The net that is trained.
+    /// The model that is trained.
     fn net(&self) -> &ResNet34;
 
-    /// The detector that is trained, with the net whose features it learns from.
+    /// The detector that is trained, with the model whose features it learns from.
     fn watch(&self) -> Option<Watch<'_>>;
 
-    /// All that a checkpoint must keep, by file name; the nets' own tensors, not copies.
+    /// All that a checkpoint must keep, by file name; the models' own tensors, not copies.
     fn parts(&self) -> Result<BTreeMap<&'static str, Weights>>;
 
     /// Takes back what [`Step::parts`] gave.
     fn restore(&mut self, parts: &BTreeMap<String, Weights>) -> Result<()>;
 }
 
-/// A detector and the frozen net it looks at.
+/// A detector and the frozen model it looks at.
 #[derive(Clone, Copy)]
 pub struct Watch<'a> {
     /// Tells clean from attacked.
     pub detector: &'a Detector,
-    /// The net whose feature maps it sees.
+    /// The model whose feature maps it sees.
     pub pretrained: &'a FrozenResNet34,
 }
 

@@ -19,7 +19,7 @@ const NAMES: [&str; 10] = [
     "attack_nst",
 ];
 
-/// Small nets and few runs.
+/// Small models and few runs.
 fn bench(more: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_trainer"));
     let small = [

@@ -1,4 +1,4 @@
-//! A workshop: a folder with pictures, a baseline and a store, and the program running in it.
+//! A workshop: a folder with images, a baseline and a store, and the program running in it.
 
 use std::{
     fs,
@@ -16,7 +16,7 @@ use crate::{
     test_store,
 };
 
-/// A folder of its own with 120 pictures in `data`, a net trained on them in `net.safetensors` and
+/// A folder of its own with 120 images in `data`, a model trained on them in `net.safetensors` and
 /// a store of attacks on it in `a.db`.
 pub struct Workshop(TempDir);
 

@@ -1,4 +1,4 @@
-//! What the program says of nets: numbers that agree with each other and with the store's own.
+//! What the program says of models: numbers that agree with each other and with the store's own.
 
 use std::fs;
 

@@ -245,7 +245,7 @@ fn a_loss_that_is_no_number_ends_a_run_and_leaves_its_checkpoint() {
     training.until("epoch 1/3");
     training.signal("TERM");
     failed(&training.end(), 75, &[]);
-    // From here on with a rate that no net survives.
+    // From here on with a rate that no model survives.
     edit(&run.join("config.toml"), |text| {
         let wild = String::from_utf8(text.clone()).unwrap();
         *text = wild.replace("\nlr = 0.01\n", "\nlr = 1e30\n").into_bytes();
@@ -289,7 +289,7 @@ fn a_loss_that_is_no_number_ends_a_run_and_leaves_its_checkpoint() {
         &["optimizer.lr = 0.01"],
     );
 
-    // Epochs of one step: the loss is a number, what the net says after it is none.
+    // Epochs of one step: the loss is a number, what the model says after it is none.
     for batch in ["8", "1000"] {
         let wild = ["--lr", "1e30", "--batch-size", batch];
         let output = workshop.pretrain(batch, &wild).output().unwrap();

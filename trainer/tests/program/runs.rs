@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::programs::files;
 
-/// Fails unless both folders hold the same metrics, times apart, and the same nets and checkpoint,
+/// Fails unless both folders hold the same metrics, times apart, and the same models and checkpoint,
 /// byte for byte.
 pub fn assert_same(run: &Path, other: &Path) {
     assert_eq!(metrics(run), metrics(other));

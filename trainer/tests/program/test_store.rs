@@ -1,8 +1,8 @@
-//! A small store: pictures and a net's weights come in, three attacks go into a file.
+//! A small store: images and a model's weights come in, three attacks go into a file.
 
 use std::{fs, path::Path};
 
-use attacks::{AttackBatch, AttackConfig, AttackKind, Preset, quantise};
+use attacks::{AttackBatch, AttackConfig, AttackKind, Preset, quantize};
 use candle_core::Device;
 use data::{Image, Split};
 use nn::model::{Classifier, load, predicted_classes};
@@ -62,7 +62,7 @@ fn write_with(
         images: Split::ALL.map(|split| data.split(split).len() as u64),
         generator_version: "0".into(),
         attacks: ATTACKS.map(attack).to_vec(),
-        model: ModelRow::new("a thin net", "{}", fs::read(weights).unwrap()),
+        model: ModelRow::new("a thin model", "{}", fs::read(weights).unwrap()),
     };
     let mut writer = Writer::create_or_resume(out, &identity, "a test").unwrap();
     let mut first = 0;
@@ -75,7 +75,7 @@ fn write_with(
         first += pictures.len() as u64;
         let labels: Vec<u8> = pictures.iter().map(|picture| picture.label).collect();
         let clean: Vec<u8> = pictures.iter().flat_map(|p| p.pixels.to_vec()).collect();
-        let images = quantise::to_tensor(&clean, &Device::Cpu).unwrap();
+        let images = quantize::to_tensor(&clean, &Device::Cpu).unwrap();
         let preds = predicted_classes(&net.logits(&images).unwrap()).unwrap();
         let row = |((id, picture), clean_pred): ((&u64, &Image), u8)| ImageRow {
             id: *id,

@@ -48,7 +48,7 @@ fn normalization_is_kept_in_the_store_and_computed_as_the_models_first_layer() {
     let clean: Vec<u8> = (0..table.len())
         .flat_map(|row| table.variant(row, 0).to_vec())
         .collect();
-    let images = attacks::quantise::to_tensor(&clean, &Device::Cpu).unwrap();
+    let images = attacks::quantize::to_tensor(&clean, &Device::Cpu).unwrap();
     let logits = loaded.net.frozen().unwrap().logits(&images).unwrap();
     assert_eq!(predicted_classes(&logits).unwrap(), table.clean_preds);
     // What contradicts the header is refused, and so is one of the two alone.

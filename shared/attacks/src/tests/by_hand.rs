@@ -1,4 +1,4 @@
-//! Attacks on linear nets, where the right answer can be written down.
+//! Attacks on linear models, where the right answer can be written down.
 
 use candle_core::{D, Device, Tensor};
 
@@ -24,8 +24,8 @@ fn striped() -> (Toy, Vec<f32>) {
     (Toy::linear(weights.clone(), &bias), weights)
 }
 
-/// A grey picture of class 0, far from 0 and 1.
-fn grey() -> Lot {
+/// A gray image of class 0, far from 0 and 1.
+fn gray() -> Lot {
     Lot {
         bytes: vec![120; IMAGE_BYTES],
         labels: vec![0],
@@ -68,7 +68,7 @@ fn signs(net: &Toy, weights: &[f32], lot: &Lot) -> Vec<f64> {
 #[test]
 fn fgsm_is_one_step_along_the_sign_divided_by_the_channels_scale() {
     let (net, weights) = striped();
-    let lot = grey();
+    let lot = gray();
     let signs = signs(&net, &weights, &lot);
     for (preset, step, scale) in [
         (Preset::Paper, 0.005, [0.2023, 0.1994, 0.2010]),
@@ -84,7 +84,7 @@ fn fgsm_is_one_step_along_the_sign_divided_by_the_channels_scale() {
 #[test]
 fn bim_sums_its_steps_up_to_the_box() {
     let (net, weights) = striped();
-    let lot = grey();
+    let lot = gray();
     let signs = signs(&net, &weights, &lot);
     let scale = [0.2023, 0.1994, 0.2010];
     let config = AttackConfig::preset(Preset::Paper);
@@ -111,7 +111,7 @@ fn bim_sums_its_steps_up_to_the_box() {
 #[test]
 fn deepfool_lands_on_the_nearest_boundary_of_a_linear_net() {
     let (net, weights) = striped();
-    let lot = grey();
+    let lot = gray();
     let z = net
         .logits(&lot.batch().images)
         .unwrap()
@@ -159,13 +159,13 @@ fn deepfool_lands_on_the_nearest_boundary_of_a_linear_net() {
 #[test]
 fn the_first_step_of_cw_is_one_learning_rate_against_the_margin() {
     let (net, weights) = striped();
-    let lot = grey();
+    let lot = gray();
     // One step only, so that nothing is fooled and the last iterate comes back. At the clean
-    // picture the distance has no gradient, and Adam's first step is lr * sign(gradient).
+    // image the distance has no gradient, and Adam's first step is lr * sign(gradient).
     let mut config = AttackConfig::preset(Preset::Paper);
     (config.cw.steps, config.cw.lr) = (1, 0.005);
     let found = perturbed(&config.cw, &net, &lot.batch());
-    // On grey the striped classes tie but for their biases: class 1 is the runner-up.
+    // On gray the striped classes tie but for their biases: class 1 is the runner-up.
     let sign = |i: usize| {
         let slope = weights[i] - weights[IMAGE_BYTES + i];
         if slope == 0.0 {

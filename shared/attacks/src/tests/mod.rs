@@ -12,11 +12,11 @@ use data::{CLASSES, IMAGE_BYTES};
 /// How an attack differs from the others.
 struct Case {
     kind: AttackKind,
-    /// A picture that the net gets wrong already stays as it is.
+    /// An image that the model gets wrong already stays as it is.
     spares_wrong_ones: bool,
-    /// A net without gradient leaves the picture as it is.
+    /// A model without gradient leaves the image as it is.
     needs_gradient: bool,
-    /// Fools the toy nets on nearly all pictures.
+    /// Fools the toy models on nearly all images.
     strong: bool,
 }
 
@@ -68,24 +68,24 @@ fn a_sample_depends_on_its_picture_and_not_on_the_batch() {
         for (place, &row) in order.iter().enumerate() {
             assert!(
                 shuffled[place] == together[row],
-                "{name}: picture {row}, shuffled"
+                "{name}: image {row}, shuffled"
             );
             let alone = samples(config, case.kind, &net, &lot.rows(&[row]));
-            assert!(alone[0] == together[row], "{name}: picture {row}, alone");
+            assert!(alone[0] == together[row], "{name}: image {row}, alone");
         }
     });
 }
 
 #[test]
 fn strong_attacks_fool_nets_also_where_pixels_are_saturated_and_logits_negative() {
-    // Without overshoot DeepFool ends on the boundary of nets as straight as these.
+    // Without overshoot DeepFool ends on the boundary of models as straight as these.
     let text = "[deepfool]\novershoot = 0.02";
     for net in [
         Toy::random_linear(3),
         Toy::mlp(5),
         Toy::mlp(5).plus(&[-60.0; CLASSES]),
     ] {
-        // The last picture has only pixels of exactly 0 and 1.
+        // The last image has only pixels of exactly 0 and 1.
         let mut bytes = pictures(8);
         bytes[7 * IMAGE_BYTES..]
             .iter_mut()

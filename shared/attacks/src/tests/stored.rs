@@ -1,10 +1,10 @@
-//! What is stored: bytes, judged as bytes, that fool the net nearly as often and as closely as
+//! What is stored: bytes, judged as bytes, that fool the model nearly as often and as closely as
 //! the floats did.
 
 use candle_core::Tensor;
 
 use crate::{
-    Attack, AttackBatch, AttackConfig, AttackKind, Perturbed, Preset, quantise, run,
+    Attack, AttackBatch, AttackConfig, AttackKind, Perturbed, Preset, quantize, run,
     toy::{Lot, Toy, pictures},
 };
 use base::Result;
@@ -16,7 +16,7 @@ fn bytes_fool_the_net_as_floats_do_at_hardly_more_distance() {
     let net = Toy::mlp(9);
     let lot = Lot::sure(&net, 60);
     for preset in [Preset::Paper, Preset::Standard] {
-        // Without overshoot DeepFool ends on the boundary of a net as straight as this.
+        // Without overshoot DeepFool ends on the boundary of a model as straight as this.
         let text = "[deepfool]\novershoot = 0.02";
         let config = AttackConfig::preset(preset);
         let config = config.overlay(text, "test").unwrap();
@@ -32,7 +32,7 @@ fn bytes_fool_the_net_as_floats_do_at_hardly_more_distance() {
                 .sum(1)
                 .unwrap();
             let float_l2 = float_l2.sqrt().unwrap().to_vec1::<f32>().unwrap();
-            let rounded = quantise::round(
+            let rounded = quantize::round(
                 &images
                     .clamp(0f32, 1f32)
                     .unwrap()

@@ -1,7 +1,7 @@
-//! One synthetic picture: a seed, an index and a label come in, 3072 bytes go out.
+//! One synthetic image: a seed, an index and a label come in, 3072 bytes go out.
 //!
-//! Ten classes of shapes and textures lie on coloured gradients among faint distractors and
-//! noise. Contrast is moderate on purpose: a thin net learns the set in a few epochs, and the
+//! Ten classes of shapes and textures lie on colored gradients among faint distractors and
+//! noise. Contrast is moderate on purpose: a thin model learns the set in a few epochs, and the
 //! small steps of the attacks still reach it.
 
 use std::f64::consts::{FRAC_PI_4, TAU};
@@ -26,9 +26,9 @@ pub const SHAPES: [&str; CLASSES] = [
     "dots",
 ];
 
-type Colour = [f64; 3];
+type Color = [f64; 3];
 
-/// The picture of `(seed, index)` for a label 0 to 9 (a larger one is taken modulo 10):
+/// The image of `(seed, index)` for a label 0 to 9 (a larger one is taken modulo 10):
 /// [`PIXELS`] bytes, planar R, G, B.
 pub fn draw(seed: u64, index: u64, label: u8) -> Vec<u8> {
     let class = usize::from(label) % CLASSES;
@@ -45,12 +45,12 @@ pub fn draw(seed: u64, index: u64, label: u8) -> Vec<u8> {
     let mut pixels = vec![0; IMAGE_BYTES];
     for place in 0..SIDE * SIDE {
         let (x, y) = ((place % SIDE) as f64, (place / SIDE) as f64);
-        let mut colour = background.at(x, y);
+        let mut color = background.at(x, y);
         for distractor in &distractors {
-            distractor.paint(&mut colour, x, y);
+            distractor.paint(&mut color, x, y);
         }
-        add(&mut colour, ink, figure.coverage(x, y));
-        for (channel, value) in colour.iter().enumerate() {
+        add(&mut color, ink, figure.coverage(x, y));
+        for (channel, value) in color.iter().enumerate() {
             let level = 255.0 * (value + grain * stream.normal());
             pixels[channel * SIDE * SIDE + place] = level.round().clamp(0.0, 255.0) as u8;
         }
@@ -58,13 +58,13 @@ pub fn draw(seed: u64, index: u64, label: u8) -> Vec<u8> {
     pixels
 }
 
-/// A base colour, a linear gradient and one soft cloud.
+/// A base color, a linear gradient and one soft cloud.
 struct Background {
-    base: Colour,
+    base: Color,
     slope: (f64, f64),
-    gradient: Colour,
+    gradient: Color,
     cloud: (f64, f64, f64),
-    cloud_colour: Colour,
+    cloud_color: Color,
 }
 
 impl Background {
@@ -79,18 +79,18 @@ impl Background {
                 stream.between(0.0, 31.0),
                 stream.between(5.0, 10.0),
             ),
-            cloud_colour: direction(stream).map(|part| 0.15 * part),
+            cloud_color: direction(stream).map(|part| 0.15 * part),
         }
     }
 
-    fn at(&self, x: f64, y: f64) -> Colour {
-        let mut colour = self.base;
+    fn at(&self, x: f64, y: f64) -> Color {
+        let mut color = self.base;
         let along = (x - 15.5) * self.slope.0 + (y - 15.5) * self.slope.1;
-        add(&mut colour, self.gradient, along);
+        add(&mut color, self.gradient, along);
         let (cx, cy, radius) = self.cloud;
         let distance = (x - cx).hypot(y - cy) / radius;
-        add(&mut colour, self.cloud_colour, (-distance * distance).exp());
-        colour
+        add(&mut color, self.cloud_color, (-distance * distance).exp());
+        color
     }
 }
 
@@ -99,7 +99,7 @@ struct Distractor {
     from: (f64, f64),
     to: (f64, f64),
     width: f64,
-    colour: Colour,
+    color: Color,
 }
 
 impl Distractor {
@@ -110,20 +110,20 @@ impl Distractor {
             from: (x, y),
             to: (x + length * angle.cos(), y + length * angle.sin()),
             width: stream.between(0.4, 0.9),
-            colour: direction(stream).map(|part| 0.4 * contrast * part),
+            color: direction(stream).map(|part| 0.4 * contrast * part),
         }
     }
 
-    fn paint(&self, colour: &mut Colour, x: f64, y: f64) {
+    fn paint(&self, color: &mut Color, x: f64, y: f64) {
         let distance = to_segment((x, y), self.from, self.to) - self.width;
-        add(colour, self.colour, inside(distance));
+        add(color, self.color, inside(distance));
     }
 }
 
 /// The shape or the patch of texture that makes the class.
 struct Figure {
     class: usize,
-    centre: (f64, f64),
+    center: (f64, f64),
     cosine: f64,
     sine: f64,
     /// Half the size of a shape, or the radius of a texture's window.
@@ -133,7 +133,7 @@ struct Figure {
     /// Pixels from stripe to stripe.
     period: f64,
     phase: f64,
-    /// Centres and radii in the window's units, of the last class only.
+    /// Centers and radii in the window's units, of the last class only.
     dots: Vec<(f64, f64, f64)>,
 }
 
@@ -156,7 +156,7 @@ impl Figure {
         let dots = if class == 9 { dots(stream) } else { Vec::new() };
         Self {
             class,
-            centre: (
+            center: (
                 15.5 + stream.between(-roam, roam),
                 15.5 + stream.between(-roam, roam),
             ),
@@ -172,7 +172,7 @@ impl Figure {
 
     /// How much of the pixel the figure covers, 0 to 1.
     fn coverage(&self, x: f64, y: f64) -> f64 {
-        let (x, y) = (x - self.centre.0, y - self.centre.1);
+        let (x, y) = (x - self.center.0, y - self.center.1);
         let (u, v) = (
             self.cosine * x + self.sine * y,
             self.cosine * y - self.sine * x,
@@ -216,20 +216,20 @@ fn dots(stream: &mut Stream) -> Vec<(f64, f64, f64)> {
     dots
 }
 
-/// A random direction in colour space, of length 1.
-fn direction(stream: &mut Stream) -> Colour {
-    let colour = [(); 3].map(|()| stream.normal());
-    let length = colour.iter().map(|part| part * part).sum::<f64>().sqrt();
-    colour.map(|part| part / length.max(1e-9))
+/// A random direction in color space, of length 1.
+fn direction(stream: &mut Stream) -> Color {
+    let color = [(); 3].map(|()| stream.normal());
+    let length = color.iter().map(|part| part * part).sum::<f64>().sqrt();
+    color.map(|part| part / length.max(1e-9))
 }
 
-fn add(colour: &mut Colour, ink: Colour, amount: f64) {
-    for (value, part) in colour.iter_mut().zip(ink) {
+fn add(color: &mut Color, ink: Color, amount: f64) {
+    for (value, part) in color.iter_mut().zip(ink) {
         *value += amount * part;
     }
 }
 
-/// Coverage of a pixel whose centre lies `distance` outside an edge: anti-aliasing.
+/// Coverage of a pixel whose center lies `distance` outside an edge: anti-aliasing.
 fn inside(distance: f64) -> f64 {
     (0.5 - distance).clamp(0.0, 1.0)
 }

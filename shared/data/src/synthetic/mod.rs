@@ -19,11 +19,11 @@ pub use draw::{SHAPES, draw};
 /// Training batches, as many as the official set has.
 const BATCHES: usize = 5;
 
-/// Where the indices of test pictures begin: no number of training pictures changes them.
+/// Where the indices of test images begin: no number of training images changes them.
 const TEST: u64 = 1 << 32;
 
-/// Writes `count` training pictures as `data_batch_1.bin` to `data_batch_5.bin`, `count / 5` test
-/// pictures as `test_batch.bin` and the class names as `batches.meta.txt` into the folder `dir`:
+/// Writes `count` training images as `data_batch_1.bin` to `data_batch_5.bin`, `count / 5` test
+/// images as `test_batch.bin` and the class names as `batches.meta.txt` into the folder `dir`:
 /// the whole folder or nothing.
 ///
 /// # Errors

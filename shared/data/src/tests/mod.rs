@@ -14,7 +14,7 @@ mod broken;
 use super::*;
 use base::{Error, random::Stream};
 
-/// A batch of `each` pictures a class, of random pixels.
+/// A batch of `each` images a class, of random pixels.
 fn batch(index: u64, each: usize) -> Vec<u8> {
     let mut stream = Stream::new(1, "test-batch", &[index]);
     let labels = (0..each * CLASSES).map(|i| (i % CLASSES) as u8);
@@ -26,7 +26,7 @@ fn batch(index: u64, each: usize) -> Vec<u8> {
         .collect()
 }
 
-/// The files of a small set: `batches` of `each` pictures a class, as many test pictures as one.
+/// The files of a small set: `batches` of `each` images a class, as many test images as one.
 fn files(batches: u64, each: usize) -> Vec<(String, Vec<u8>)> {
     let train = (1..=batches).map(|n| (format!("data_batch_{n}.bin"), batch(n, each)));
     train
@@ -59,14 +59,14 @@ fn save(path: PathBuf, bytes: &[u8]) -> PathBuf {
     path
 }
 
-/// An image folder of two images a class and part: a PNG of the class's own colour and a JPEG.
+/// An image folder of two images a class and part: a PNG of the class's own color and a JPEG.
 fn images(at: &Path) -> PathBuf {
     for part in ["train", "test"] {
         for (label, class) in CLASS_NAMES.iter().enumerate() {
             let class = at.join(part).join(class);
             fs::create_dir_all(&class).unwrap();
-            let colour = Rgb([label as u8, 100, 200]);
-            let mut image = RgbImage::from_pixel(32, 32, colour);
+            let color = Rgb([label as u8, 100, 200]);
+            let mut image = RgbImage::from_pixel(32, 32, color);
             image.put_pixel(1, 0, Rgb([7, 8, 9]));
             image.save(class.join("a.png")).unwrap();
             image
@@ -139,7 +139,7 @@ fn the_split_is_a_seeded_tenth_and_ids_run_through_train_val_test() {
     assert_eq!(
         test,
         (0..30).collect::<Vec<_>>(),
-        "test pictures keep their order"
+        "test images keep their order"
     );
     let learned: BTreeSet<u32> = (data.train.iter().chain(&data.val))
         .map(|picture| picture.source_index)
@@ -147,7 +147,7 @@ fn the_split_is_a_seeded_tenth_and_ids_run_through_train_val_test() {
     assert_eq!(
         learned.len(),
         90,
-        "no training picture is in both splits or in none"
+        "no training image is in both splits or in none"
     );
     let order = base::random::permutation(90, 0, "split", &[]);
     assert!(
@@ -201,7 +201,7 @@ fn a_limit_keeps_the_same_number_of_each_class_and_what_cannot_be_is_refused() {
         matches!(&error, Error::Usage(m) if m.ends_with(&says)),
         "{error}"
     );
-    // 1,500 asks for 30 test pictures a class, which are there, and 30 of val, which are not.
+    // 1,500 asks for 30 test images a class, which are there, and 30 of val, which are not.
     let data = load(&path, 5, Some(1500)).unwrap();
     assert_eq!(data.test.len(), 300);
     assert!(data.val.len() < 200 && data.val.len().is_multiple_of(CLASSES));
@@ -224,10 +224,7 @@ fn an_image_folder_is_read_in_alphabetical_order_as_planar_pixels() {
             if exact {
                 assert_eq!(plane[..3], [first, second, first]);
             } else {
-                assert!(
-                    plane[1023].abs_diff(first) < 12,
-                    "a JPEG is near its picture"
-                );
+                assert!(plane[1023].abs_diff(first) < 12, "a JPEG is near its image");
             }
         }
     }

@@ -1,4 +1,4 @@
-//! Forward: pictures and packed weights come in, outputs go out, a picture at a time.
+//! Forward: images and packed weights come in, outputs go out, an image at a time.
 
 use std::mem::MaybeUninit;
 
@@ -37,7 +37,7 @@ impl Panels {
     }
 }
 
-/// Outputs that a task computes, at least, of a whole picture or more: so often a part of a panel is
+/// Outputs that a task computes, at least, of a whole image or more: so often a part of a panel is
 /// used while it is near.
 const ROWS: usize = 128;
 
@@ -95,7 +95,7 @@ pub fn correlate(
 
 struct Task<'a> {
     windows: &'a Windows,
-    /// Where each output's window starts in the pictures.
+    /// Where each output's window starts in the images.
     starts: &'a [usize],
     /// Some, with zeros around them where windows see any.
     pictures: &'a [f32],
@@ -160,7 +160,7 @@ impl Kernel for Task<'_> {
                 let (first, last) = (number == 0, number + 1 == parts.len());
                 by_rows!(L, rows, |at, R| {
                     let starts = std::array::from_fn::<usize, R, _>(|row| starts[at + row]);
-                    // SAFETY: every window lies in its picture, every output in `out`, and there are
+                    // SAFETY: every window lies in its image, every output in `out`, and there are
                     // sums of R more rows.
                     unsafe {
                         let sums = sums.add(at * LANES);

@@ -1,5 +1,5 @@
-//! The weights' gradient: pictures and the outputs' gradients come in, `[K,C,kernel,kernel]` goes
-//! out. It is added up over groups of pictures, in order, so that its bits do not depend on the
+//! The weights' gradient: images and the outputs' gradients come in, `[K,C,kernel,kernel]` goes
+//! out. It is added up over groups of images, in order, so that its bits do not depend on the
 //! threads.
 
 use rayon::prelude::*;
@@ -44,7 +44,7 @@ pub fn weight_gradient(geometry: &ConvShape, input: &[f32], gradient: &[f32]) ->
                 .for_each(|(image, ((padded, picture), gradient))| {
                     windows.pad(geometry, picture, padded);
                     let row = |block: usize| (block * group + image) * positions;
-                    // SAFETY: the rows are this picture's alone, as many as it has positions.
+                    // SAFETY: the rows are this image's alone, as many as it has positions.
                     let place = |block: usize| unsafe { shared.at(row(block) * LANES) };
                     by_blocks(geometry.c_out, gradient, place);
                 });

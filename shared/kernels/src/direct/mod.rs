@@ -1,6 +1,6 @@
 //! Convolutions of any kernel, stride and padding, as products of the input's windows with the
 //! weights: `[B,H,W,C]` slices come in, new vectors go out. The windows are read where they stand,
-//! in a copy of the picture with zeros around it, where there are any.
+//! in a copy of the image with zeros around it, where there are any.
 
 mod forward;
 mod gradient;
@@ -12,9 +12,9 @@ pub use transposed::{TransposedPanels, scatter};
 
 use super::geometry::ConvShape;
 
-/// Where the windows lie in a picture with zeros around it.
+/// Where the windows lie in an image with zeros around it.
 struct Windows {
-    /// Rows of the padded picture; of the picture itself, if no zeros are around it.
+    /// Rows of the padded image; of the image itself, if no zeros are around it.
     height: usize,
     /// Floats of its rows.
     row: usize,
@@ -44,7 +44,7 @@ impl Windows {
         }
     }
 
-    /// Where the windows of pictures one after the other start.
+    /// Where the windows of images one after the other start.
     fn starts_in(&self, images: usize) -> Vec<usize> {
         let places = (0..images).map(|image| image * self.len());
         places
@@ -52,12 +52,12 @@ impl Windows {
             .collect()
     }
 
-    /// Floats of a padded picture.
+    /// Floats of a padded image.
     fn len(&self) -> usize {
         self.height * self.row
     }
 
-    /// Rows and columns of a picture that some window sees.
+    /// Rows and columns of an image that some window sees.
     fn seen(&self, geometry: &ConvShape) -> (usize, usize) {
         let (input, padding) = (geometry.input, geometry.padding);
         (
@@ -66,7 +66,7 @@ impl Windows {
         )
     }
 
-    /// Copies a picture into a padded one, which holds zeros around it.
+    /// Copies an image into a padded one, which holds zeros around it.
     fn pad(&self, geometry: &ConvShape, picture: &[f32], padded: &mut [f32]) {
         let (input, padding) = (geometry.input, geometry.padding);
         let (rows, columns) = self.seen(geometry);

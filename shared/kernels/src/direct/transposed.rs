@@ -1,5 +1,5 @@
 //! The transpose, which is the gradient of the input and the transposed convolution: outputs and
-//! packed weights come in, what every output adds to its window goes out, a picture at a time.
+//! packed weights come in, what every output adds to its window goes out, an image at a time.
 
 use std::mem::MaybeUninit;
 
@@ -112,7 +112,7 @@ impl Kernel for Task<'_> {
                     let count = (channels - channel).min(LANES);
                     let at = (y * width + x) * channels + channel;
                     let out = &mut self.out[at..][..count];
-                    // SAFETY: what is seen lies in the padded picture; `out` has room.
+                    // SAFETY: what is seen lies in the padded image; `out` has room.
                     unsafe {
                         let mut sum = L::splat(0.0);
                         if y < rows && x < columns {
@@ -132,7 +132,7 @@ impl Kernel for Task<'_> {
 }
 
 impl Task<'_> {
-    /// Adds every output's window to the padded picture.
+    /// Adds every output's window to the padded image.
     #[inline(always)]
     fn add_windows<L: Lanes>(&mut self) {
         let Windows { row, run, .. } = *self.windows;
@@ -151,7 +151,7 @@ impl Task<'_> {
             let count = (run - column).min(LANES);
             by_rows!(L, starts.len(), |position, R| {
                 // SAFETY: there are R more rows of the gradient, and every window lies in the
-                // padded picture.
+                // padded image.
                 unsafe {
                     let rows = std::array::from_fn::<usize, R, _>(|i| i * channels);
                     let left = self.gradient.as_ptr().add(position * channels);

@@ -1,4 +1,4 @@
-//! `x + drop(projection(attention(qkv(norm(x)))))`: the tokens of pictures come in, as many go
+//! `x + drop(projection(attention(qkv(norm(x)))))`: the tokens of images come in, as many go
 //! out.
 
 use rayon::prelude::*;
@@ -17,13 +17,13 @@ use super::{
 pub struct AttentionSublayer {
     /// Sizes; `raised` is three times `lowered`, which is `width`.
     pub sizes: SublayerShape,
-    /// Tokens of a picture, heads.
+    /// Tokens of an image, heads.
     pub heads: AttentionShape,
     /// Dropout of the rows.
     pub outer: Option<DropoutMask>,
 }
 
-/// What is kept of a picture for the gradient.
+/// What is kept of an image for the gradient.
 pub struct Kept {
     qkv: Vec<f32>,
     mixed: Vec<f32>,
@@ -42,14 +42,14 @@ struct Memory {
 }
 
 impl AttentionSublayer {
-    /// Numbers of a picture.
+    /// Numbers of an image.
     fn piece(&self) -> usize {
         self.heads.tokens * self.sizes.width
     }
 }
 
 impl Sublayer for AttentionSublayer {
-    /// Of each picture.
+    /// Of each image.
     type Kept = Vec<Kept>;
 
     fn forward(&self, x: &[f32], weights: &[f32], keep: bool) -> (Vec<f32>, Vec<Kept>) {

@@ -1,5 +1,5 @@
 //! An attention half of which only the first token, the class token, is wanted: the tokens of
-//! pictures come in, one per picture goes out. Only the class token asks, so no other token needs
+//! images come in, one per image goes out. Only the class token asks, so no other token needs
 //! a key or a value of its own: the query goes to the tokens through the keys' weights, and what
 //! comes back goes through the values' weights once. The result is that of the whole half.
 //!
@@ -24,13 +24,13 @@ use super::{
 pub struct ClsAttentionSublayer {
     /// Sizes; `raised` is three times `lowered`, which is `width`.
     pub sizes: SublayerShape,
-    /// Tokens of a picture, heads.
+    /// Tokens of an image, heads.
     pub heads: AttentionShape,
     /// Dropout of the class token's row.
     pub outer: Option<DropoutMask>,
 }
 
-/// Everything on the way from a picture's tokens to its class token, and the slopes on the way
+/// Everything on the way from an image's tokens to its class token, and the slopes on the way
 /// back.
 #[derive(Default)]
 struct Memory {
@@ -115,7 +115,7 @@ impl Sublayer for ClsAttentionSublayer {
 }
 
 impl ClsAttentionSublayer {
-    /// Numbers of a picture.
+    /// Numbers of an image.
     fn piece(&self) -> usize {
         self.heads.tokens * self.sizes.width
     }

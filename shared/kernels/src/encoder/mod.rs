@@ -252,7 +252,7 @@ fn room(memory: &mut Vec<f32>, length: usize) -> &mut [f32] {
 }
 
 /// Fills `output`, a piece at a time, by `f(memory, piece, its output, sums)`, and adds up what
-/// the pieces leave in their `length` sums. Neighbours share sums in a fixed number of groups:
+/// the pieces leave in their `length` sums. Neighbors share sums in a fixed number of groups:
 /// the order of additions never depends on the threads.
 fn in_groups<Memory: Default>(
     output: &mut [f32],

@@ -1,4 +1,4 @@
-//! Lanes for any processor: plain arrays, which the compiler vectorises as it can.
+//! Lanes for any processor: plain arrays, which the compiler vectorizes as it can.
 
 use std::ops::{Add, Mul, Sub};
 

@@ -1,4 +1,4 @@
-//! Pictures through filters: `[B,H,W,C]` comes in, `[B,H,W,K]` goes out, by three phases: pixels to
+//! Images through filters: `[B,H,W,C]` comes in, `[B,H,W,K]` goes out, by three phases: pixels to
 //! points, products, points to outputs.
 //!
 //! With few filters, a task goes through all three with some strips of tiles in its own cache. Many
@@ -79,7 +79,7 @@ fn strips_at_once(input: NhwcShape, strips: usize) -> usize {
     strips.div_ceil(tasks)
 }
 
-/// Some strips of the pictures.
+/// Some strips of the images.
 struct Part<'a> {
     input: NhwcShape,
     output: NhwcShape,

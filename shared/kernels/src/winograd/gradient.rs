@@ -1,4 +1,4 @@
-//! The filters' gradient: pictures and the outputs' gradients come in, `[K,C,3,3]` goes out. It is
+//! The filters' gradient: images and the outputs' gradients come in, `[K,C,3,3]` goes out. It is
 //! added up at the points, group of tiles after group of tiles, so that its bits depend neither on
 //! threads nor on how the tiles are shared out among them.
 

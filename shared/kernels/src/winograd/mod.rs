@@ -1,5 +1,5 @@
-//! 3x3 convolutions of stride 1 and padding 1 with a quarter of the multiplications: pictures
-//! `[B,H,W,C]` and filters come in, pictures or filters' gradients go out.
+//! 3x3 convolutions of stride 1 and padding 1 with a quarter of the multiplications: images
+//! `[B,H,W,C]` and filters come in, images or filters' gradients go out.
 //!
 //! Each tile of 4 x 4 outputs is computed at 36 points ([`transform`]), where the convolution is
 //! 36 matrix products of the tiles' channels with the filters' ([`forward`]); [`gradient`] adds up
@@ -21,7 +21,7 @@ use super::{
 };
 use transform::{POINTS, Pixels, SIDE, Source, TILE, Target, Transform};
 
-/// How a picture is cut into tiles.
+/// How an image is cut into tiles.
 trait Tiled {
     fn tiles_across(&self) -> usize;
     fn tiles_down(&self) -> usize;
@@ -34,7 +34,7 @@ trait Tiled {
     fn blocks(&self) -> usize;
 
     /// Rows of tiles that can be computed apart from others: one if no row is cut off by a
-    /// picture's edge, else a picture's.
+    /// image's edge, else an image's.
     fn strip(&self) -> Strip;
 }
 
@@ -71,7 +71,7 @@ struct Strip {
     rows: usize,
     /// Tiles.
     tiles: usize,
-    /// Strips of a picture.
+    /// Strips of an image.
     per_image: usize,
 }
 
@@ -115,7 +115,7 @@ fn tile_corners(
     })
 }
 
-/// Writes the values of strips of pictures at the points, tile after tile from `points` on;
+/// Writes the values of strips of images at the points, tile after tile from `points` on;
 /// `zeros` are as many as a position has channels, rounded up to whole blocks.
 ///
 /// # Safety

@@ -1,5 +1,5 @@
 //! A chain that does not learn, around feature maps on the CPU: walked through once, walked back as
-//! often as one likes, for any of the pictures, each as often as one likes.
+//! often as one likes, for any of the images, each as often as one likes.
 
 use candle_core::{Result, Tensor, bail};
 
@@ -14,7 +14,7 @@ use crate::{
 };
 use kernels::geometry::NhwcShape;
 
-/// Pictures that walk back together: so many make good use of packed weights, and not too much
+/// Images that walk back together: so many make good use of packed weights, and not too much
 /// memory.
 const TOGETHER: usize = 64;
 

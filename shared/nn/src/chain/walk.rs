@@ -9,7 +9,7 @@ use candle_core::{Result, bail};
 use super::ResidualLayer;
 use kernels::geometry::{ConvShape, NhwcShape};
 
-/// A convolution and its normalisation, on some device.
+/// A convolution and its normalization, on some device.
 pub trait Layer {
     /// A feature map `[B,H,W,C]`, or its gradient, to be read.
     type View: ?Sized;
@@ -18,10 +18,10 @@ pub trait Layer {
     /// What the way back needs.
     type Saved: Send;
 
-    /// The sizes on pictures like these.
+    /// The sizes on images like these.
     fn geometry(&self, input: NhwcShape) -> Result<ConvShape>;
 
-    /// `activate(normalise(convolve(x)) + residual)`.
+    /// `activate(normalize(convolve(x)) + residual)`.
     fn forward(
         &self,
         geometry: &ConvShape,
@@ -57,7 +57,7 @@ pub trait Layer {
 
 /// What a link leaves on the way.
 pub struct Trace<L: Layer> {
-    /// Pictures that came in.
+    /// Images that came in.
     input: NhwcShape,
     /// Activations between a block's layers.
     inner: Option<L::Map>,
@@ -74,7 +74,7 @@ impl<L: Layer> Trace<L> {
 }
 
 impl<L: Layer<Map = Vec<f32>, Saved = ()>> Trace<L> {
-    /// The trace that these of the pictures would have left.
+    /// The trace that these of the images would have left.
     pub fn select(&self, rows: &[usize]) -> Self {
         let images = self.input.images;
         let select = |map: &Option<Vec<f32>>| {
@@ -106,7 +106,7 @@ fn view<M: Borrow<V>, V: ?Sized>(map: &Option<M>) -> Result<&V> {
 /// The last activations, and what was left on the way to them.
 pub type Walked<L> = (<L as Layer>::Map, Vec<Trace<L>>);
 
-/// The pictures that leave a chain that these enter.
+/// The images that leave a chain that these enter.
 pub fn output<L: Layer>(links: &[ResidualLayer<L>], input: NhwcShape) -> Result<NhwcShape> {
     links.iter().try_fold(input, |input, link| match link {
         ResidualLayer::Plain(layer) => Ok(layer.geometry(input)?.output()),

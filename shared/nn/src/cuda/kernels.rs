@@ -14,7 +14,7 @@ use candle_core::{
     },
 };
 
-/// Threads of a block; `normalise.cu` counts on it.
+/// Threads of a block; `normalize.cu` counts on it.
 pub const THREADS: usize = 256;
 
 /// All the CUDA C.
@@ -22,10 +22,10 @@ const SOURCE: &str = concat!(
     include_str!("kernels/common.cuh"),
     include_str!("kernels/convert.cu"),
     include_str!("kernels/epilogue.cu"),
-    include_str!("kernels/normalise.cu"),
+    include_str!("kernels/normalize.cu"),
     include_str!("kernels/dropout.cu"),
     include_str!("kernels/momentum.cu"),
-    include_str!("kernels/pictures.cu"),
+    include_str!("kernels/crop.cu"),
 );
 
 /// The assembly for the oldest GPU with bf16; the driver translates it for its own.

@@ -1,4 +1,4 @@
-//! A convolution and its normalisation on CUDA, as a chain walks through them.
+//! A convolution and its normalization on CUDA, as a chain walks through them.
 
 use std::sync::{Arc, OnceLock};
 

@@ -1,4 +1,4 @@
-//! Batch normalisation on the device: maps and a few numbers per channel come in, maps and sums go
+//! Batch normalization on the device: maps and a few numbers per channel come in, maps and sums go
 //! out. Numbers per channel are f32, as many as channels are stored.
 
 use candle_core::{CudaStorage, Result, cuda_backend::CudaDevice};
@@ -9,12 +9,12 @@ use super::{
     map::{self, at, kind, maybe, room},
 };
 
-/// Threads that add up a channel's partial sums, as in `normalise.cu`.
+/// Threads that add up a channel's partial sums, as in `normalize.cu`.
 const ADDERS: usize = 32;
 /// The most blocks that a channel's sum is split among.
 const BLOCKS: usize = 1024;
 
-/// Numbers per channel before normalisation.
+/// Numbers per channel before normalization.
 pub struct Moments {
     /// Mean.
     pub mean: CudaStorage,
@@ -129,7 +129,7 @@ pub fn moments(x: &CudaStorage, channels: usize, eps: f64) -> Result<Moments> {
     Ok(moments)
 }
 
-/// What normalisation does to a channel.
+/// What normalization does to a channel.
 #[derive(Clone, Copy)]
 pub struct Channels<'a> {
     /// Taken away.
@@ -163,13 +163,13 @@ pub fn forward(
         Argument::int(size.eights())?,
         Argument::long(size.len())?,
     ];
-    let name = format!("normalise_{}", kind.suffix());
+    let name = format!("normalize_{}", kind.suffix());
     // SAFETY: x, residual and y are maps of one size, the others numbers per channel.
     unsafe { kernels::for_each(&x.device, &name, size.len(), &arguments) }?;
     Ok(y)
 }
 
-/// The gradients of gamma and beta, and that of `x`, from that of the normalised `x`.
+/// The gradients of gamma and beta, and that of `x`, from that of the normalized `x`.
 pub fn backward(
     x: &CudaStorage,
     norm: Channels,

@@ -1,4 +1,4 @@
-//! Pictures of bytes on the device, where they stay or pass through, and what windows show of them.
+//! Images of bytes on the device, where they stay or pass through, and what windows show of them.
 
 use candle_core::{
     CudaStorage, Error, Result, Storage, Tensor, bail,
@@ -18,7 +18,7 @@ use super::{
     kernels::{self, Argument},
     map::{at, room, tensor},
 };
-use crate::show::Crop;
+use crate::show::CropWindow;
 use crate::show::PIXELS;
 
 /// Bytes that nobody uses.
@@ -63,8 +63,8 @@ impl Passage {
         }
     }
 
-    /// Brings the pictures at `rows` of `pixels` to the device, `[rows or more, 3072]`; all rows
-    /// are those of pictures.
+    /// Brings the images at `rows` of `pixels` to the device, `[rows or more, 3072]`; all rows
+    /// are those of images.
     pub fn bring(&mut self, pixels: &[u8], rows: &[u32]) -> Result<Tensor> {
         self.places.rotate_left(1);
         let (len, stream) = (rows.len() * PIXELS, self.device.cuda_stream());
@@ -96,16 +96,16 @@ impl Passage {
 
 /// What `windows` show of the rows of `pixels` `[N,3072]`, as many windows as rows, all of them
 /// rows that there are.
-pub fn show(pixels: &Tensor, rows: &[u32], windows: &[Crop]) -> Result<Tensor> {
+pub fn show(pixels: &Tensor, rows: &[u32], windows: &[CropWindow]) -> Result<Tensor> {
     let (storage, layout) = pixels.storage_and_layout();
     let pixels: &CudaStorage = match &*storage {
         Storage::Cuda(storage) if layout.start_offset() == 0 => storage,
-        _ => bail!("whole pictures on CUDA are needed"),
+        _ => bail!("whole images on CUDA are needed"),
     };
     let (device, len) = (&pixels.device, rows.len() * PIXELS);
     let stream = device.cuda_stream();
     let numbers = windows.iter().flat_map(|window| {
-        let Crop {
+        let CropWindow {
             top,
             left,
             height,
@@ -124,7 +124,7 @@ pub fn show(pixels: &Tensor, rows: &[u32], windows: &[Crop]) -> Result<Tensor> {
         Argument::At(at(&shown)?),
         Argument::long(len)?,
     ];
-    // SAFETY: rows are those of pictures, and there is a window for each; both lists are freed in
+    // SAFETY: rows are those of images, and there is a window for each; both lists are freed in
     // the order of the stream, after the kernel.
     unsafe { kernels::for_each(device, "show", len, &arguments) }?;
     Ok(tensor(shown, (rows.len(), 3, 32, 32)))

@@ -96,7 +96,7 @@ pub fn embed(
 }
 
 /// `x + drop(second(attention(first(norm(x)))))`, with scaled dot-product attention among all
-/// tokens of a picture.
+/// tokens of an image.
 pub fn attention_sublayer(
     x: &Tensor,
     half: &SublayerWeights,

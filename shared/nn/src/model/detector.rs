@@ -56,7 +56,7 @@ pub struct Detection {
 }
 
 impl Detector {
-    /// A fresh detector for a classifier of this width: PyTorch's initialisation, drawn from the
+    /// A fresh detector for a classifier of this width: PyTorch's initialization, drawn from the
     /// seed; class token and positions start at zero.
     pub fn init(
         input: DetectorInput,

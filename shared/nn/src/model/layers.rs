@@ -1,4 +1,4 @@
-//! The layers that both nets are made of: weights come in under a name, a function on tensors
+//! The layers that both models are made of: weights come in under a name, a function on tensors
 //! goes out. Each layer also says which tensors it needs.
 
 use candle_core::Tensor;
@@ -10,7 +10,7 @@ use super::{
 use crate::{BatchNormParams, BatchStats, Conv2d, ConvBn, FoldedConvBn};
 use base::Result;
 
-/// A convolution without bias and the batch normalisation behind it, momentum 0.1 as in PyTorch.
+/// A convolution without bias and the batch normalization behind it, momentum 0.1 as in PyTorch.
 #[derive(Clone, Debug)]
 pub struct ConvBnLayer {
     /// What it learns.
@@ -43,7 +43,7 @@ impl ConvBnLayer {
         })
     }
 
-    /// What a `kernel` x `kernel` convolution and its normalisation need.
+    /// What a `kernel` x `kernel` convolution and its normalization need.
     pub fn specs(
         (conv, norm): (&str, &str),
         c_in: usize,
@@ -128,7 +128,7 @@ impl Linear {
     }
 
     /// `[B,I]` to `[B,O]`, on the CPU by a convolution: unlike a matrix product's, its kernel does
-    /// not depend on how many pictures there are, so neither do a picture's logits.
+    /// not depend on how many images there are, so neither do an image's logits.
     pub fn forward_pixels(&self, x: &Tensor) -> Result<Tensor> {
         if !x.device().is_cpu() {
             return self.forward(x);
@@ -144,7 +144,7 @@ impl Linear {
     }
 }
 
-/// Layer normalisation.
+/// Layer normalization.
 #[derive(Clone, Debug)]
 pub struct LayerNorm {
     weight: Tensor,
@@ -171,7 +171,7 @@ impl LayerNorm {
         ]
     }
 
-    /// Normalises the last dimension.
+    /// Normalizes the last dimension.
     pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
         Ok(crate::layer_norm(x, &self.weight, &self.bias, Self::EPS)?)
     }

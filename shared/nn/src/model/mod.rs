@@ -4,7 +4,7 @@ mod accuracy;
 mod detector;
 mod foreign;
 mod layers;
-mod linearised;
+mod linearized;
 pub mod load;
 mod normalization;
 mod origin;
@@ -15,7 +15,7 @@ mod weights;
 
 pub use accuracy::warn_of_accuracy;
 pub use detector::{Detection, Detector, DetectorInput};
-pub use linearised::{Graph, Linearized};
+pub use linearized::{Graph, Linearized};
 pub use load::Loaded;
 pub use normalization::{Channels, Normalization};
 pub use origin::Origin;
@@ -46,7 +46,7 @@ pub trait Classifier: Send + Sync {
         Ok(self.features(images)?.logits)
     }
 
-    /// The net around `[B,3,32,32]` pixels in `[0,1]`.
+    /// The model around `[B,3,32,32]` pixels in `[0,1]`.
     fn linearized<'a>(&'a self, images: &Tensor) -> Result<Box<dyn Linearized + 'a>> {
         Ok(Box::new(Graph::new(images, |pixels| self.logits(pixels))?))
     }
@@ -55,7 +55,7 @@ pub trait Classifier: Send + Sync {
 /// The likeliest class of each row of `[B,classes]`, the first of equals.
 ///
 /// # Errors
-/// [`Error::NonFinite`] for an output that is no number: such a net knows no class.
+/// [`Error::NonFinite`] for an output that is no number: such a model knows no class.
 pub fn predicted_classes(logits: &Tensor) -> Result<Vec<u8>> {
     let rows: Vec<Vec<f32>> = logits.to_vec2()?;
     if let Some(wrong) = rows.iter().flatten().find(|output| !output.is_finite()) {

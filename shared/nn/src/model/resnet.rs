@@ -13,7 +13,7 @@ use super::{
 use crate::{FoldedConvBn, ResidualLayer, ResidualVjp};
 use base::{Error, Result};
 
-/// The stem's channels in the paper's net; the stages have 1, 2, 4 and 8 times as many.
+/// The stem's channels in the paper's model; the stages have 1, 2, 4 and 8 times as many.
 pub const PAPER_WIDTH: usize = 64;
 
 /// Pixels along an edge.
@@ -47,15 +47,15 @@ pub struct FrozenResNet34 {
 type Parts<L> = [Vec<ResidualLayer<L>>; 5];
 
 impl ResNet34 {
-    /// A fresh net: PyTorch's initialisation, drawn from the seed.
+    /// A fresh model: PyTorch's initialization, drawn from the seed.
     pub fn init(width: usize, seed: u64, device: &Device) -> Result<Self> {
         if width == 0 {
-            return Err(Error::Usage("--width 0: a net needs a channel".into()));
+            return Err(Error::Usage("--width 0: a model needs a channel".into()));
         }
-        Self::new("a fresh net", Weights::init(&specs(width), seed, device)?)
+        Self::new("a fresh model", Weights::init(&specs(width), seed, device)?)
     }
 
-    /// The net of these weights; the width is that of the stem. `what` names them in errors.
+    /// The model of these weights; the width is that of the stem. `what` names them in errors.
     ///
     /// # Errors
     /// [`Error::Data`] when a tensor is missing, misshapen or unknown.
@@ -109,7 +109,7 @@ impl ResNet34 {
         self.width
     }
 
-    /// Numbers of a picture that a net of this width keeps for the way back: every activation and,
+    /// Numbers of an image that a model of this width keeps for the way back: every activation and,
     /// if it learns, what every convolution gave.
     pub fn kept(width: usize, learns: bool) -> usize {
         let maps = |layers: usize, activations: usize| match learns {
@@ -125,7 +125,7 @@ impl ResNet34 {
         stem + (0..BLOCKS.len()).map(stage).sum::<usize>()
     }
 
-    /// The net's tensors.
+    /// The model's tensors.
     pub fn weights(&self) -> &Weights {
         &self.weights
     }
@@ -145,7 +145,7 @@ impl ResNet34 {
         })
     }
 
-    /// The net as it is now, in evaluation mode: running statistics, nothing learns.
+    /// The model as it is now, in evaluation mode: running statistics, nothing learns.
     pub fn frozen(&self) -> Result<FrozenResNet34> {
         let part = |links: &[ResidualLayer<ConvBnLayer>]| map(links, ConvBnLayer::frozen);
         let [stem, first, second, third, fourth] = &self.parts;
@@ -177,7 +177,7 @@ impl Classifier for FrozenResNet34 {
         }
         let pixels = first_layer(images, self.normalization.as_ref())?;
         let around = ResidualVjp::new(&pixels, self.parts.concat())?;
-        Ok(Box::new(LinearisedResNet34 {
+        Ok(Box::new(LinearizedResNet34 {
             normalization: self.normalization.as_ref(),
             logits: logits(around.y(), &self.linear)?,
             linear: &self.linear,
@@ -186,15 +186,15 @@ impl Classifier for FrozenResNet34 {
     }
 }
 
-/// A net around pictures on the CPU.
-struct LinearisedResNet34<'a> {
+/// A model around images on the CPU.
+struct LinearizedResNet34<'a> {
     normalization: Option<&'a NormalizationLayer>,
     around: ResidualVjp,
     linear: &'a Linear,
     logits: Tensor,
 }
 
-impl Linearized for LinearisedResNet34<'_> {
+impl Linearized for LinearizedResNet34<'_> {
     fn logits(&self) -> &Tensor {
         &self.logits
     }
@@ -296,7 +296,7 @@ fn places(width: usize, stage: usize) -> Vec<Place> {
     (0..BLOCKS[stage]).map(place).collect()
 }
 
-/// Every tensor of a net of this width.
+/// Every tensor of a model of this width.
 pub fn specs(width: usize) -> Vec<TensorSpec> {
     let mut specs = ConvBnLayer::specs(("conv1", "bn1"), 3, width, 3);
     for place in (0..BLOCKS.len()).flat_map(|stage| places(width, stage)) {

@@ -1,5 +1,5 @@
-//! What a net is made of: names, shapes and how each tensor starts; a net's file checks itself
-//! against this list, a fresh net is drawn from it.
+//! What a model is made of: names, shapes and how each tensor starts; a model's file checks itself
+//! against this list, a fresh model is drawn from it.
 
 /// How a tensor starts.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -13,7 +13,7 @@ pub enum Init {
     Statistic(f64),
 }
 
-/// One tensor that a net must have.
+/// One tensor that a model must have.
 #[derive(Clone, Debug)]
 pub struct TensorSpec {
     /// PyTorch's name.

@@ -41,7 +41,7 @@ pub struct Transformer {
 }
 
 impl Transformer {
-    /// The Transformer of `layers` layers among a net's weights.
+    /// The Transformer of `layers` layers among a model's weights.
     pub fn new(weights: &Weights, layers: usize) -> Result<Self> {
         Ok(Self {
             class_token: weights.get("cls_token")?,

@@ -1,4 +1,4 @@
-//! A net's named tensors: a list of what there must be, and a seed or a safetensors file, come
+//! A model's named tensors: a list of what there must be, and a seed or a safetensors file, come
 //! in; tensors under PyTorch's names go out, and back into a file.
 
 use std::{collections::BTreeMap, path::Path};
@@ -227,7 +227,7 @@ impl FromIterator<(String, Tensor)> for Weights {
 }
 
 /// Puts the header's metadata, which the library writes in the order of a hash map, into the
-/// order of its keys: the same net must give the same bytes, and so the same checksum.
+/// order of its keys: the same model must give the same bytes, and so the same checksum.
 fn sort_metadata(mut bytes: Vec<u8>) -> Vec<u8> {
     const LENGTH: usize = size_of::<u64>();
     let sorted = bytes.first_chunk().and_then(|&length| {
@@ -276,9 +276,9 @@ mod tests {
     #[test]
     fn a_wrong_tensor_is_named() {
         let weights = Weights::init(&specs(), 1, &Device::Cpu).unwrap();
-        let message = |specs: &[TensorSpec]| weights.check("net", specs).unwrap_err().to_string();
+        let message = |specs: &[TensorSpec]| weights.check("model", specs).unwrap_err().to_string();
         let missing = [specs(), vec![TensorSpec::weight("c", [1], 1)]].concat();
-        assert!(message(&missing).starts_with("net: tensor c: found none"));
+        assert!(message(&missing).starts_with("model: tensor c: found none"));
         let misshapen = [TensorSpec::weight("a.weight", [2, 3], 2), specs().remove(1)];
         assert!(message(&misshapen).contains("a.weight: found shape [3, 2], expected [2, 3]"));
         assert!(message(&specs()[..1]).contains("found a tensor b.running_var"));
@@ -289,7 +289,7 @@ mod tests {
         let nan = Tensor::new(&[1f32, f32::NAN], &Device::Cpu).unwrap();
         let weights = Weights::from_iter([("a".to_string(), nan)]);
         let bytes = weights.bytes(&Metadata::new()).unwrap();
-        let error = Weights::parse("net", &bytes, &Device::Cpu).unwrap_err();
+        let error = Weights::parse("model", &bytes, &Device::Cpu).unwrap_err();
         assert_eq!(
             (
                 error.exit_code(),
@@ -298,7 +298,7 @@ mod tests {
             (3, true)
         );
         for length in 0..bytes.len() {
-            let error = Weights::parse("net", &bytes[..length], &Device::Cpu).unwrap_err();
+            let error = Weights::parse("model", &bytes[..length], &Device::Cpu).unwrap_err();
             assert_eq!(error.exit_code(), 3);
         }
     }

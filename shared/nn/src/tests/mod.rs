@@ -91,7 +91,7 @@ fn assert_near(
     }
 }
 
-/// Value and gradients of a net, in one row, computed by so many threads.
+/// Value and gradients of a model, in one row, computed by so many threads.
 pub(super) fn bits(
     threads: usize,
     net: impl Fn(&[Var]) -> Result<Tensor> + Send,

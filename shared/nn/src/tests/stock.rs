@@ -30,9 +30,9 @@ fn learning_layer(
     let x = conv2d(x, &layer.filter)?;
     let over = |t: &Tensor| t.mean_keepdim(0)?.mean_keepdim(1)?.mean_keepdim(2);
     let mean = over(&x)?;
-    let centred = x.broadcast_sub(&mean)?;
-    let variance = over(&centred.sqr()?)?;
-    let mut y = centred
+    let centerd = x.broadcast_sub(&mean)?;
+    let variance = over(&centerd.sqr()?)?;
+    let mut y = centerd
         .broadcast_div(&(&variance + EPS)?.sqrt()?)?
         .broadcast_mul(&layer.gamma)?
         .broadcast_add(&layer.beta)?;

@@ -1,4 +1,4 @@
-//! A block of pictures: rows go into columns of bytes, and come out of them.
+//! A block of images: rows go into columns of bytes, and come out of them.
 
 use std::io::{self, Read, Write};
 

@@ -73,7 +73,7 @@ impl<'a, R: Read> ArchiveReader<'a, R> {
             Ok(0) => Ok(()),
             Ok(_) => Err(Error::data(
                 self.path.display(),
-                "more after the last picture",
+                "more after the last image",
                 "an end",
             )),
             Err(reason) => Err(self.broken(&reason)),

@@ -2,8 +2,8 @@
 //! in, a store of the same content goes out.
 //!
 //! The file is eight letters, a version, and one zstd frame with a checksum: a header as JSON, the
-//! surrogate's weights, and the pictures in blocks, column by column. A variant is stored as its
-//! bytes' differences to the clean picture, modulo 256: most attacks change little, so these are
+//! surrogate's weights, and the images in blocks, column by column. A variant is stored as its
+//! bytes' differences to the clean image, modulo 256: most attacks change little, so these are
 //! nearly all the same few numbers. Nothing the file says is believed: it is read into a new store,
 //! whose content hash must be the one that the header promises.
 
@@ -34,7 +34,7 @@ const BLOCK: usize = 512;
 const HEADER: u64 = 1 << 20;
 const WEIGHTS: u64 = 1 << 32;
 
-/// What is known before the pictures.
+/// What is known before the images.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Header {

@@ -1,4 +1,4 @@
-//! Damaged files give errors, never wrong pictures and never a panic.
+//! Damaged files give errors, never wrong images and never a panic.
 
 use rusqlite::Connection;
 

@@ -1,4 +1,4 @@
-//! A small store with random pictures, and what is expected of stores.
+//! A small store with random images, and what is expected of stores.
 
 use std::path::{Path, PathBuf};
 

@@ -1,7 +1,7 @@
-//! Where attacks are measured against PyTorch's: the golden pictures and the trained net come
-//! in; how far our perturbations are from PyTorch's goes out, for each picture.
+//! Where attacks are measured against PyTorch's: the golden images and the trained model come
+//! in; how far our perturbations are from PyTorch's goes out, for each image.
 
-use attacks::{AttackBatch, AttackConfig, AttackKind, Perturbed, Preset, quantise};
+use attacks::{AttackBatch, AttackConfig, AttackKind, Perturbed, Preset, quantize};
 use candle_core::{Device, Tensor};
 use data::IMAGE_BYTES;
 use nn::model::{Classifier, FrozenResNet34, ResNet34, Weights};
@@ -11,10 +11,10 @@ use crate::{
     exact::Exact,
 };
 
-/// Pictures in the golden file, of which it keeps every `STRIDE`-th element.
+/// Images in the golden file, of which it keeps every `STRIDE`-th element.
 pub const PICTURES: usize = 12;
 const STRIDE: usize = 7;
-/// The L2 distance at which two pictures count as the same: the way through tanh and back.
+/// The L2 distance at which two images count as the same: the way through tanh and back.
 const SAME: f64 = 1e-6;
 /// A perturbation that is further away must be, in every pixel, at most so many times as far
 /// from PyTorch's as PyTorch's own two precisions are from each other.
@@ -22,7 +22,7 @@ const MISSES: f64 = 2.0;
 /// Where the true class is ahead or behind by less, rounding decides who wins.
 const DECIDED: f32 = 1e-3;
 
-/// The golden file, the net that is attacked and what it is attacked with.
+/// The golden file, the model that is attacked and what it is attacked with.
 pub struct Arena {
     pub golden: Golden,
     pub net: FrozenResNet34,
@@ -34,12 +34,12 @@ pub struct Arena {
     styles: Tensor,
 }
 
-/// How a picture ended.
+/// How an image ended.
 #[derive(Clone, Copy, Debug)]
 pub struct End {
     /// True logit less the largest other one.
     pub margin: f32,
-    /// Distance to the clean picture.
+    /// Distance to the clean image.
     pub l2: f32,
 }
 
@@ -60,13 +60,13 @@ impl Arena {
         let weights = Weights::read(&path, &Device::Cpu).unwrap().0;
         let pictures = |name: &str| {
             let bytes = golden.get(name).flatten_all().unwrap();
-            quantise::to_tensor(&bytes.to_vec1::<u8>().unwrap(), &Device::Cpu).unwrap()
+            quantize::to_tensor(&bytes.to_vec1::<u8>().unwrap(), &Device::Cpu).unwrap()
         };
         let (images, styles) = (pictures("images"), pictures("styles"));
         Self {
             exact: Exact::new(&weights),
             labels: golden.floats("labels").iter().map(|&l| l as u8).collect(),
-            net: ResNet34::new("the attacked net", weights.clone())
+            net: ResNet34::new("the attacked model", weights.clone())
                 .unwrap()
                 .frozen()
                 .unwrap(),
@@ -98,8 +98,8 @@ impl Arena {
         attack.perturb(net, &batch).unwrap()
     }
 
-    /// Which pictures an attack leaves more than a hundredth nearer or further, or after other
-    /// steps, once all that the net multiplies by is a bit larger or smaller.
+    /// Which images an attack leaves more than a hundredth nearer or further, or after other
+    /// steps, once all that the model multiplies by is a bit larger or smaller.
     pub fn sways(
         &self,
         preset: Preset,
@@ -115,7 +115,7 @@ impl Arena {
                 (name.clone(), (tensor * factor).unwrap())
             };
             let weights = self.weights.tensors().iter().map(scaled).collect();
-            let net = ResNet34::new("the nudged net", weights).unwrap();
+            let net = ResNet34::new("the nudged model", weights).unwrap();
             let run = self.perturb(&net.frozen().unwrap(), preset, kind, changes);
             for (i, nudged) in self.ends(&run.images).into_iter().enumerate() {
                 sways[i] |= (ends[i].l2 - nudged.l2).abs() > 0.01 * ends[i].l2;
@@ -125,7 +125,7 @@ impl Arena {
         sways
     }
 
-    /// How these pictures end.
+    /// How these images end.
     pub fn ends(&self, images: &Tensor) -> Vec<End> {
         let logits = self.net.logits(images).unwrap().to_vec2::<f32>().unwrap();
         let squares = (images - &self.images).unwrap().sqr().unwrap();
@@ -142,7 +142,7 @@ impl Arena {
             .collect()
     }
 
-    /// How PyTorch's pictures of this attack end.
+    /// How PyTorch's images of this attack end.
     pub fn golden_ends(&self, attack: &str) -> Vec<End> {
         let margins = self.golden.floats(&format!("{attack}/margin"));
         let lengths = self.golden.floats(&format!("{attack}/l2"));
@@ -152,8 +152,8 @@ impl Arena {
     }
 
     /// What is wrong with our perturbations, if anything: each is to be within [`VALUE`] of
-    /// `expected[i]`'s, the name of the tensor that holds PyTorch's picture i, relative to its
-    /// length. PyTorch's pictures are clipped first if ours are.
+    /// `expected[i]`'s, the name of the tensor that holds PyTorch's image i, relative to its
+    /// length. PyTorch's images are clipped first if ours are.
     pub fn complaint(&self, ours: &Tensor, expected: &[String], clipped: bool) -> Option<String> {
         let (ours, clean) = (thin(ours), thin(&self.images));
         let mut wrong = Vec::new();
@@ -187,25 +187,25 @@ impl Arena {
         (!wrong.is_empty()).then(|| wrong.join("; "))
     }
 
-    /// [`Arena::complaint`] where one tensor holds all of PyTorch's pictures.
+    /// [`Arena::complaint`] where one tensor holds all of PyTorch's images.
     pub fn complaint_of(&self, name: &str, ours: &Tensor) -> Option<String> {
         self.complaint(ours, &vec![name.to_string(); PICTURES], false)
     }
 
-    /// Which of our pictures end as PyTorch's for certain: equally far away, by the same margin.
+    /// Which of our images end as PyTorch's for certain: equally far away, by the same margin.
     /// All of them must have the same success, where that is not rounding's choice, and end within
     /// a hundredth of the same distance, unless it `sways`.
     ///
     /// A hundred steps can turn the last bit into another path: scaling PyTorch's own weights by
-    /// 1 + 1.2e-7 moves the ends of three of the twelve pictures of `cw_paper`, by up to 0.9% in L2
-    /// and to other margins; in f64, picture 8 of `cw_standard` ends 7% nearer.
+    /// 1 + 1.2e-7 moves the ends of three of the twelve images of `cw_paper`, by up to 0.9% in L2
+    /// and to other margins; in f64, image 8 of `cw_standard` ends 7% nearer.
     pub fn similar_ends(&self, attack: &str, ours: &Tensor, sways: &[bool]) -> Vec<bool> {
         let theirs = self.golden_ends(attack);
         let success = self.golden.floats(&format!("{attack}/success"));
         let pairs = std::iter::zip(self.ends(ours), theirs).enumerate();
         pairs
             .map(|(i, (ours, theirs))| {
-                let what = format!("{attack}, picture {i}: {ours:?}, expected {theirs:?}");
+                let what = format!("{attack}, image {i}: {ours:?}, expected {theirs:?}");
                 let (l2, long) = (f64::from(ours.l2), f64::from(theirs.l2));
                 assert!(sways[i] || (l2 - long).abs() < 0.01 * long + SAME, "{what}");
                 if ours.decided() && theirs.decided() {
@@ -217,13 +217,13 @@ impl Arena {
             .collect()
     }
 
-    /// Our pictures end as PyTorch's: equally far away, by the same margin and, where that is
+    /// Our images end as PyTorch's: equally far away, by the same margin and, where that is
     /// not rounding's choice, with the same success.
     pub fn same_ends(&self, attack: &str, ours: &Tensor) {
         let theirs = self.golden_ends(attack);
         let success = self.golden.floats(&format!("{attack}/success"));
         for (i, (ours, theirs)) in std::iter::zip(self.ends(ours), theirs).enumerate() {
-            let what = format!("{attack}, picture {i}: {ours:?}, expected {theirs:?}");
+            let what = format!("{attack}, image {i}: {ours:?}, expected {theirs:?}");
             let long = f64::from(theirs.l2);
             assert!(
                 (f64::from(ours.l2) - long).abs() < VALUE * long + SAME,
@@ -237,7 +237,7 @@ impl Arena {
     }
 }
 
-/// Which picture an element of a thinned tensor belongs to.
+/// Which image an element of a thinned tensor belongs to.
 pub fn picture_of(element: usize) -> usize {
     element * STRIDE / IMAGE_BYTES
 }

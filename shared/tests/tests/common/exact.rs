@@ -1,9 +1,9 @@
 //! The classifier in f64, of candle's own operations: weights come in, logits and maps go out.
 //!
-//! An attack is many steps, and a unit of the net within a millionth of its bend turns the last
+//! An attack is many steps, and a unit of the model within a millionth of its bend turns the last
 //! bit of one step into another way of the next ones. So that such ways can be compared at all,
 //! attacks are walked on arithmetic that rounds nowhere near as much as PyTorch's f32. That our own
-//! kernels compute the same net is tested apart, in values and in gradients.
+//! kernels compute the same model is tested apart, in values and in gradients.
 
 use std::collections::BTreeMap;
 
@@ -24,7 +24,7 @@ impl Exact {
         Self(tensors.map(|(name, t)| (name.clone(), double(t))).collect())
     }
 
-    /// A convolution and its normalisation, channels first.
+    /// A convolution and its normalization, channels first.
     fn layer(&self, x: &Tensor, conv: &str, norm: &str, stride: usize) -> Result<Tensor> {
         let weight = &self.0[&format!("{conv}.weight")];
         let channel = |part: &str| self.0[&format!("{norm}.{part}")].reshape((1, (), 1, 1));

@@ -5,7 +5,7 @@ use super::*;
 fn lines(series: &[&[(f64, f64)]], unit: Unit) -> String {
     let series = series.iter().map(|points| Series {
         name: "a <b>".into(),
-        colour: 1,
+        color: 1,
         dashed: false,
         points: points.to_vec(),
     });
@@ -70,7 +70,7 @@ fn a_line_goes_through_its_points_and_stops_at_gaps() {
 fn a_stack_fills_what_its_parts_sum_to() {
     let layer = |name: &str, values: &[f64]| Layer {
         name: name.into(),
-        colour: 0,
+        color: 0,
         values: values.to_vec(),
     };
     let stack = |epochs: &[f64], layers| {

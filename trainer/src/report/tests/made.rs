@@ -1,4 +1,4 @@
-//! Made run folders and pictures, the same every time.
+//! Made run folders and images, the same every time.
 
 use std::{fs, path::PathBuf};
 

@@ -11,7 +11,7 @@ use super::{
     rows::{OfRow, blocks, load_block, map_rows, sum_rows},
 };
 
-/// Gradients of gamma and beta from that of the normalised `x`.
+/// Gradients of gamma and beta from that of the normalized `x`.
 pub fn parameter_gradients(norm: &BatchNormParams, x: &[f32], gradient: &[f32]) -> ParameterGrads {
     assert_eq!(x.len(), gradient.len());
     let channels = norm.mean.len();
@@ -86,7 +86,7 @@ impl Kernel for ChunkSums<'_> {
     }
 }
 
-/// Gradient of `x`, whose mean and variance are functions of it, from that of the normalised `x`;
+/// Gradient of `x`, whose mean and variance are functions of it, from that of the normalized `x`;
 /// `sums` are those of [`parameter_gradients`].
 pub fn input_gradient(
     norm: &BatchNormParams,

@@ -1,10 +1,10 @@
-// Pictures of bytes as nets see them: floats in [0, 1], a window of each stretched to the whole by
+// Images of bytes as models see them: floats in [0, 1], a window of each stretched to the whole by
 // bilinear interpolation and perhaps mirrored. The same operations in the same order as on the CPU
 // (trainer's augment), none of them fused: the same bits.
 
 #define SIDE 32
 
-// top, left, height, width: what is shown; beyond the picture are zeros.
+// top, left, height, width: what is shown; beyond the image are zeros.
 struct Window {
     int top, left, height, width, mirrored;
 };
@@ -34,7 +34,7 @@ __device__ float byte_at(const unsigned char *plane, int row, int column) {
     return inside ? (float)plane[row * SIDE + column] : 0.0f;
 }
 
-// store [N, 3, 32, 32] bytes; of each of the `count` windows the picture `rows` names.
+// store [N, 3, 32, 32] bytes; of each of the `count` windows the image `rows` names.
 extern "C" __global__ void show(const unsigned char *store, const uint32 *rows, const Window *windows, float *to,
                                 long long len) {
     long long i = place();

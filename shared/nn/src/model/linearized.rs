@@ -1,11 +1,11 @@
-//! A net around pictures: pixels come in, logits and, for any slopes in the logits, the gradients
+//! A model around images: pixels come in, logits and, for any slopes in the logits, the gradients
 //! of the pixels go out; the way there is computed once, however many ways back are asked for.
 
 use candle_core::{Tensor, Var};
 
 use base::Result;
 
-/// What a net says of pictures, and how that changes with their pixels.
+/// What a model says of images, and how that changes with their pixels.
 pub trait Linearized {
     /// `[B,10]`.
     fn logits(&self) -> &Tensor;
@@ -43,7 +43,7 @@ impl Linearized for Graph {
         let logits = self.logits.index_select(&rows, 0)?;
         let gradient = |slope: &Tensor| {
             let loss = (&logits * slope)?.sum_all()?;
-            // A net may ignore its input.
+            // A model may ignore its input.
             let all = match loss.backward()?.remove(&self.pixels) {
                 Some(gradient) => gradient.detach(),
                 None => self.pixels.zeros_like()?.detach(),
@@ -63,7 +63,7 @@ mod tests {
     use base::random::Stream;
 
     fn drawn(shape: &[usize], key: u64) -> Tensor {
-        let mut stream = Stream::new(key, "linearised", &[]);
+        let mut stream = Stream::new(key, "linearized", &[]);
         let draw = |_| stream.between(0.0, 1.0) as f32;
         let values: Vec<f32> = (0..shape.iter().product()).map(draw).collect();
         Tensor::from_vec(values, shape, &Device::Cpu).unwrap()

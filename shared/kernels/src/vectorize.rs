@@ -2,7 +2,7 @@
 //! are the same bits everywhere: the compiler keeps the order of every floating-point operation.
 
 /// Declares functions whose bodies run with AVX-512 or AVX2 where the processor has them.
-macro_rules! vectorised {
+macro_rules! vectorized {
     ($(
         $(#[$doc:meta])*
         pub fn $name:ident($($argument:ident: $type:ty),* $(,)?) $(-> $result:ty)? $body:block
@@ -36,4 +36,4 @@ macro_rules! vectorised {
     )*};
 }
 
-pub(crate) use vectorised;
+pub(crate) use vectorized;

@@ -10,10 +10,10 @@ pub fn round(floats: &[f32]) -> Vec<u8> {
     floats.iter().map(|x| (x * 255.0).round() as u8).collect()
 }
 
-/// Whole pictures of bytes as a net sees them: `[B,3,32,32]`, `byte / 255`.
+/// Whole images of bytes as a model sees them: `[B,3,32,32]`, `byte / 255`.
 ///
 /// # Errors
-/// [`base::Error::Tensor`] when the bytes are not a whole number of pictures.
+/// [`base::Error::Tensor`] when the bytes are not a whole number of images.
 pub fn to_tensor(bytes: &[u8], device: &Device) -> Result<Tensor> {
     let floats: Vec<f32> = bytes.iter().map(|&b| f32::from(b) / 255.0).collect();
     let shape = (bytes.len() / IMAGE_BYTES, 3, 32, 32);

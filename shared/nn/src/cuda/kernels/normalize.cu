@@ -1,4 +1,4 @@
-// Batch normalisation over [positions, channels], `eights` eights of channels wide. A block sums over
+// Batch normalization over [positions, channels], `eights` eights of channels wide. A block sums over
 // its rows in a fixed order and leaves two numbers per channel; a second kernel adds up the blocks'
 // numbers in f64 and in order. So results do not depend on how blocks are scheduled.
 //
@@ -96,7 +96,7 @@ __device__ void finish_moments(const float *partial, int blocks, const T *x, int
 
 // y = relu((x - mean) * inverse * gamma + beta + residual).
 template <typename T>
-__device__ void normalise(const T *x, const T *residual, const float *mean, const float *inverse,
+__device__ void normalize(const T *x, const T *residual, const float *mean, const float *inverse,
                           const float *gamma, const float *beta, int relu, T *y, int eights, long long len) {
     long long i = place();
     if (i >= len) return;
@@ -187,10 +187,10 @@ __device__ void slopes(const T *x, const T *gradient, const float *mean, const f
         float *mean, float *variance, float *inverse) {                                            \
         finish_moments(partial, blocks, x, positions, channels, eps, mean, variance, inverse);     \
     }                                                                                              \
-    extern "C" __global__ void normalise_##NAME(                                                   \
+    extern "C" __global__ void normalize_##NAME(                                                   \
         const T *x, const T *residual, const float *mean, const float *inverse,                    \
         const float *gamma, const float *beta, int relu, T *y, int eights, long long len) {        \
-        normalise(x, residual, mean, inverse, gamma, beta, relu, y, eights, len);                  \
+        normalize(x, residual, mean, inverse, gamma, beta, relu, y, eights, len);                  \
     }                                                                                              \
     extern "C" __global__ void sum_slopes_##NAME(const T *x, const T *gradient, const float *mean, \
                                                  int positions, int rows, int eights, int wide,    \

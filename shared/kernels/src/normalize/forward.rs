@@ -1,4 +1,4 @@
-//! Normalises, adds a residual, cuts below zero: one pass.
+//! Normalizes, adds a residual, cuts below zero: one pass.
 
 use rayon::prelude::*;
 
@@ -11,7 +11,7 @@ use super::{
     rows::{OfRow, blocks, load_block, map_rows},
 };
 
-/// `relu(normalise(x) + residual)`; residual and ReLU are optional.
+/// `relu(normalize(x) + residual)`; residual and ReLU are optional.
 pub fn forward(
     norm: &BatchNormParams,
     x: &[f32],
@@ -80,7 +80,7 @@ impl Kernel for ChunkForward<'_> {
     }
 }
 
-/// Normalises, adds the residual if there is one, cuts below zero.
+/// Normalizes, adds the residual if there is one, cuts below zero.
 struct Normal<L> {
     mean: L,
     scale: L,

@@ -1,4 +1,4 @@
-//! Batch normalisation with residual and ReLU on the CPU: contiguous `[positions, channels]`
+//! Batch normalization with residual and ReLU on the CPU: contiguous `[positions, channels]`
 //! slices and a few numbers per channel come in, new vectors go out. Sums run over a fixed number
 //! of positions in f32, over those in f64 and in order, so that no thread shows in them.
 
@@ -15,7 +15,7 @@ pub use relu::through_relu;
 
 use super::lanes::LANES;
 
-/// What normalisation does to a channel: `(x - mean) * inverse * gamma + beta`.
+/// What normalization does to a channel: `(x - mean) * inverse * gamma + beta`.
 #[derive(Clone, Debug)]
 pub struct BatchNormParams {
     /// What is taken away.
@@ -31,7 +31,7 @@ pub struct BatchNormParams {
 /// What a channel's gradients add up to.
 #[derive(Clone, Debug)]
 pub struct ParameterGrads {
-    /// Of the gradient times the normalised input: gamma's gradient.
+    /// Of the gradient times the normalized input: gamma's gradient.
     pub gamma: Vec<f32>,
     /// Of the gradient: beta's gradient.
     pub beta: Vec<f32>,
