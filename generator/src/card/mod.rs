@@ -2,7 +2,6 @@
 //! a Markdown card (for people) go out beside it.
 
 use std::{
-    fmt::Write,
     fs::File,
     path::{Path, PathBuf},
 };
@@ -81,11 +80,7 @@ fn sha256(path: &Path) -> Result<String> {
     File::open(path)
         .and_then(|mut file| std::io::copy(&mut file, &mut hash))
         .map_err(Error::io("read", path))?;
-    Ok(hash.finalize().iter().fold(String::new(), |mut hex, byte| {
-        // Writing to a string cannot fail.
-        let _ = write!(hex, "{byte:02x}");
-        hex
-    }))
+    Ok(hex::encode(hash.finalize()))
 }
 
 const WHAT: &str = "images with an adversarial variant of each by every attack, the attacks' \

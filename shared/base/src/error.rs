@@ -21,6 +21,15 @@ pub enum Error {
         expected: String,
     },
 
+    /// An input is wrong in a way that one sentence says better than a found and an expected value.
+    #[error("{what}: {reason}")]
+    Invalid {
+        /// The file, or the part of it, that is wrong.
+        what: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+
     /// The device asked for is not there.
     #[error("{0}")]
     NoDevice(String),
@@ -84,9 +93,17 @@ impl Error {
         }
     }
 
+    /// A wrong input: where, and what is wrong, as in "weights.safetensors: cut short".
+    pub fn invalid(what: impl std::fmt::Display, reason: impl std::fmt::Display) -> Self {
+        Self::Invalid {
+            what: printable(&what),
+            reason: printable(&reason),
+        }
+    }
+
     /// The same error; if the input `from` is wrong, `to` is, from which it was made.
     pub fn renamed(mut self, from: &Path, to: &Path) -> Self {
-        if let Self::Data { what, .. } = &mut self {
+        if let Self::Data { what, .. } | Self::Invalid { what, .. } = &mut self {
             let names = [from, to].map(|path| printable(&path.display()));
             *what = what.replacen(&names[0], &names[1], 1);
         }
@@ -133,7 +150,7 @@ impl Error {
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Usage(_) => 2,
-            Self::Data { .. } => 3,
+            Self::Data { .. } | Self::Invalid { .. } => 3,
             // A named input that is not there, or a folder in place of a file, is bad data and no
             // fault of the machine.
             Self::Io { source, .. }
@@ -201,6 +218,9 @@ mod tests {
     fn what_a_file_says_stays_on_one_line_and_commands_no_terminal() {
         let error = Error::data("a\nb", "\u{1b}[2J", "é");
         assert_eq!(error.to_string(), r"a b: found \u{1b}[2J, expected é");
+        let error = Error::invalid("a\nb", "\u{1b}[2J");
+        assert_eq!(error.to_string(), r"a b: \u{1b}[2J");
+        assert_eq!(error.exit_code(), 3);
     }
 
     #[test]
