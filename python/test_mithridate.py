@@ -156,7 +156,7 @@ class Draws(unittest.TestCase):
         self.assertEqual([drawn(case) for case in CASES], json.loads(GOLDEN.read_text()))
 
     def test_bounds_that_leave_no_mixture_are_refused(self):
-        for bounds in ("fgsm=0.9..1,cw=0.2..1", "pgd=0..1", "fgsm=1..0"):
+        for bounds in ("fgsm=0.9..1,cw=0.2..1", "no-such-attack=0..1", "fgsm=1..0"):
             with self.assertRaises(ValueError):
                 mithridate.Sampler(ATTACKS, bounds=bounds)
 

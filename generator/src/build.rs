@@ -100,9 +100,9 @@ pub fn command(args: &Build) -> Result<()> {
 
 /// Style transfer needs an image of another class in every split that has images.
 fn check_styles(kinds: &[AttackKind], data: &Dataset) -> Result<()> {
-    if !kinds.contains(&AttackKind::Nst) {
+    let Some(kind) = kinds.iter().find(|kind| kind.traits().needs_style) else {
         return Ok(());
-    }
+    };
     for split in Split::ALL {
         let images = data.split(split);
         if let Some(first) = images
@@ -113,7 +113,9 @@ fn check_styles(kinds: &[AttackKind], data: &Dataset) -> Result<()> {
             return Err(Error::data(
                 format!("images of {split}"),
                 format!("only the class {class}"),
-                "two classes at least, for nst takes its style from another (leave nst out, or take more images)",
+                format!(
+                    "two classes at least, for {kind} takes its style from another (leave {kind} out, or take more images)"
+                ),
             ));
         }
     }
@@ -240,10 +242,10 @@ impl Builder<'_> {
         let labels: Vec<u8> = pictures.iter().map(|picture| picture.label).collect();
         let clean = bytes(&pictures);
         let images = quantize::to_tensor(&clean, self.device)?;
-        let styles = match kind {
-            AttackKind::Nst => self.styles(split, ids, &labels)?,
-            // Nobody looks at them.
-            _ => images.clone(),
+        let styles = if kind.traits().needs_style {
+            self.styles(split, ids, &labels)?
+        } else {
+            images.clone()
         };
         let batch = AttackBatch {
             images,

@@ -58,8 +58,11 @@ fn a_request_that_makes_no_sense_is_refused_before_anything_is_written() {
         &["--precision tf32 is for CUDA", "the CPU computes in f32"],
     );
     refuses(
-        &["--attacks", "fgsm,pgd"],
-        &["--attacks fgsm,pgd", "'pgd' is none of gaussian"],
+        &["--attacks", "fgsm,no-such-attack"],
+        &[
+            "--attacks fgsm,no-such-attack",
+            "'no-such-attack' is none of gaussian",
+        ],
     );
     refuses(&["--limit", "15"], &["limit 15", "multiple of 10"]);
     refuses(

@@ -5,7 +5,7 @@ use candle_core::Tensor;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Attack, AttackBatch, Perturbed, Preset,
+    Attack, AttackBatch, AttackTraits, Perturbed, Preset,
     check::{self, Check, number, steps},
     preset::Parameters,
     sign,
@@ -30,6 +30,13 @@ pub struct Bim {
 }
 
 impl Parameters for Bim {
+    const TRAITS: AttackTraits = AttackTraits {
+        skips_misclassified: false,
+        needs_gradient: true,
+        needs_style: false,
+        strong: true,
+    };
+
     fn preset(preset: Preset) -> Self {
         match preset {
             Preset::Paper => Self {

@@ -1,63 +1,11 @@
-//! The parameters of all six attacks: a preset and a TOML file come in, attacks that run go out.
-//!
-//! The table at the end of this file is the one list of attacks and their parameters.
+//! Attack parameters from TOML: a preset, overlaid by a file that sets single parameters.
 
 use std::path::Path;
 
-use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
-use super::{
-    Attack, AttackKind,
-    bim::Bim,
-    check::Invalid,
-    cw::Cw,
-    deepfool::DeepFool,
-    fgsm::Fgsm,
-    gaussian::Gaussian,
-    nst::Nst,
-    preset::{Parameters, Preset},
-};
+use super::{AttackConfig, AttackKind, Preset, check::Invalid, preset::Parameters};
 use base::{Error, Result, files};
-
-/// A row of the table is an attack's kind, its TOML table and its parameters.
-macro_rules! table {
-    ($($kind:ident, $name:ident: $parameters:ty;)*) => {
-        /// The resolved parameters of all attacks.
-        #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-        #[serde(deny_unknown_fields)]
-        pub struct AttackConfig {
-            $(
-                #[doc = concat!("Parameters of [`Kind::", stringify!($kind), "`].")]
-                pub $name: $parameters,
-            )*
-        }
-
-        impl AttackConfig {
-            /// The parameters of a preset.
-            pub fn preset(preset: Preset) -> Self {
-                Self { $($name: <$parameters>::preset(preset),)* }
-            }
-
-            /// The attack itself.
-            pub fn build(&self, kind: AttackKind) -> Box<dyn Attack> {
-                match kind { $(AttackKind::$kind => Box::new(self.$name.clone()),)* }
-            }
-
-            /// The resolved parameters as one line of JSON, in a fixed order: the store's
-            /// `attack.params`.
-            pub fn params_json(&self, kind: AttackKind) -> String {
-                match kind { $(AttackKind::$kind => serde_json::json!(self.$name).to_string(),)* }
-            }
-
-            /// Sets the parameters of one attack that `changes` names.
-            fn set(&mut self, kind: AttackKind, changes: &Table, file: &str) -> Result<()> {
-                match kind { $(AttackKind::$kind => self.$name = changed(&self.$name, kind, changes, file)?,)* }
-                Ok(())
-            }
-        }
-    };
-}
 
 impl AttackConfig {
     /// A preset, changed by a TOML file (`--attacks-config`) where there is one.
@@ -106,19 +54,20 @@ impl AttackConfig {
     /// All resolved parameters as TOML, which [`AttackConfig::overlay`] reads back.
     ///
     /// # Errors
-    /// [`Error::Data`] for a parameter that TOML cannot say; no checked one is such.
+    /// [`Error::Data`] for a parameter that TOML cannot represent; no checked one is such.
     pub fn to_toml(&self) -> Result<String> {
-        toml::to_string(self)
-            .map_err(|error| Error::data("attack parameters", error, "what TOML can say"))
+        toml::to_string(self).map_err(|error| {
+            Error::data("attack parameters", error, "values that TOML can represent")
+        })
     }
 }
 
-/// Words of several lines on one.
+/// The lines of `text`, trimmed, on one line.
 fn one_line(text: &str) -> String {
     text.lines().map(str::trim).collect::<Vec<_>>().join(", ")
 }
 
-/// What serde's message says was expected, in words.
+/// The type that serde's message expected, in words.
 fn expected(message: &str) -> String {
     let message = one_line(message);
     match message
@@ -133,13 +82,14 @@ fn expected(message: &str) -> String {
 }
 
 /// `parameters` with `changes` on top.
-fn changed<P: Parameters>(
+pub(super) fn changed<P: Parameters>(
     parameters: &P,
     kind: AttackKind,
     changes: &Table,
     file: &str,
 ) -> Result<P> {
-    let refused = |error: toml::ser::Error| Error::data(file, error, "parameters TOML can say");
+    let refused =
+        |error: toml::ser::Error| Error::data(file, error, "parameters that TOML can represent");
     let mut table = Table::try_from(parameters).map_err(refused)?;
     let mut parameters = parameters.clone();
     for (name, value) in changes {
@@ -169,21 +119,12 @@ fn changed<P: Parameters>(
     Ok(parameters)
 }
 
-table! {
-    Gaussian, gaussian: Gaussian;
-    Fgsm, fgsm: Fgsm;
-    Bim, bim: Bim;
-    DeepFool, deepfool: DeepFool;
-    Cw, cw: Cw;
-    Nst, nst: Nst;
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn presets_are_valid_and_survive_the_way_through_toml() {
+    fn presets_survive_a_round_trip_through_toml() {
         for preset in [Preset::Paper, Preset::Standard] {
             assert_eq!(preset.name().parse(), Ok(preset));
             let config = AttackConfig::preset(preset);
@@ -194,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_changes_what_it_names_and_nothing_else() {
+    fn an_overlay_changes_the_parameters_it_names_and_no_others() {
         let text = "[bim]\nsteps = 3\neps = 1\n[cw]\nspace = \"pixel\"\n";
         let standard = AttackConfig::preset(Preset::Standard);
         let config = standard.clone().overlay(text, "F.toml").unwrap();
@@ -211,11 +152,11 @@ mod tests {
     }
 
     #[test]
-    fn what_is_refused_names_the_file_the_finding_and_the_choices() {
+    fn refused_parameters_name_the_file_the_value_and_the_choices() {
         let cases = [
             (
-                "[pgd]\nsteps = 3",
-                "F.toml: found [pgd], expected one of gaussian, fgsm, bim",
+                "[no-such-attack]\nsteps = 3",
+                "F.toml: found [no-such-attack], expected one of gaussian, fgsm, bim",
             ),
             (
                 "fgsm = 3",

@@ -8,7 +8,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Attack, AttackBatch, Perturbed, Preset,
+    Attack, AttackBatch, AttackTraits, Perturbed, Preset,
     check::{Check, number, steps},
     cohort::{Cohort, select},
     logits,
@@ -71,6 +71,13 @@ pub enum OnFailure {
 }
 
 impl Parameters for Cw {
+    const TRAITS: AttackTraits = AttackTraits {
+        skips_misclassified: true,
+        needs_gradient: true,
+        needs_style: false,
+        strong: true,
+    };
+
     fn preset(preset: Preset) -> Self {
         match preset {
             Preset::Paper => Self {

@@ -9,7 +9,7 @@ use candle_core::Tensor;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Attack, AttackBatch, Perturbed, Preset,
+    Attack, AttackBatch, AttackTraits, Perturbed, Preset,
     check::{Check, number, steps},
     cohort::{Cohort, column, pick, select},
     gradient, logits,
@@ -33,6 +33,13 @@ pub struct DeepFool {
 }
 
 impl Parameters for DeepFool {
+    const TRAITS: AttackTraits = AttackTraits {
+        skips_misclassified: true,
+        needs_gradient: true,
+        needs_style: false,
+        strong: true,
+    };
+
     fn preset(preset: Preset) -> Self {
         let (steps, overshoot) = match preset {
             Preset::Paper => (5, 0.0),

@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Attack, AttackBatch, Perturbed, Preset,
+    Attack, AttackBatch, AttackTraits, Perturbed, Preset,
     check::{self, Check, number},
     preset::Parameters,
     sign,
@@ -23,6 +23,13 @@ pub struct Fgsm {
 }
 
 impl Parameters for Fgsm {
+    const TRAITS: AttackTraits = AttackTraits {
+        skips_misclassified: false,
+        needs_gradient: true,
+        needs_style: false,
+        strong: true,
+    };
+
     fn preset(preset: Preset) -> Self {
         let (step, channel_scale) = match preset {
             Preset::Paper => (0.005, [0.2023, 0.1994, 0.2010]),

@@ -4,7 +4,7 @@ use candle_core::Tensor;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Attack, AttackBatch, Perturbed, Preset,
+    Attack, AttackBatch, AttackTraits, Perturbed, Preset,
     check::{Check, number},
     preset::Parameters,
 };
@@ -21,6 +21,13 @@ pub struct Gaussian {
 }
 
 impl Parameters for Gaussian {
+    const TRAITS: AttackTraits = AttackTraits {
+        skips_misclassified: false,
+        needs_gradient: false,
+        needs_style: false,
+        strong: false,
+    };
+
     fn preset(_: Preset) -> Self {
         Self { std: 0.1 }
     }

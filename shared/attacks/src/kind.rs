@@ -1,58 +1,39 @@
-//! The names of the six attacks: a name or the store's number comes in, a [`Kind`] goes out.
+//! Names and ids of attacks: parsing, printing and lookup by the store's `attack.id`.
 
 use std::{fmt, str::FromStr};
 
-use serde::{Deserialize, Serialize};
+use super::AttackKind;
 
-/// One of the six attacks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum AttackKind {
-    /// Additive white noise.
-    Gaussian,
-    /// One step along the gradient's sign (Goodfellow et al., 2015).
-    Fgsm,
-    /// The same step many times (Kurakin et al., 2017).
-    Bim,
-    /// The nearest linearized class boundary (Moosavi-Dezfooli et al., 2016).
-    DeepFool,
-    /// The smallest perturbation by an optimizer (Carlini and Wagner, 2017).
-    Cw,
-    /// Neural style transfer (Gatys et al., 2016).
-    Nst,
+/// How an attack behaves: what tests and programs must know about it beside its parameters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AttackTraits {
+    /// An image that the model misclassifies already is left unchanged.
+    pub skips_misclassified: bool,
+    /// Where the model's gradient is zero, the image is left unchanged.
+    pub needs_gradient: bool,
+    /// Takes a style image for each image, so that a split must hold two classes.
+    pub needs_style: bool,
+    /// Fools an undefended model on nearly all images.
+    pub strong: bool,
 }
 
 impl AttackKind {
-    /// All attacks, in the order of their numbers.
-    pub const ALL: [Self; 6] = [
-        Self::Gaussian,
-        Self::Fgsm,
-        Self::Bim,
-        Self::DeepFool,
-        Self::Cw,
-        Self::Nst,
-    ];
-
-    /// The name of the contract: on command lines, in TOML and in the store's `attack.name`.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Gaussian => "gaussian",
-            Self::Fgsm => "fgsm",
-            Self::Bim => "bim",
-            Self::DeepFool => "deepfool",
-            Self::Cw => "cw",
-            Self::Nst => "nst",
-        }
-    }
-
-    /// The store's `attack.id`, 1 to 6.
+    /// The store's `attack.id`.
     pub const fn id(self) -> u8 {
-        self as u8 + 1
+        self as u8
     }
 
     /// The attack of this `attack.id`.
     pub fn from_id(id: u8) -> Option<Self> {
         Self::ALL.into_iter().find(|kind| kind.id() == id)
+    }
+
+    /// The paper's six attacks, in the order of their ids.
+    pub fn paper() -> Vec<Self> {
+        Self::ALL
+            .into_iter()
+            .filter(|kind| kind.in_paper())
+            .collect()
     }
 }
 
@@ -81,20 +62,32 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_and_numbers_lead_back_to_the_attack() {
-        for (index, kind) in AttackKind::ALL.into_iter().enumerate() {
-            assert_eq!(usize::from(kind.id()), index + 1);
+    fn names_and_ids_parse_back_to_their_attack_and_rows_are_in_the_order_of_ids() {
+        assert!(AttackKind::ALL.is_sorted());
+        for kind in AttackKind::ALL {
             assert_eq!(AttackKind::from_id(kind.id()), Some(kind));
             assert_eq!(kind.name().parse(), Ok(kind));
             let json = serde_json::to_string(&kind).unwrap();
             assert_eq!(json, format!("\"{kind}\""));
         }
-        assert!(
-            "pgd"
-                .parse::<AttackKind>()
-                .unwrap_err()
-                .contains("deepfool")
-        );
+        let unknown = "no-such-attack".parse::<AttackKind>().unwrap_err();
+        assert!(unknown.contains("deepfool"), "{unknown}");
         assert_eq!(AttackKind::from_id(0), None);
+    }
+
+    #[test]
+    fn ids_of_the_papers_attacks_are_the_ones_in_content_hashes() {
+        let ids = AttackKind::paper()
+            .into_iter()
+            .map(|kind| (kind.id(), kind.name()));
+        let expected = [
+            (1, "gaussian"),
+            (2, "fgsm"),
+            (3, "bim"),
+            (4, "deepfool"),
+            (5, "cw"),
+            (6, "nst"),
+        ];
+        assert!(ids.eq(expected));
     }
 }

@@ -1,10 +1,11 @@
-//! Attacks: a batch of clean images and a model come in, perturbed images go out.
-//!
-//! One file per attack ([`gaussian`], [`fgsm`], [`bim`], [`deepfool`], [`cw`], [`nst`]) holds its
-//! parameters and how it perturbs; [`config`] lists them in one table. [`judge::run`] is what a
-//! program calls: it perturbs, clips, rounds to 8 bits ([`quantize`], `repair`) and asks the
-//! model again.
+//! Adversarial attacks: one file per attack holds its parameters, presets, traits and
+//! perturbation; the registry below has one row for each. [`judge::run`] is what a program
+//! calls: it perturbs, clips, quantizes to 8 bits ([`quantize`], `repair`) and classifies the
+//! stored bytes.
 #![forbid(unsafe_code)]
+
+#[macro_use]
+mod registry;
 
 mod adam;
 mod check;
@@ -17,13 +18,13 @@ mod search;
 mod sign;
 
 pub mod bim;
-pub mod config;
+mod config;
 pub mod cw;
 pub mod deepfool;
 pub mod fgsm;
 pub mod gaussian;
 pub mod judge;
-pub mod kind;
+mod kind;
 pub mod nst;
 pub mod quantize;
 pub mod style;
@@ -34,16 +35,28 @@ mod tests;
 mod toy;
 
 use candle_core::Tensor;
+use serde::{Deserialize, Serialize};
 
 use base::{Error, Result};
 use data::CLASSES;
 use nn::model::Classifier;
 
-pub use config::AttackConfig;
 pub use judge::{Sample, run};
-pub use kind::AttackKind;
+pub use kind::AttackTraits;
+use preset::Parameters;
 pub use preset::Preset;
 pub use style::style_of;
+
+// An attack is one row here and one file. Never change or reuse an id: content hashes cover it.
+attacks! {
+    // id, kind, name, label, in the paper, parameters
+    1, Gaussian, gaussian, "Gaussian", true, gaussian::Gaussian;
+    2, Fgsm, fgsm, "FGSM", true, fgsm::Fgsm;
+    3, Bim, bim, "BIM", true, bim::Bim;
+    4, DeepFool, deepfool, "DeepFool", true, deepfool::DeepFool;
+    5, Cw, cw, "C&W", true, cw::Cw;
+    6, Nst, nst, "NST", true, nst::Nst;
+}
 
 /// A batch of images to attack. What an attack does to one of them depends on that image,
 /// its label, its id, its style image and the seed alone, never on the rest of the batch.

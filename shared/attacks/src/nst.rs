@@ -11,7 +11,7 @@ use candle_core::Tensor;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Attack, AttackBatch, Perturbed, Preset,
+    Attack, AttackBatch, AttackTraits, Perturbed, Preset,
     check::{Check, number, steps},
     gradient,
     preset::Parameters,
@@ -88,6 +88,13 @@ pub enum Step {
 }
 
 impl Parameters for Nst {
+    const TRAITS: AttackTraits = AttackTraits {
+        skips_misclassified: false,
+        needs_gradient: false,
+        needs_style: true,
+        strong: false,
+    };
+
     fn preset(preset: Preset) -> Self {
         match preset {
             Preset::Paper => Self {

@@ -1,19 +1,18 @@
-//! What every attack's parameters have: a preset's name comes in, its parameters go out, and what is out of
-//! range is refused.
+//! Parameter presets, and what the registry needs of every attack's parameters.
 
 use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use super::{Attack, check::Check};
+use super::{Attack, AttackTraits, check::Check};
 
-/// Where the parameters come from that nobody set.
+/// Named defaults of all parameters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Preset {
     /// The paper's Table 1.
     Paper,
-    /// The values other libraries and papers compare with.
+    /// The usual values of other libraries and papers, such as 8/255.
     Standard,
 }
 
@@ -44,10 +43,12 @@ impl FromStr for Preset {
     }
 }
 
-/// What an attack's parameters can do besides attacking.
-pub(super) trait Parameters: Attack + Clone + Serialize + DeserializeOwned {
+/// An attack's parameters in the registry.
+pub trait Parameters: Attack + Clone + Serialize + DeserializeOwned {
+    /// How the attack behaves.
+    const TRAITS: AttackTraits;
     /// The preset's parameters.
     fn preset(preset: Preset) -> Self;
-    /// Refuses what is not finite or out of range.
+    /// Refuses parameters that are not finite or out of range.
     fn check(&self) -> Check;
 }

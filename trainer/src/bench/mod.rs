@@ -52,7 +52,7 @@ pub fn command(args: &Bench) -> Result<()> {
     if let Some(output) = &written {
         output.write(&inputs.bytes()?)?;
     }
-    let wanted = |work: &Work| args.only.is_empty() || args.only.iter().any(|n| n == work.name());
+    let wanted = |work: &Work| args.only.is_empty() || args.only.contains(&work.name());
     let rows = Work::all()
         .filter(wanted)
         .map(|work| measure(work, &inputs, args))
@@ -78,7 +78,7 @@ fn measure(work: Work, inputs: &Inputs, args: &Bench) -> Result<Row> {
     })?;
     let batch = inputs.labels.len();
     let row = Row {
-        name: work.name().to_string(),
+        name: work.name(),
         width: inputs.width,
         batch,
         device: device::name(&inputs.device),

@@ -43,18 +43,13 @@ impl Work {
     }
 
     /// The name on the command line and in JSON.
-    pub const fn name(self) -> &'static str {
+    pub fn name(self) -> String {
         match self {
-            Self::Forward => "forward",
-            Self::InputGradient => "input_gradient",
-            Self::TrainStep => "train_step",
-            Self::JointStep => "joint_step",
-            Self::Attack(AttackKind::Gaussian) => "attack_gaussian",
-            Self::Attack(AttackKind::Fgsm) => "attack_fgsm",
-            Self::Attack(AttackKind::Bim) => "attack_bim",
-            Self::Attack(AttackKind::DeepFool) => "attack_deepfool",
-            Self::Attack(AttackKind::Cw) => "attack_cw",
-            Self::Attack(AttackKind::Nst) => "attack_nst",
+            Self::Forward => "forward".into(),
+            Self::InputGradient => "input_gradient".into(),
+            Self::TrainStep => "train_step".into(),
+            Self::JointStep => "joint_step".into(),
+            Self::Attack(kind) => format!("attack_{kind}"),
         }
     }
 

@@ -2,22 +2,12 @@
 
 use std::{fs, process::Command};
 
+use attacks::AttackKind;
 use serde_json::Value;
 
 use crate::programs::{done, refuses};
 
-const NAMES: [&str; 10] = [
-    "forward",
-    "input_gradient",
-    "train_step",
-    "joint_step",
-    "attack_gaussian",
-    "attack_fgsm",
-    "attack_bim",
-    "attack_deepfool",
-    "attack_cw",
-    "attack_nst",
-];
+const STEPS: [&str; 4] = ["forward", "input_gradient", "train_step", "joint_step"];
 
 /// Small models and few runs.
 fn bench(more: &[&str]) -> Command {
@@ -48,7 +38,8 @@ fn everything_is_measured_under_its_name() {
         .iter()
         .map(|row| row["name"].as_str().unwrap())
         .collect();
-    assert_eq!(names, NAMES);
+    let attacks = AttackKind::ALL.map(|kind| format!("attack_{kind}"));
+    assert_eq!(names, [&STEPS.map(String::from)[..], &attacks].concat());
     for row in results {
         assert_eq!((&row["width"], &row["batch"]), (&4.into(), &4.into()));
         assert_eq!(
