@@ -18,7 +18,7 @@ use nn::model::{DetectorInput, PAPER_WIDTH};
 use crate::{
     augment::Augment,
     config::{Joint, Method, Optimizer, Sampling},
-    sampler::{Entry, POLICIES, Share},
+    sampler::{POLICIES, PolicyEntry, Share},
     schedule::{Decay, Schedule},
 };
 
@@ -279,6 +279,6 @@ fn refuse_given(options: &[(&str, bool)], wanted: &str) -> Result<()> {
 }
 
 fn policies() -> PossibleValuesParser {
-    let value = |entry: &Entry| PossibleValue::new(entry.name).help(entry.about);
+    let value = |entry: &PolicyEntry| PossibleValue::new(entry.name).help(entry.about);
     POLICIES.iter().map(value).collect::<Vec<_>>().into()
 }

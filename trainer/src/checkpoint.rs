@@ -1,5 +1,5 @@
-//! Checkpoints: where a run stands goes into `RUN/last/`, whole or not at all, and comes back out
-//! of it. A damaged one is passed over for the one before it, with a warning.
+//! Checkpoints: atomic save of models, optimizer and counters to `RUN/last/`. Loading falls back from a damaged
+//! one to the one before it, with a warning.
 
 use std::{
     collections::BTreeMap,
@@ -14,24 +14,24 @@ use serde::{Deserialize, Serialize};
 
 use crate::{sampler, totals::Totals};
 
-/// Where a run stands.
+/// Counters of a run: what is done, and the sampler's state.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Progress {
     /// Epochs that are done.
     pub epochs: u32,
     /// Steps done of the epoch after those.
     pub steps: u64,
-    /// What those steps found so far.
+    /// Sums over those steps.
     pub totals: Totals,
     /// The sampler's mixture.
-    pub sampler: Option<sampler::State>,
+    pub sampler: Option<sampler::SamplerState>,
     /// The best score on `val` so far.
     pub best: Option<f64>,
 }
 
 /// `state.json`.
 #[derive(Serialize, Deserialize)]
-struct State {
+struct StateFile {
     progress: Progress,
     /// BLAKE3 of each file beside it.
     files: BTreeMap<String, String>,
@@ -39,9 +39,9 @@ struct State {
     hash: String,
 }
 
-impl State {
+impl StateFile {
     fn new(progress: Progress, files: BTreeMap<String, String>) -> Result<Self> {
-        let text = serde_json::to_vec(&(&progress, &files)).map_err(cannot_say)?;
+        let text = serde_json::to_vec(&(&progress, &files)).map_err(not_json)?;
         Ok(Self {
             progress,
             files,
@@ -50,14 +50,14 @@ impl State {
     }
 }
 
-fn cannot_say(reason: serde_json::Error) -> Error {
+fn not_json(reason: serde_json::Error) -> Error {
     Error::data(STATE, reason, "numbers that JSON can hold")
 }
 
 /// Replaces `RUN/last/`.
 pub fn save(run: &Path, progress: &Progress, parts: &BTreeMap<&str, Weights>) -> Result<()> {
     let [last, before, old, new] = folders(run);
-    remove(&new)?;
+    files::remove(&new)?;
     files::create_folder(&new)?;
     let mut hashes = BTreeMap::new();
     for (name, weights) in parts {
@@ -66,27 +66,26 @@ pub fn save(run: &Path, progress: &Progress, parts: &BTreeMap<&str, Weights>) ->
         hashes.insert(file.clone(), blake3::hash(&bytes).to_hex().to_string());
         files::write_whole(&new.join(file), &bytes)?;
     }
-    let state = State::new(progress.clone(), hashes)?;
-    let text = serde_json::to_vec_pretty(&state).map_err(cannot_say)?;
+    let state = StateFile::new(progress.clone(), hashes)?;
+    let text = serde_json::to_vec_pretty(&state).map_err(not_json)?;
     files::write_whole(&new.join(STATE), &text)?;
-    // At every moment two whole checkpoints, if there are so many, stand under two of three names: what
-    // is removed has lost its name before.
+    // At every moment the two newest whole checkpoints are under two of the three names: a folder is renamed
+    // to `old` before it is removed.
     if last.exists() {
-        remove(&old)?;
+        files::remove(&old)?;
         if before.exists() {
-            rename(&before, &old)?;
+            files::rename(&before, &old)?;
         }
-        rename(&last, &before)?;
+        files::rename(&last, &before)?;
     }
-    rename(&new, &last)?;
-    files::sync_folder(run)?;
-    remove(&old)
+    files::rename(&new, &last)?;
+    files::remove(&old)
 }
 
 /// Reads the newest whole checkpoint, if there is any.
 ///
 /// # Errors
-/// [`Error::Data`] when all that is there is damaged.
+/// [`Error::Data`] when all checkpoints are damaged.
 pub fn load(run: &Path, device: &Device) -> Result<Option<(Progress, BTreeMap<String, Weights>)>> {
     let [last, before, old, _] = folders(run);
     let mut damage = None;
@@ -95,9 +94,9 @@ pub fn load(run: &Path, device: &Device) -> Result<Option<(Progress, BTreeMap<St
         match read(folder, device) {
             Ok(found) => {
                 if damage.is_some() {
-                    // Otherwise the next one would put the damaged one in this one's place.
-                    remove(&last)?;
-                    rename(folder, &last)?;
+                    // Otherwise the next save would replace this one by the damaged one.
+                    files::remove(&last)?;
+                    files::rename(folder, &last)?;
                 }
                 return Ok(Some(found));
             }
@@ -110,8 +109,7 @@ pub fn load(run: &Path, device: &Device) -> Result<Option<(Progress, BTreeMap<St
     damage.map_or(Ok(None), Err)
 }
 
-/// The epochs that the newest checkpoint says are done; none where there is no checkpoint. Whether it is
-/// whole, [`load`] finds out.
+/// The epochs done by the newest checkpoint, which is not verified; none without a checkpoint.
 pub fn epochs_done(run: &Path) -> Option<u32> {
     let [last, before, old, _] = folders(run);
     let there: Vec<PathBuf> = [last, before, old]
@@ -123,7 +121,7 @@ pub fn epochs_done(run: &Path) -> Option<u32> {
             serde_json::from_slice(&fs::read(folder.join(STATE)).ok()?).ok()?;
         u32::try_from(state["progress"]["epochs"].as_u64()?).ok()
     };
-    // One that cannot be read is there all the same.
+    // An unreadable checkpoint counts as one of 0 epochs.
     there
         .iter()
         .find_map(epochs)
@@ -132,7 +130,9 @@ pub fn epochs_done(run: &Path) -> Option<u32> {
 
 /// Removes all checkpoints of a run.
 pub fn clear(run: &Path) -> Result<()> {
-    folders(run).iter().try_for_each(|folder| remove(folder))
+    folders(run)
+        .iter()
+        .try_for_each(|folder| files::remove(folder))
 }
 
 const STATE: &str = "state.json";
@@ -144,9 +144,9 @@ fn folders(run: &Path) -> [PathBuf; 4] {
 fn read(folder: &Path, device: &Device) -> Result<(Progress, BTreeMap<String, Weights>)> {
     let path = folder.join(STATE);
     let text = fs::read(&path).map_err(Error::io("read", &path))?;
-    let state: State = serde_json::from_slice(&text)
+    let state: StateFile = serde_json::from_slice(&text)
         .map_err(|reason| Error::data(path.display(), reason, "a checkpoint's state"))?;
-    let expected = State::new(state.progress, state.files)?;
+    let expected = StateFile::new(state.progress, state.files)?;
     if state.hash != expected.hash {
         let found = format!("hash {}", state.hash);
         return Err(Error::data(path.display(), found, expected.hash));
@@ -168,17 +168,6 @@ fn read(folder: &Path, device: &Device) -> Result<(Progress, BTreeMap<String, We
     Ok((expected.progress, parts))
 }
 
-fn remove(folder: &Path) -> Result<()> {
-    if folder.exists() {
-        fs::remove_dir_all(folder).map_err(Error::io("remove", folder))?;
-    }
-    Ok(())
-}
-
-fn rename(from: &Path, to: &Path) -> Result<()> {
-    fs::rename(from, to).map_err(Error::io("rename", from))
-}
-
 #[cfg(test)]
 mod tests {
     use candle_core::Tensor;
@@ -188,11 +177,11 @@ mod tests {
     fn weights(value: f32) -> BTreeMap<&'static str, Weights> {
         let tensor = Tensor::new(&[value], &Device::Cpu).unwrap();
         let weights = Weights::from_iter([("a".to_string(), tensor)]);
-        BTreeMap::from([("model", weights)])
+        BTreeMap::from([("net", weights)])
     }
 
     fn value(parts: &BTreeMap<String, Weights>) -> f32 {
-        parts["model"].get("a").unwrap().to_vec1().unwrap()[0]
+        parts["net"].get("a").unwrap().to_vec1().unwrap()[0]
     }
 
     fn saved() -> tempfile::TempDir {
@@ -208,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_come_back_to_the_last_bit() {
+    fn checkpointed_numbers_round_trip_bit_for_bit() {
         let mut stream = base::random::Stream::new(1, "numbers", &[]);
         for _ in 0..1000 {
             let best = Some(stream.between(0.0, 300.0));
@@ -222,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn the_newest_checkpoint_comes_back() {
+    fn the_newest_checkpoint_is_loaded() {
         let run = saved();
         let (progress, parts) = load(run.path(), &Device::Cpu).unwrap().unwrap();
         assert_eq!((progress.epochs, value(&parts)), (2, 20.0));
@@ -243,7 +232,7 @@ mod tests {
             fs::write(&path, bytes).unwrap();
             let (progress, parts) = load(run.path(), &Device::Cpu).unwrap().unwrap();
             assert_eq!((progress.epochs, value(&parts)), (1, 10.0));
-            // Which is the last one now, so that the next one keeps it.
+            // It is the last one now, so the next save keeps it.
             save(run.path(), &progress, &weights(30.0)).unwrap();
             fs::remove_dir_all(run.path().join("last")).unwrap();
             let (_, parts) = load(run.path(), &Device::Cpu).unwrap().unwrap();
@@ -252,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn the_one_before_is_found_where_a_kill_between_two_renames_leaves_it() {
+    fn the_previous_checkpoint_is_found_after_a_kill_between_two_renames() {
         let run = saved();
         let [last, before, old, _] = folders(run.path());
         fs::rename(before, old).unwrap();
@@ -262,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn a_changed_state_is_damage_too() {
+    fn a_changed_checkpoint_state_is_damage_too() {
         let run = saved();
         let path = run.path().join("last").join(STATE);
         let text = fs::read_to_string(&path).unwrap();
@@ -272,7 +261,7 @@ mod tests {
     }
 
     #[test]
-    fn when_all_checkpoints_are_damaged_nothing_is_made_up() {
+    fn when_all_checkpoints_are_damaged_loading_fails() {
         let run = saved();
         for folder in ["last", "last.before"] {
             fs::remove_file(run.path().join(folder).join("net.safetensors")).unwrap();

@@ -1,16 +1,16 @@
-//! Learning-rate schedules: the base rate and a step's place in the run come in, the rate of
-//! that step goes out. A pure function, so a resumed run needs no state for it.
+//! Learning-rate schedules (constant, step decay, cosine, linear warm-up) as a pure function of the step, so that
+//! a resumed run needs no state for them.
 
 use base::{Error, Result};
 use serde::{Deserialize, Serialize};
 
-/// How the rate goes over a run: up in a linear warm-up, then by a decay.
+/// Learning rate over a run: linear warm-up, then a decay.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Schedule {
     /// Epochs (fractions allowed) in which the rate rises linearly; 0 for no warm-up.
     pub warmup: f64,
-    /// What the rate does otherwise.
+    /// The decay.
     pub decay: Decay,
 }
 
@@ -62,9 +62,9 @@ impl Schedule {
     /// steps. The warm-up's last step is the first with the full rate.
     pub fn rate(&self, base: f64, step: u64, steps_per_epoch: u64, epochs: u64) -> f64 {
         let warmup = (self.warmup * steps_per_epoch as f64).round();
-        let step_ = step as f64;
-        let warm = if step_ < warmup {
-            (step_ + 1.0) / warmup
+        let position = step as f64;
+        let warm = if position < warmup {
+            (position + 1.0) / warmup
         } else {
             1.0
         };
@@ -76,7 +76,7 @@ impl Schedule {
             }
             Decay::Cosine => {
                 let length = ((epochs * steps_per_epoch) as f64 - warmup).max(1.0);
-                let done = ((step_ - warmup) / length).clamp(0.0, 1.0);
+                let done = ((position - warmup) / length).clamp(0.0, 1.0);
                 0.5 * (1.0 + (std::f64::consts::PI * done).cos())
             }
         };
@@ -103,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn constant_is_constant() {
+    fn a_constant_schedule_is_constant() {
         let decay = Decay::Constant;
         assert_close(&rates(Schedule { warmup: 0.0, decay }), |_| 0.2);
     }
@@ -144,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn schedules_that_make_no_sense_are_refused() {
+    fn invalid_schedules_are_refused() {
         let step = |every, gamma| Decay::Step { every, gamma };
         for (warmup, decay) in [
             (11.0, Decay::Constant),
@@ -169,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn a_schedule_survives_a_configuration_file() {
+    fn a_schedule_round_trips_through_toml() {
         let (every, gamma) = (30, 0.1);
         for decay in [Decay::Constant, Decay::Cosine, Decay::Step { every, gamma }] {
             let schedule = Schedule { warmup: 2.5, decay };

@@ -7,7 +7,7 @@ use base::{Result, log};
 use data::Split;
 use store::{InMemorySplit, Store};
 
-use crate::report::{self, PictureStrip, Shown};
+use crate::report::{self, ClassifiedImage, ImageStrip};
 
 /// Images shown.
 const STRIPS: usize = 5;
@@ -34,7 +34,7 @@ pub fn report(runs: &[PathBuf], out: &Path, force: bool) -> Result<()> {
 
 /// One test image each of the first classes; those that the surrogate gets right come first,
 /// for only they show what an attack changes.
-pub fn strips(db: &Path) -> Result<Vec<PictureStrip>> {
+pub fn strips(db: &Path) -> Result<Vec<ImageStrip>> {
     let store = Store::open(db)?;
     let (table, meta) = (store.load(Split::Test)?, store.meta());
     let row_of = |class: usize| {
@@ -46,14 +46,14 @@ pub fn strips(db: &Path) -> Result<Vec<PictureStrip>> {
     Ok(rows.take(STRIPS).map(strip).collect())
 }
 
-fn strip(table: &InMemorySplit, row: usize, name: impl Fn(u8) -> String) -> PictureStrip {
+fn strip(table: &InMemorySplit, row: usize, name: impl Fn(u8) -> String) -> ImageStrip {
     let attacks = table.attacks.len();
-    let shown = |variant: usize, class: u8| Shown {
+    let shown = |variant: usize, class: u8| ClassifiedImage {
         pixels: table.variant(row, variant).to_vec(),
         prediction: name(class),
     };
     let variants = table.attacks.iter().enumerate();
-    PictureStrip {
+    ImageStrip {
         caption: format!("image {}", table.ids[row]),
         class: name(table.labels[row]),
         clean: shown(0, table.clean_preds[row]),

@@ -1,20 +1,23 @@
-//! Sums over an epoch: each step's outcome comes in, the epoch's means and the error rates that
-//! the adaptive policy asks for go out.
+//! Running sums over an epoch: means for the metrics, error rates per attack for the adaptive policy.
 
 use serde::{Deserialize, Serialize};
 
 use crate::{batch::TrainBatch, metrics::TrainMetrics, step::Outcome};
 
-/// What the steps of an epoch found so far.
+/// Sums over the steps of an epoch so far; part of a checkpoint.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Totals {
-    pictures: u64,
+    /// Checkpoints have had this name since their first version.
+    #[serde(rename = "pictures")]
+    images: u64,
     loss: f64,
     cross_entropy: f64,
     smooth_l1: Option<f64>,
     detector_loss: Option<f64>,
-    right: u64,
-    detector_right: Option<u64>,
+    #[serde(rename = "right")]
+    correct: u64,
+    #[serde(rename = "detector_right")]
+    detector_correct: Option<u64>,
     /// Draws per variant, this epoch.
     drawn: Vec<u64>,
     /// Draws and errors per variant, since the last redraw.
@@ -27,7 +30,7 @@ impl Totals {
         self.drawn.resize(variants, 0);
         self.recent.resize(variants, (0, 0));
         let count = batch.labels.len() as f64;
-        self.pictures += batch.labels.len() as u64;
+        self.images += batch.labels.len() as u64;
         self.loss += count * outcome.loss;
         self.cross_entropy += count * outcome.cross_entropy;
         let sum = |sum: &mut Option<f64>, value: Option<f64>| {
@@ -37,28 +40,28 @@ impl Totals {
         sum(&mut self.detector_loss, outcome.detector_loss);
         let judged = outcome.predictions.iter().zip(&batch.labels);
         for ((class, label), &variant) in judged.zip(&batch.variants) {
-            self.right += u64::from(class == label);
+            self.correct += u64::from(class == label);
             self.drawn[variant] += 1;
             self.recent[variant].0 += 1;
             self.recent[variant].1 += u64::from(class != label);
         }
-        self.detector_right = outcome.detected.as_ref().map(|detected| {
+        self.detector_correct = outcome.detected.as_ref().map(|detected| {
             let judged = detected.iter().zip(&batch.attacked);
             let right = judged.filter(|(class, attacked)| (**class == 1) == **attacked);
-            self.detector_right.unwrap_or(0) + right.count() as u64
+            self.detector_correct.unwrap_or(0) + right.count() as u64
         });
     }
 
     /// Means over the epoch's images.
     pub fn means(&self) -> TrainMetrics {
-        let count = self.pictures.max(1) as f64;
+        let count = self.images.max(1) as f64;
         TrainMetrics {
             loss: self.loss / count,
-            accuracy: self.right as f64 / count,
+            accuracy: self.correct as f64 / count,
             cross_entropy: self.cross_entropy / count,
             smooth_l1: self.smooth_l1.map(|sum| sum / count),
             detector_loss: self.detector_loss.map(|sum| sum / count),
-            detector_accuracy: self.detector_right.map(|right| right as f64 / count),
+            detector_accuracy: self.detector_correct.map(|right| right as f64 / count),
         }
     }
 
@@ -67,14 +70,14 @@ impl Totals {
         self.drawn.clone()
     }
 
-    /// Error rates per attack since they were last asked for; not a number where none was drawn.
-    pub fn errors_since_redraw(&mut self) -> Vec<f64> {
+    /// Error rates per attack since the last redraw, which this resets; NaN for an attack that was not drawn.
+    pub fn take_error_rates(&mut self) -> Vec<f64> {
         let recent = std::mem::take(&mut self.recent);
         let rate = |&(drawn, wrong): &(u64, u64)| wrong as f64 / drawn as f64;
         recent.iter().skip(1).map(rate).collect()
     }
 
-    /// Starts an epoch; what the sampler has not asked for yet is kept.
+    /// Starts an epoch; the error rates since the last redraw stay.
     pub fn next_epoch(&mut self) {
         *self = Self {
             recent: std::mem::take(&mut self.recent),
@@ -123,7 +126,7 @@ mod tests {
         );
         assert_eq!(totals.drawn(), [1, 2, 1, 0]);
         totals.next_epoch();
-        let errors = totals.errors_since_redraw();
+        let errors = totals.take_error_rates();
         assert_eq!((errors[0], errors[1], errors[2].is_nan()), (0.5, 1.0, true));
         assert_eq!(totals, Totals::default());
     }

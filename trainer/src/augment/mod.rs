@@ -1,6 +1,5 @@
-//! Augmentation of training images: a stream of random numbers comes in, the window through which
-//! an image is seen goes out. It follows torchvision (`RandomResizedCrop`, `RandomCrop`,
-//! `RandomHorizontalFlip`) in what is drawn and in which order.
+//! Data augmentation: random resized crop, padded crop and horizontal flip, drawn in the order of torchvision's
+//! `RandomResizedCrop`, `RandomCrop` and `RandomHorizontalFlip`.
 
 use std::{fmt, str::FromStr};
 
@@ -8,29 +7,29 @@ use base::random::Stream;
 use nn::CropWindow;
 use serde::{Deserialize, Serialize};
 
-/// Pixels along an edge.
-const SIDE: usize = 32;
+/// Height and width of an image.
+const IMAGE_SIZE: usize = 32;
 
-/// How often a resized crop is drawn anew before the center is taken.
-const TRIES: usize = 10;
+/// Draws of a resized crop before falling back to the center crop.
+const MAX_TRIES: usize = 10;
 
-/// What is done to a training image.
+/// Augmentation of a training image.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub struct Augment {
-    /// Which part is shown.
+    /// The crop.
     pub crop: Crop,
-    /// Whether half the images are mirrored, left to right.
+    /// Flip half the images left to right.
     pub flip: bool,
 }
 
-/// Which part of an image is shown.
+/// The part of an image that is used.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Crop {
-    /// All of it.
+    /// The whole image.
     None,
-    /// 32x32 pixels anywhere in the image with this many zeros on each side.
+    /// A random 32x32 crop of the image padded with this many zeros on each side.
     Pad(usize),
     /// A random rectangle, resized (bilinear, half-pixel centers) to the whole.
     Resized {
@@ -41,7 +40,7 @@ pub enum Crop {
     },
 }
 
-/// The augmentations that have a name, for the command line.
+/// Augmentations by their name on the command line.
 const NAMED: [(&str, Augment); 3] = [
     (
         "none",
@@ -90,15 +89,15 @@ impl fmt::Display for Augment {
 }
 
 impl Augment {
-    /// The window through which an image is seen this time.
+    /// A random window.
     pub fn draw(&self, stream: &mut Stream) -> CropWindow {
         let window = match self.crop {
             Crop::None => CropWindow::WHOLE,
             Crop::Pad(zeros) => {
-                let mut place = || stream.below(2 * zeros + 1) as i32 - zeros as i32;
+                let mut offset = || stream.below(2 * zeros + 1) as i32 - zeros as i32;
                 CropWindow {
-                    top: place(),
-                    left: place(),
+                    top: offset(),
+                    left: offset(),
                     ..CropWindow::WHOLE
                 }
             }
@@ -111,27 +110,31 @@ impl Augment {
     }
 }
 
-/// torchvision's `RandomResizedCrop.get_params`: a part inside the image.
+/// torchvision's `RandomResizedCrop.get_params`: a rectangle inside the image.
 fn rectangle(scale: (f64, f64), ratio: (f64, f64), stream: &mut Stream) -> CropWindow {
     // Python rounds halves to even.
     let whole = |x: f64| x.round_ties_even() as usize;
-    for _ in 0..TRIES {
-        let area = (SIDE * SIDE) as f64 * stream.between(scale.0, scale.1);
+    for _ in 0..MAX_TRIES {
+        let area = (IMAGE_SIZE * IMAGE_SIZE) as f64 * stream.between(scale.0, scale.1);
         let ratio = stream.between(ratio.0.ln(), ratio.1.ln()).exp();
         let (width, height) = (whole((area * ratio).sqrt()), whole((area / ratio).sqrt()));
-        if (1..=SIDE).contains(&width) && (1..=SIDE).contains(&height) {
+        if (1..=IMAGE_SIZE).contains(&width) && (1..=IMAGE_SIZE).contains(&height) {
             return window(
-                stream.below(SIDE - height + 1),
-                stream.below(SIDE - width + 1),
+                stream.below(IMAGE_SIZE - height + 1),
+                stream.below(IMAGE_SIZE - width + 1),
                 (height, width),
             );
         }
     }
-    // The largest centerd part whose ratio is allowed.
-    let side = SIDE as f64;
-    let height = whole(side / ratio.0.max(1.0)).clamp(1, SIDE);
-    let width = whole(side * ratio.1.min(1.0)).clamp(1, SIDE);
-    window((SIDE - height) / 2, (SIDE - width) / 2, (height, width))
+    // The largest centered part whose ratio is allowed.
+    let size = IMAGE_SIZE as f64;
+    let height = whole(size / ratio.0.max(1.0)).clamp(1, IMAGE_SIZE);
+    let width = whole(size * ratio.1.min(1.0)).clamp(1, IMAGE_SIZE);
+    window(
+        (IMAGE_SIZE - height) / 2,
+        (IMAGE_SIZE - width) / 2,
+        (height, width),
+    )
 }
 
 /// A window inside the image; all numbers are below 33.

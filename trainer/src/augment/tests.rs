@@ -1,11 +1,11 @@
-//! What augmentation promises: PyTorch's values, exact identities, the same image for the same stream.
+//! Augmentation equals PyTorch's, is exact where nothing changes, and is deterministic.
 
 use data::IMAGE_BYTES;
 use proptest::prelude::*;
 
 use super::*;
 
-fn picture(seed: u64) -> Vec<u8> {
+fn image(seed: u64) -> Vec<u8> {
     let mut stream = Stream::new(seed, "image", &[]);
     (0..IMAGE_BYTES).map(|_| stream.below(256) as u8).collect()
 }
@@ -22,7 +22,7 @@ fn floats(pixels: &[u8]) -> Vec<f32> {
 
 #[test]
 fn no_crop_and_a_whole_crop_are_exact() {
-    let pixels = picture(1);
+    let pixels = image(1);
     let whole = Crop::Resized {
         scale: (1.0, 1.0),
         ratio: (1.0, 1.0),
@@ -52,17 +52,19 @@ fn resizing_equals_pytorch() {
         (31, 31, 0.0392157),
     ];
     let (top, left, height, width) = (7, 29, 2, 3);
-    let mut pixels = picture(3);
+    let mut pixels = image(3);
     for plane in 0..3 {
-        let at = |row, column| plane * SIDE * SIDE + (top + row) * SIDE + left + column;
+        let at = |row, column| {
+            plane * IMAGE_SIZE * IMAGE_SIZE + (top + row) * IMAGE_SIZE + left + column
+        };
         pixels[at(0, 0)..=at(0, 2)].copy_from_slice(&[0, 100, 255]);
         pixels[at(1, 0)..=at(1, 2)].copy_from_slice(&[50, 200, 10]);
     }
     let mut out = vec![f32::NAN; IMAGE_BYTES];
     window(top, left, (height, width)).show(&pixels, &mut out);
-    for plane in out.chunks_exact(SIDE * SIDE) {
+    for plane in out.chunks_exact(IMAGE_SIZE * IMAGE_SIZE) {
         for (row, column, value) in expected {
-            let found: f32 = plane[row * SIDE + column];
+            let found: f32 = plane[row * IMAGE_SIZE + column];
             assert!(
                 (found - value).abs() < 1e-6,
                 "({row}, {column}): {found} {value}"
@@ -72,8 +74,8 @@ fn resizing_equals_pytorch() {
 }
 
 #[test]
-fn padded_crops_show_every_offset_of_the_picture_with_zeros_around() {
-    let pixels = picture(4);
+fn padded_crops_have_every_offset_and_zeros_around() {
+    let pixels = image(4);
     let mut seen = std::collections::BTreeSet::new();
     let augment = Augment {
         crop: Crop::Pad(4),
@@ -99,8 +101,8 @@ fn padded_crops_show_every_offset_of_the_picture_with_zeros_around() {
 }
 
 #[test]
-fn half_the_pictures_are_mirrored() {
-    let pixels = picture(6);
+fn half_the_images_are_flipped() {
+    let pixels = image(6);
     let plain = floats(&pixels);
     let mut mirrored = plain.clone();
     mirrored.chunks_exact_mut(32).for_each(<[f32]>::reverse);
@@ -118,7 +120,7 @@ fn half_the_pictures_are_mirrored() {
 }
 
 #[test]
-fn resized_crops_have_the_asked_area_and_ratio_and_fall_back_to_the_centre() {
+fn resized_crops_have_the_given_area_and_ratio_and_fall_back_to_the_center() {
     let mut stream = Stream::new(8, "augment", &[]);
     let mut area = 0.0;
     for _ in 0..5000 {
@@ -138,7 +140,7 @@ fn resized_crops_have_the_asked_area_and_ratio_and_fall_back_to_the_centre() {
 }
 
 #[test]
-fn names_are_read_back_as_they_are_printed() {
+fn augmentations_parse_back_from_their_display() {
     for (name, augment) in NAMED {
         assert_eq!(name.parse(), Ok(augment));
         assert_eq!(augment.to_string(), name);
@@ -150,8 +152,8 @@ fn names_are_read_back_as_they_are_printed() {
 
 proptest! {
     #[test]
-    fn the_same_stream_gives_the_same_picture_in_range(seed: u64, id: u64, extreme: bool) {
-        let mut pixels = picture(seed);
+    fn augmentation_is_deterministic_and_within_0_and_1(seed: u64, id: u64, extreme: bool) {
+        let mut pixels = image(seed);
         if extreme {
             pixels.iter_mut().for_each(|byte| *byte = if *byte < 128 { 0 } else { 255 });
         }

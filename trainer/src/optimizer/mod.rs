@@ -1,6 +1,5 @@
-//! SGD with momentum and weight decay: a loss and a learning rate come in, parameters are updated
-//! in place; velocities are 0 before the first step. State is keyed by parameter name, so what is
-//! saved fits whatever order parameters are made in.
+//! SGD with momentum and weight decay, as PyTorch's. Its state is keyed by parameter name, so that a checkpoint
+//! does not depend on the order in which parameters are created.
 
 use std::collections::BTreeMap;
 
@@ -21,7 +20,7 @@ struct Parameter {
 }
 
 impl Sgd {
-    /// An optimizer of `params` (f32) at rest.
+    /// An optimizer of `params` (f32) with velocities of 0.
     ///
     /// # Errors
     /// [`Error::Tensor`] when the device refuses the memory.
@@ -38,31 +37,31 @@ impl Sgd {
         })
     }
 
-    /// Takes one step of size `lr` down the slope of `loss`, a scalar. Nothing is updated where the
-    /// loss is no number, or when a gradient is missing.
+    /// One step of learning rate `lr` on the scalar `loss`. A no-op if `loss` is not finite (checked where the
+    /// loss is read), or when a gradient is missing.
     ///
     /// # Errors
     /// [`Error::Data`] naming a parameter that has no gradient; [`Error::Tensor`].
     pub fn step(&mut self, loss: &Tensor, lr: f64) -> Result<()> {
         let gradients = loss.backward()?;
-        let mut descents = Vec::with_capacity(self.parameters.len());
+        let mut updates = Vec::with_capacity(self.parameters.len());
         for (name, Parameter { var, velocity }) in &self.parameters {
             let Some(gradient) = gradients.get(var) else {
                 let what = format!("parameter {name}");
                 return Err(Error::data(what, "no gradient", "one from the loss"));
             };
-            descents.push(SgdParam {
+            updates.push(SgdParam {
                 parameter: var.clone(),
                 velocity: velocity.clone(),
                 gradient: gradient.detach().contiguous()?,
             });
         }
-        let momentum = SgdConfig {
+        let config = SgdConfig {
             rate: lr as f32,
             momentum: self.momentum as f32,
             decay: self.weight_decay as f32,
         };
-        Ok(momentum.step(loss, &descents)?)
+        Ok(config.step(loss, &updates)?)
     }
 
     /// A copy of every parameter's velocity, by name.
@@ -76,10 +75,10 @@ impl Sgd {
         self.parameters.iter().map(copy).collect()
     }
 
-    /// Takes back what [`Sgd::state`] gave, from any device. All of it fits, or nothing changes.
+    /// Restores what [`Sgd::state`] returned, from any device; on an error nothing changes.
     ///
     /// # Errors
-    /// [`Error::Data`] when a name is missing or unknown, or a shape is another one.
+    /// [`Error::Data`] when a name is missing or unknown, or a shape differs.
     pub fn restore(&mut self, state: &BTreeMap<String, Tensor>) -> Result<()> {
         let what = |name: &str| format!("optimizer state of {name}");
         if let Some(name) = state.keys().find(|n| !self.parameters.contains_key(*n)) {
@@ -98,7 +97,7 @@ impl Sgd {
                     format!("{:?} {shape:?}", var.dtype()),
                 ));
             }
-            // A copy of our own: steps write into it.
+            // A copy, since steps write into it.
             restored.push(
                 saved
                     .to_device(var.device())?

@@ -1,4 +1,4 @@
-//! SGD against PyTorch's numbers, and what is saved and restored.
+//! SGD steps equal PyTorch's; its state is saved and restored.
 
 use candle_core::{DType, Device};
 
@@ -59,7 +59,7 @@ fn assert_close(found: &[f32], expected: &[f32]) {
 }
 
 #[test]
-fn four_steps_equal_pytorch_and_so_does_the_velocity() {
+fn four_sgd_steps_and_velocities_equal_pytorch() {
     let variables = variables();
     let mut sgd = Sgd::new(variables.clone(), 0.9, 5e-4).unwrap();
     for (lr, expected) in RATES.iter().zip(EXPECTED) {
@@ -72,7 +72,7 @@ fn four_steps_equal_pytorch_and_so_does_the_velocity() {
 }
 
 #[test]
-fn a_loss_that_is_no_number_moves_nothing() {
+fn a_non_finite_loss_updates_nothing() {
     let variables = variables();
     let before = values([&variables["weight"], &variables["bias"]]);
     let mut sgd = Sgd::new(variables.clone(), 0.9, 5e-4).unwrap();
@@ -83,7 +83,7 @@ fn a_loss_that_is_no_number_moves_nothing() {
 }
 
 #[test]
-fn a_restored_optimizer_goes_on_bit_for_bit() {
+fn a_restored_optimizer_resumes_bit_for_bit() {
     let whole = variables();
     let mut sgd = Sgd::new(whole.clone(), 0.9, 5e-4).unwrap();
     for lr in &RATES[..2] {
@@ -116,7 +116,7 @@ fn a_restored_optimizer_goes_on_bit_for_bit() {
 }
 
 #[test]
-fn a_parameter_without_a_gradient_is_named_and_nothing_moves() {
+fn a_parameter_without_a_gradient_is_named_and_nothing_is_updated() {
     let variables = variables();
     let mut sgd = Sgd::new(variables.clone(), 0.9, 5e-4).unwrap();
     let loss = variables["bias"].sum_all().unwrap();
@@ -126,7 +126,7 @@ fn a_parameter_without_a_gradient_is_named_and_nothing_moves() {
 }
 
 #[test]
-fn state_of_another_net_is_refused() {
+fn optimizer_state_of_another_model_is_refused() {
     let mut sgd = Sgd::new(variables(), 0.9, 5e-4).unwrap();
     let good = sgd.state().unwrap();
     let zeros = |shape: &[usize]| Tensor::zeros(shape, DType::F32, &Device::Cpu).unwrap();

@@ -1,10 +1,9 @@
-//! One axis of a chart: values come in, a range with round ticks goes out, and the place of a
-//! value in it.
+//! Chart axis: a range with round ticks around given values.
 
-/// What an axis counts.
+/// Unit of an axis.
 #[derive(Clone, Copy, PartialEq)]
 pub enum Unit {
-    /// Parts of 1, written in percent.
+    /// Parts of 1, labeled in percent.
     Percent,
     /// Plain numbers.
     Number,
@@ -18,12 +17,12 @@ pub struct Axis {
     unit: Unit,
 }
 
-/// Larger values, which no run has a use for, would overflow the arithmetic below.
-const LARGEST: f64 = 1e100;
+/// Largest magnitude a chart shows: larger values would overflow the arithmetic below.
+const MAX_DRAWABLE: f64 = 1e100;
 
 /// Whether a chart can show the value.
 pub fn drawable(value: f64) -> bool {
-    value.abs() <= LARGEST
+    value.abs() <= MAX_DRAWABLE
 }
 
 impl Axis {
@@ -40,14 +39,14 @@ impl Axis {
         if low > 0.0 && low < high / 3.0 {
             low = 0.0;
         }
-        // A constant, or nearly: room on both sides, wide enough for the sum to notice.
+        // A constant, or nearly: a margin on both sides, wide enough not to vanish in rounding.
         if high - low <= (high.abs().max(low.abs()) * 1e-9).max(1e-60) {
-            let room = if high.abs() < 1e-50 {
+            let margin = if high.abs() < 1e-50 {
                 1.0
             } else {
                 high.abs() * 0.1
             };
-            (low, high) = (low - room, high + room);
+            (low, high) = (low - margin, high + margin);
         }
         if unit == Unit::Percent {
             low = low.clamp(0.0, 1.0);
@@ -64,12 +63,12 @@ impl Axis {
         }
     }
 
-    /// Where the value lies: 0 at the low end, 1 at the high end.
-    pub fn place(&self, value: f64) -> f64 {
+    /// Position of the value: 0 at the low end, 1 at the high end.
+    pub fn position(&self, value: f64) -> f64 {
         (value - self.low) / (self.step * f64::from(self.steps))
     }
 
-    /// Ticks as (place, label).
+    /// Ticks as (position, label).
     pub fn ticks(&self) -> impl Iterator<Item = (f64, String)> {
         (0..=self.steps).map(|i| {
             let value = self.low + self.step * f64::from(i);
@@ -100,7 +99,7 @@ fn round_step(least: f64) -> f64 {
     factor.unwrap_or(10.0) * power
 }
 
-/// Epochs `first..=last` that deserve a tick: round ones, at most about six.
+/// Round epochs of `first..=last` for ticks, at most about six.
 pub fn epoch_ticks(first: f64, last: f64) -> Vec<f64> {
     let step = round_step(((last - first) / 5.0).max(1.0)).max(1.0);
     let start = (first / step).ceil();
@@ -120,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn ticks_are_round_and_hold_the_values() {
+    fn ticks_are_round_and_enclose_the_values() {
         assert_eq!(
             labels(&[0.1, 2.3], Unit::Number),
             ["0.0", "0.5", "1.0", "1.5", "2.0", "2.5"]
@@ -138,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn any_values_get_finite_places_within_the_axis() {
+    fn any_values_have_finite_positions_within_the_axis() {
         let cases: [&[f64]; 8] = [
             &[0.0],
             &[1.0, 1.0],
@@ -152,13 +151,13 @@ mod tests {
         for values in cases {
             for unit in [Unit::Number, Unit::Percent] {
                 let axis = Axis::around(values.iter().copied(), unit);
-                let places: Vec<f64> = axis.ticks().map(|(place, _)| place).collect();
-                assert!(places.len() > 1 && places.iter().all(|p| (0.0..=1.0).contains(p)));
+                let positions: Vec<f64> = axis.ticks().map(|(position, _)| position).collect();
+                assert!(positions.len() > 1 && positions.iter().all(|p| (0.0..=1.0).contains(p)));
                 for value in values.iter().filter(|v| drawable(**v)) {
-                    let place = axis.place(*value);
-                    assert!(place.is_finite(), "{values:?}");
-                    let within = (-1e-6..=1.0 + 1e-6).contains(&place);
-                    assert!(within || unit == Unit::Percent, "{values:?}: {place}");
+                    let position = axis.position(*value);
+                    assert!(position.is_finite(), "{values:?}");
+                    let within = (-1e-6..=1.0 + 1e-6).contains(&position);
+                    assert!(within || unit == Unit::Percent, "{values:?}: {position}");
                 }
             }
         }

@@ -1,33 +1,31 @@
-//! A run over its epochs: the lines of its metrics come in, four charts and a table go out.
+//! Charts and table of a run's metrics over its epochs.
+
+use maud::{Markup, html};
 
 use super::{
     axis::Unit,
-    html::short,
+    format::short,
     names,
-    plot::{Layer, Lines, Series, Stack},
-    run::Run,
-    table::{Cell, Row, Table},
+    plot::{Band, LineChart, Series, StackedChart},
+    run_record::RunRecord,
+    table::{Cell, Table, TableRow},
 };
-use crate::metrics::EpochMetrics;
+use crate::metrics::{EpochMetrics, Mixture};
 
-/// The charts that the run has numbers for, as HTML figures.
-pub fn charts(run: &Run) -> String {
-    let mut html = losses(run).html() + &accuracies(run).html();
-    if run
-        .epochs
-        .iter()
-        .any(|epoch| !epoch.val.attacks.0.is_empty())
-    {
-        html += &by_attack(run).html();
+/// The charts that the run has numbers for.
+pub fn charts(run: &RunRecord) -> Markup {
+    let has_attacks = run.epochs.iter().any(|e| !e.val.attacks.0.is_empty());
+    let has_mixture = run.epochs.iter().any(|e| e.mixture.is_some());
+    html! {
+        (losses(run))
+        (accuracies(run))
+        @if has_attacks { (accuracies_by_attack(run)) }
+        @if has_mixture { (draw_probabilities(run)) }
     }
-    if run.epochs.iter().any(|epoch| epoch.mixture.is_some()) {
-        html += &draws(run).html();
-    }
-    html
 }
 
-fn losses(run: &Run) -> Lines {
-    Lines {
+fn losses(run: &RunRecord) -> LineChart {
+    LineChart {
         title: "Training loss".into(),
         unit: Unit::Number,
         series: vec![
@@ -38,13 +36,13 @@ fn losses(run: &Run) -> Lines {
             series(run, "smooth L1", 3, false, |e| e.train.smooth_l1),
             series(run, "detector", 5, false, |e| e.train.detector_loss),
         ],
-        mark: mark(run),
+        marked: best_epoch(run),
     }
 }
 
-fn accuracies(run: &Run) -> Lines {
+fn accuracies(run: &RunRecord) -> LineChart {
     let detector = |e: &EpochMetrics| e.val.detector.map(|d| d.accuracy);
-    Lines {
+    LineChart {
         title: "Accuracy in percent".into(),
         unit: Unit::Percent,
         series: vec![
@@ -56,11 +54,11 @@ fn accuracies(run: &Run) -> Lines {
             }),
             series(run, "detector, val", 5, false, detector),
         ],
-        mark: mark(run),
+        marked: best_epoch(run),
     }
 }
 
-fn by_attack(run: &Run) -> Lines {
+fn accuracies_by_attack(run: &RunRecord) -> LineChart {
     let clean = series(run, "Clean", names::CLEAN, false, |e| e.val.clean);
     let attacked = attacks(run).into_iter().map(|attack| {
         let color = names::color(attack);
@@ -68,22 +66,22 @@ fn by_attack(run: &Run) -> Lines {
             e.val.attacks.get(attack).copied()
         })
     });
-    Lines {
+    LineChart {
         title: "Validation accuracy in percent, by attack".into(),
         unit: Unit::Percent,
         series: std::iter::once(clean).chain(attacked).collect(),
-        mark: mark(run),
+        marked: best_epoch(run),
     }
 }
 
-/// What a draw shows: clean with 1 - share, an attack with share times its probability.
-fn draws(run: &Run) -> Stack {
+/// A draw is clean with probability 1 - share, and an attack's sample with share times the attack's probability.
+fn draw_probabilities(run: &RunRecord) -> StackedChart {
     let mixtures = || {
         run.epochs
             .iter()
             .filter_map(|e| Some((e.epoch, e.mixture.as_ref()?)))
     };
-    let clean = Layer {
+    let clean = Band {
         name: "Clean".into(),
         color: names::CLEAN,
         values: mixtures().map(|(_, mixture)| 1.0 - mixture.share).collect(),
@@ -92,24 +90,24 @@ fn draws(run: &Run) -> Stack {
     let attacked = names::in_order(drawn.map(|(name, _)| name.as_str()))
         .into_iter()
         .map(|attack| {
-            let probability = |(_, mixture): (u32, &crate::metrics::Mixture)| {
+            let probability = |(_, mixture): (u32, &Mixture)| {
                 mixture.share * mixture.probabilities.get(attack).copied().unwrap_or(0.0)
             };
-            Layer {
+            Band {
                 name: names::label(attack).into(),
                 color: names::color(attack),
                 values: mixtures().map(probability).collect(),
             }
         });
-    Stack {
+    StackedChart {
         title: "Probability of each kind of draw in percent".into(),
         epochs: mixtures().map(|(epoch, _)| f64::from(epoch)).collect(),
-        layers: std::iter::once(clean).chain(attacked).collect(),
+        bands: std::iter::once(clean).chain(attacked).collect(),
     }
 }
 
-/// Every epoch's numbers, for those who read numbers better than lines.
-pub fn table(run: &Run) -> Table {
+/// Every epoch's numbers.
+pub fn table(run: &RunRecord) -> Table {
     let attacks = attacks(run);
     let with_detector = run.epochs.iter().any(|e| e.val.detector.is_some());
     let mut head = vec!["Epoch", "s", "images/s", "lr", "loss", "train", "Clean"];
@@ -137,10 +135,10 @@ pub fn table(run: &Run) -> Table {
         cells.push(Cell::Percent(val.mixed));
         if with_detector {
             cells.push(Cell::Percent(val.detector.map(|d| d.accuracy)));
-            cells.push(Cell::Part(val.detector.and_then(|d| d.auc)));
+            cells.push(Cell::Fraction(val.detector.and_then(|d| d.auc)));
         }
         let note = if epoch.best { "best so far" } else { "" };
-        Row {
+        TableRow {
             label: epoch.epoch.to_string(),
             note: note.into(),
             reference: false,
@@ -154,17 +152,17 @@ pub fn table(run: &Run) -> Table {
     }
 }
 
-fn attacks(run: &Run) -> Vec<&str> {
+fn attacks(run: &RunRecord) -> Vec<&str> {
     let named = run.epochs.iter().flat_map(|e| &e.val.attacks.0);
     names::in_order(named.map(|(name, _)| name.as_str()))
 }
 
-fn mark(run: &Run) -> Option<f64> {
+fn best_epoch(run: &RunRecord) -> Option<f64> {
     run.best().map(|best| f64::from(best.epoch))
 }
 
 fn series(
-    run: &Run,
+    run: &RunRecord,
     name: &str,
     color: usize,
     dashed: bool,

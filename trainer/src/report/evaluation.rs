@@ -1,25 +1,24 @@
-//! `report.json`, what an evaluated run is worth: the numbers of `trainer eval` come in, the
-//! report's tables go out of them.
+//! Format of `report.json` and of `trainer eval --json`: results of one model on the splits of a store.
 
 use serde::{Deserialize, Serialize};
 
 use crate::metrics::{DetectorMetrics, Named};
 
-/// One trained model, measured on every split that was asked for. Accuracies are parts of 1.
+/// The results of one trained model on the requested splits. Accuracies are parts of 1.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Evaluation {
-    /// The model that was measured.
+    /// The evaluated model.
     pub model: Model,
-    /// The model that the store's images were made against.
+    /// The model that the store's attacks were made against.
     pub surrogate: Surrogate,
     /// One result per split.
     pub splits: Vec<SplitResult>,
-    /// What the program warned of until then.
+    /// Warnings of the evaluation.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
 }
 
-/// The model that was measured.
+/// The evaluated model.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Model {
     /// Its architecture.
@@ -58,7 +57,7 @@ pub struct SplitResult {
     pub detector: Option<DetectorMetrics>,
     /// The surrogate's own accuracies on the same images; none where it was trained on them.
     pub baseline: Option<Baseline>,
-    /// How many of each attack's samples equal their clean images, which are clean to the detector.
+    /// Samples of each attack that equal their clean images; the detector is to call these clean.
     #[serde(default, skip_serializing_if = "no_count")]
     pub unchanged: Named<u64>,
 }
@@ -70,9 +69,9 @@ fn no_count(counts: &Named<u64>) -> bool {
 /// Accuracy on the mixed set: each image once, clean or as one of its variants.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Mixed {
-    /// Part of the images that are attacked.
+    /// Adversarial share.
     pub share: f64,
-    /// Part of all images that the model is right about; none without images.
+    /// Accuracy on it; none without images.
     pub accuracy: Option<f64>,
 }
 

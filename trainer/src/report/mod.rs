@@ -1,20 +1,21 @@
-//! The report: run folders and images of their store come in, one self-contained HTML file
-//! goes out.
+//! HTML report of runs: one self-contained file with results, charts and a contact sheet.
 //!
-//! A number walks: `run` (read the folder) -> `results` and `curves` (which numbers stand
-//! where) -> `table`, `plot` on `axis`, and `strip` (how they look) -> `page`.
+//! `run_record` reads a run folder, `sections` choose what is shown of it, `table`, `plot` (on `axis`) and
+//! `image_strip` draw it, and `page` puts the document together.
 
 mod axis;
 mod curves;
+mod elements;
 pub mod evaluation;
-mod html;
+mod format;
+mod image_strip;
 mod names;
 mod page;
 mod paper;
 mod plot;
 mod results;
-mod run;
-mod strip;
+mod run_record;
+mod sections;
 mod table;
 
 use std::path::{Path, PathBuf};
@@ -24,25 +25,31 @@ use base::{
     output::{self, Existing, Form, Output},
 };
 
-use self::run::Run;
+use self::run_record::RunRecord;
 pub use self::{
-    run::database,
-    strip::{PictureStrip, Shown},
+    image_strip::{ClassifiedImage, ImageStrip},
+    run_record::database,
 };
 use crate::folder;
 
-/// Writes the report of these runs to `out`, whole or not at all. The images of the contact
-/// sheet come from the caller, who reads them from the runs' store ([`database`]); without any
-/// the page says so.
+/// What a report is made of.
+struct ReportData<'a> {
+    runs: &'a [RunRecord],
+    /// Images of the runs' store; none without a store.
+    strips: Option<&'a [ImageStrip]>,
+}
+
+/// Writes the report of these runs to `out`, atomically. The caller reads the contact sheet's images from the
+/// runs' store ([`database`]).
 ///
-/// A report that stands at `out` is replaced; another file only with `force`.
+/// An existing report is replaced; another file only with `force`.
 ///
 /// # Errors
-/// [`Error::Usage`] without runs or where `out` must not be replaced; [`Error::Data`] for what is
-/// wrong in a run folder, by file and line, or an image that is none; [`Error::Io`].
+/// [`Error::Usage`] without runs or where `out` must not be replaced; [`Error::Data`] naming file
+/// and line for a damaged run folder, or for an image of a wrong size; [`Error::Io`].
 pub fn write(
     runs: &[PathBuf],
-    strips: Option<&[PictureStrip]>,
+    strips: Option<&[ImageStrip]>,
     out: &Path,
     force: bool,
 ) -> Result<()> {
@@ -52,16 +59,20 @@ pub fn write(
         ));
     }
     let output = claim(runs, out, force)?;
-    let mut read: Vec<Run> = runs
+    let mut records: Vec<RunRecord> = runs
         .iter()
-        .map(|folder| Run::read(folder))
+        .map(|folder| RunRecord::read(folder))
         .collect::<Result<_>>()?;
-    tell_apart(&mut read, runs);
-    output.write(page::html(&read, strips)?.as_bytes())
+    disambiguate_names(&mut records, runs);
+    let data = ReportData {
+        runs: &records,
+        strips,
+    };
+    output.write(page::html(&data)?.as_bytes())
 }
 
-/// Runs whose folders have the same name go by the paths they were given with.
-fn tell_apart(runs: &mut [Run], folders: &[PathBuf]) {
+/// Names runs whose folders have the same name by the paths they were given with.
+fn disambiguate_names(runs: &mut [RunRecord], folders: &[PathBuf]) {
     let names: Vec<String> = runs.iter().map(|run| run.name.clone()).collect();
     for (run, folder) in runs.iter_mut().zip(folders) {
         if names.iter().filter(|name| **name == run.name).count() > 1 {
@@ -70,16 +81,15 @@ fn tell_apart(runs: &mut [Run], folders: &[PathBuf]) {
     }
 }
 
-/// A report as an output: it can be made again.
+/// An existing report: replaced, since it can be made again.
 const REPORT: output::Kind = output::Kind {
     name: "a report of this program",
     form: Form::File,
     existing: Existing::Replaced,
-    // The mark stands in the first lines of a report.
     matches: |path| Ok(beginning(path)?.contains(page::GENERATOR)),
 };
 
-/// Another page, which is replaced with `--force` alone.
+/// Any other page: replaced with `--force` only.
 const PAGE: output::Kind = output::Kind {
     name: "an HTML page",
     existing: Existing::Kept,
@@ -93,7 +103,7 @@ const PAGE: output::Kind = output::Kind {
 };
 
 fn claim(runs: &[PathBuf], out: &Path, force: bool) -> Result<Output> {
-    // What a run keeps may not be there yet.
+    // Reserved also where the run has not written the file yet.
     let reserved = runs.iter().any(|run| {
         let same = |a: &Path, b: &Path| {
             a.canonicalize()

@@ -1,35 +1,33 @@
-//! How the page names and colors things: an attack's name comes in, what people call it and a
-//! color of the palette go out, the same in every table and chart.
+//! Labels, colors and order of attacks, the same in every table and chart. Reports show stores and runs of
+//! other versions, too: an attack that this version does not have goes by its name in the file.
 
-/// The paper's attacks in the paper's order: name, label, color of the palette.
-const ATTACKS: [(&str, &str, usize); 6] = [
-    ("gaussian", "Gaussian", 1),
-    ("fgsm", "FGSM", 2),
-    ("bim", "BIM", 3),
-    ("deepfool", "DeepFool", 4),
-    ("cw", "C&W", 5),
-    ("nst", "NST", 6),
-];
+use attacks::AttackKind;
 
 /// The color of clean images and of what holds for all of them.
 pub const CLEAN: usize = 0;
-/// The color of a quantity that is none of the attacks.
-pub const OTHER: usize = 7;
 
-/// What people call an attack; a name that is not the paper's stands for itself.
+/// Colors of the palette in style.css for attacks: `.c1` to `.c10`, from the eleventh attack on again.
+const ATTACK_COLORS: usize = 10;
+
+/// The color of attacks that this version does not have.
+const UNKNOWN: usize = 11;
+
+/// What people call an attack.
 pub fn label(attack: &str) -> &str {
     if attack == "clean" {
         return "Clean";
     }
-    known(attack).map_or(attack, |&(_, label, _)| label)
+    kind(attack).map_or(attack, |kind| kind.label())
 }
 
-/// The attack's color.
+/// The attack's color of the palette. Ids never change, so neither do colors.
 pub fn color(attack: &str) -> usize {
-    known(attack).map_or(OTHER, |&(_, _, color)| color)
+    kind(attack).map_or(UNKNOWN, |kind| {
+        1 + (usize::from(kind.id()) - 1) % ATTACK_COLORS
+    })
 }
 
-/// The given names, each once: the paper's in the paper's order, then others as they came.
+/// The given names, each once: by id, then those without one as they came.
 pub fn in_order<'a>(names: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
     let mut order: Vec<&str> = Vec::new();
     for name in names {
@@ -37,15 +35,36 @@ pub fn in_order<'a>(names: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
             order.push(name);
         }
     }
-    order.sort_by_key(|name| {
-        ATTACKS
-            .iter()
-            .position(|a| a.0 == *name)
-            .unwrap_or(ATTACKS.len())
-    });
+    order.sort_by_key(|name| kind(name).map_or(u8::MAX, AttackKind::id));
     order
 }
 
-fn known(attack: &str) -> Option<&'static (&'static str, &'static str, usize)> {
-    ATTACKS.iter().find(|(name, ..)| *name == attack)
+fn kind(attack: &str) -> Option<AttackKind> {
+    attack.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn attacks_are_in_the_order_of_their_ids_and_unknown_ones_last() {
+        let names = ["no-such-attack", "cw", "fgsm", "cw"];
+        assert_eq!(
+            in_order(names.into_iter()),
+            ["fgsm", "cw", "no-such-attack"]
+        );
+        assert_eq!(label("cw"), "C&W");
+        assert_eq!(label("no-such-attack"), "no-such-attack");
+    }
+
+    #[test]
+    fn every_attack_has_a_color_of_the_palette() {
+        let style = include_str!("style.css");
+        let colors = AttackKind::ALL.into_iter().map(|kind| color(kind.name()));
+        for color in colors.chain([CLEAN, UNKNOWN]) {
+            assert!(style.contains(&format!(".c{color} {{ color: var(--c{color}); }}")));
+            assert_eq!(style.matches(&format!("--c{color}: #")).count(), 2);
+        }
+    }
 }

@@ -1,4 +1,4 @@
-//! What the paper reports, for comparison: "A Simple Structure For Building A Robust Model"
+//! The paper's own results, for comparison: "A Simple Structure For Building A Robust Model"
 //! (Tan, Gao, Li, 2022). Parts of 1, measured on its 5,000 held-out training images.
 
 /// Table 4: model, then clean, Gaussian, FGSM, BIM, DeepFool, C&W, NST.

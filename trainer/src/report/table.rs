@@ -1,21 +1,22 @@
-//! Tables: rows of cells come in, an HTML table goes out, with the best measured value of each
-//! column in bold and the paper's rows in gray.
+//! HTML tables of results. The best measured value of each column is bold, rows quoted from the paper are gray.
 
-use super::html::{escape, percent};
+use maud::{Markup, Render, html};
+
+use super::{elements::scrollable, format::percent};
 
 /// One table.
 pub struct Table {
-    /// What it shows; plain text.
+    /// What it shows.
     pub caption: String,
     /// Headings: of the rows' labels first, then of the cells.
     pub head: Vec<String>,
     /// Rows, as many cells each as there are headings after the first.
-    pub rows: Vec<Row>,
+    pub rows: Vec<TableRow>,
 }
 
 /// One row.
 #[derive(PartialEq)]
-pub struct Row {
+pub struct TableRow {
     /// What the row is about.
     pub label: String,
     /// A few words under the label, or nothing.
@@ -29,50 +30,35 @@ pub struct Row {
 /// One value.
 #[derive(PartialEq)]
 pub enum Cell {
-    /// Words or a number that is neither good nor bad.
+    /// Words, or a number that is neither good nor bad.
     Text(String),
     /// A part of 1, shown in percent; more is better.
     Percent(Option<f64>),
     /// A part of 1, shown with three decimals; more is better.
-    Part(Option<f64>),
+    Fraction(Option<f64>),
 }
 
 impl Cell {
     fn value(&self) -> Option<f64> {
         match self {
             Self::Text(_) => None,
-            Self::Percent(value) | Self::Part(value) => *value,
+            Self::Percent(value) | Self::Fraction(value) => *value,
         }
     }
 
     fn text(&self) -> String {
         match self {
-            Self::Text(text) => escape(text),
+            Self::Text(text) => text.clone(),
             Self::Percent(Some(value)) => percent(*value),
-            Self::Part(Some(value)) => format!("{value:.3}"),
-            Self::Percent(None) | Self::Part(None) => "–".into(),
+            Self::Fraction(Some(value)) => format!("{value:.3}"),
+            Self::Percent(None) | Self::Fraction(None) => "–".into(),
         }
     }
 }
 
 impl Table {
-    /// The table as HTML; wide ones scroll sideways in a box of their own.
-    pub fn html(&self) -> String {
-        let caption = escape(&self.caption);
-        let head: String = (self.head.iter())
-            .map(|heading| format!("<th scope=\"col\">{}</th>", escape(heading)))
-            .collect();
-        let best: Vec<Option<String>> = (0..self.head.len()).map(|c| self.best(c)).collect();
-        let rows: String = self.rows.iter().map(|row| row.html(&best)).collect();
-        format!(
-            "<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"{caption}\">\
-             <table>\n<caption><span>{caption}</span></caption>\n<thead><tr>{head}</tr></thead>\n\
-             <tbody>\n{rows}</tbody></table></div>\n"
-        )
-    }
-
-    /// The text of the best measured cell of a column, where there are two to compare: cells
-    /// that read the same are equally good.
+    /// The text of the best measured cell of a column, where there are two to compare: cells that read the same
+    /// are equally good.
     fn best(&self, column: usize) -> Option<String> {
         let measured = self.rows.iter().filter(|row| !row.reference);
         let cells: Vec<&Cell> = measured
@@ -88,30 +74,39 @@ impl Table {
     }
 }
 
-impl Row {
-    fn html(&self, best: &[Option<String>]) -> String {
-        let class = if self.reference {
-            " class=\"reference\""
-        } else {
-            ""
+impl Render for Table {
+    fn render(&self) -> Markup {
+        let best: Vec<Option<String>> = (0..self.head.len()).map(|c| self.best(c)).collect();
+        let table = html! {
+            table {
+                caption { span { (self.caption) } }
+                thead { tr { @for heading in &self.head { th scope="col" { (heading) } } } }
+                tbody { @for row in &self.rows { (row.markup(&best)) } }
+            }
         };
-        let cells: String = (self.cells.iter().zip(best))
-            .map(|(cell, best)| {
-                let text = cell.text();
-                let is_best =
-                    !self.reference && cell.value().is_some() && best.as_ref() == Some(&text);
-                match is_best {
-                    true => format!("<td><strong>{text}</strong></td>"),
-                    false => format!("<td>{text}</td>"),
+        scrollable(&self.caption, &table)
+    }
+}
+
+impl TableRow {
+    fn markup(&self, best: &[Option<String>]) -> Markup {
+        html! {
+            tr class=[self.reference.then_some("reference")] {
+                th scope="row" {
+                    (self.label)
+                    @if !self.note.is_empty() { small { (self.note) } }
                 }
-            })
-            .collect();
-        let note = match self.note.as_str() {
-            "" => String::new(),
-            note => format!("<small>{}</small>", escape(note)),
-        };
-        let label = escape(&self.label);
-        format!("<tr{class}><th scope=\"row\">{label}{note}</th>{cells}</tr>\n")
+                @for (cell, best) in self.cells.iter().zip(best) {
+                    @let text = cell.text();
+                    @let comparable = !self.reference && cell.value().is_some();
+                    @if comparable && best.as_ref() == Some(&text) {
+                        td { strong { (text) } }
+                    } @else {
+                        td { (text) }
+                    }
+                }
+            }
+        }
     }
 }
 
@@ -119,8 +114,8 @@ impl Row {
 mod tests {
     use super::*;
 
-    fn row(label: &str, reference: bool, value: Option<f64>) -> Row {
-        Row {
+    fn row(label: &str, reference: bool, value: Option<f64>) -> TableRow {
+        TableRow {
             label: label.into(),
             note: String::new(),
             reference,
@@ -129,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn the_best_measured_value_is_bold_and_the_paper_never_is() {
+    fn the_best_measured_value_is_bold_and_the_papers_never_is() {
         let table = Table {
             caption: "a < b".into(),
             head: vec!["model".into(), "clean".into(), "note".into()],
@@ -141,7 +136,7 @@ mod tests {
                 row("paper", true, Some(0.99)),
             ],
         };
-        let html = table.html();
+        let html = table.render().into_string();
         assert_eq!(html.matches("<strong>87.3</strong>").count(), 2);
         assert_eq!(html.matches("<strong>").count(), 2);
         assert!(html.contains("<tr class=\"reference\"><th scope=\"row\">paper</th><td>99.0</td>"));

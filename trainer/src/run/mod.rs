@@ -255,7 +255,7 @@ impl Run {
     /// Draws a period's mixture.
     fn redraw(&mut self, at: &mut Progress, period: u64) -> Result<()> {
         if let Some(sampler) = &mut self.sampler {
-            sampler.redraw(period, Some(&at.totals.errors_since_redraw()))?;
+            sampler.redraw(period, Some(&at.totals.take_error_rates()))?;
         }
         Ok(())
     }

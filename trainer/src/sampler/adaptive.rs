@@ -1,25 +1,24 @@
-//! The policy that follows the model: error rates per attack come in, probability flows to the
-//! attacks the model is worst at.
+//! Adaptive policy: multiplicative weights, which move probability to the attacks with the highest error rates
+//! (Freund and Schapire, "A decision-theoretic generalization of on-line learning", 1997).
 //!
-//! Multiplicative weights (Freund and Schapire, "A decision-theoretic generalization of on-line
-//! learning", 1997): w_i = p_i * exp(eta * error_i), normalized, then projected into the bounds.
+//! w_i = p_i * exp(eta * error_i), normalized, then projected into the bounds.
 
 use base::random::Stream;
 
-use super::{bounds::Bounds, policy::Policy};
+use super::{Bounds, Policy};
 
-/// What a probability counts as at least when it is multiplied: from 0 no attack could come back.
+/// Least weight before multiplying: from 0 no attack could come back.
 const FLOOR: f64 = 1e-3;
 
 /// Multiplicative weights.
 pub struct Adaptive {
-    /// The exponent per unit of error; with 0 nothing ever moves.
+    /// Learning rate: the exponent per unit of error.
     pub eta: f64,
 }
 
 impl Policy for Adaptive {
-    /// Without errors the probabilities stay. An attack whose error is not a number (it was
-    /// never drawn) counts as the mean of the others.
+    /// Without errors the probabilities stay. An attack that was never drawn (NaN) counts as the mean of the
+    /// others.
     fn redraw(
         &self,
         current: &[f64],
@@ -32,10 +31,13 @@ impl Policy for Adaptive {
         let Some(errors) = errors.filter(|_| count > 0.0) else {
             return current.to_vec();
         };
-        let excess = errors.iter().map(|error| match error.is_nan() {
-            true => 0.0,
-            // Relative to the mean: the same after normalizing, and no exponent overflows early.
-            false => error.clamp(0.0, 1.0) - sum / count,
+        let excess = errors.iter().map(|error| {
+            if error.is_nan() {
+                0.0
+            } else {
+                // Relative to the mean: the same after normalizing, and no exponent overflows early.
+                error.clamp(0.0, 1.0) - sum / count
+            }
         });
         let exponents: Vec<f64> = excess.map(|excess| self.eta * excess).collect();
         let greatest = exponents.iter().copied().fold(f64::NEG_INFINITY, f64::max);
@@ -88,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn an_attack_at_zero_comes_back_when_the_net_forgets_it() {
+    fn an_attack_of_probability_zero_comes_back_when_its_error_rises() {
         let mut p = vec![0.5, 0.5, 0.0];
         for _ in 0..20 {
             p = redraw(1.0, &p, Some(&[0.1, 0.1, 0.9]), &free());

@@ -1,16 +1,15 @@
-//! How much of the adversarial draws each attack may take: `fgsm=0.05..0.3,cw=0.1..0.5` and the
-//! store's attacks come in; bounds that some mixture satisfies go out, or the arithmetic that
-//! shows why none does.
+//! Bounds on each attack's part of the adversarial draws, parsed from `fgsm=0.05..0.3,cw=0.1..0.5`. Infeasible
+//! bounds are refused with the arithmetic that shows why.
 
 use base::{Error, Result};
 
 use super::projection;
 
-/// Rounding allowed where probabilities are added up.
+/// Rounding allowed in sums of probabilities.
 pub const TOLERANCE: f64 = 1e-9;
 
-/// For each attack, in the store's order, the least and the greatest part of the adversarial
-/// draws it may have. At least one mixture that sums to one lies within.
+/// Lower and upper bound of each attack's part of the adversarial draws, in the store's order. At least one
+/// mixture (sum 1) lies within.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Bounds {
     names: Vec<String>,
@@ -20,11 +19,11 @@ pub struct Bounds {
 
 impl Bounds {
     /// Reads `NAME=LO..HI,…` (`NAME=P` for exactly P; spaces allowed; empty for no bounds)
-    /// against the attacks that are there. An attack that is not named may have 0..1.
+    /// against the store's attacks. An attack that is not named has the bounds 0..1.
     ///
     /// # Errors
-    /// [`Error::Usage`] for no attacks at all, an unknown or repeated name, a range that is
-    /// none within 0..1, and bounds that no mixture satisfies.
+    /// [`Error::Usage`] for no attacks at all, an unknown or repeated name, a range not within 0..1, and
+    /// infeasible bounds.
     pub fn parse(text: &str, attacks: &[String]) -> Result<Self> {
         let mut ranges: Vec<Option<(f64, f64)>> = vec![None; attacks.len()];
         for item in text.split(',').map(str::trim).filter(|i| !i.is_empty()) {
@@ -63,17 +62,17 @@ impl Bounds {
         self.names.len()
     }
 
-    /// The least parts.
+    /// Lower bounds.
     pub fn low(&self) -> &[f64] {
         &self.low
     }
 
-    /// The greatest parts.
+    /// Upper bounds.
     pub fn high(&self) -> &[f64] {
         &self.high
     }
 
-    /// The mixture within the bounds that is nearest to `weights` (Euclidean).
+    /// Euclidean projection of `weights` onto the mixtures within the bounds.
     pub fn project(&self, weights: &[f64]) -> Vec<f64> {
         projection::project(weights, &self.low, &self.high)
     }
@@ -98,13 +97,13 @@ impl Bounds {
             let some = (0..self.count()).filter(|&i| self.low[i] > 0.0);
             let sum = self.sum(&self.low, some);
             return Err(refuse(format!(
-                "the least parts exceed the whole: {sum} > 1"
+                "the lower bounds sum to more than 1: {sum} > 1"
             )));
         }
         if self.high.iter().sum::<f64>() < 1.0 - TOLERANCE {
             let sum = self.sum(&self.high, 0..self.count());
             return Err(refuse(format!(
-                "the greatest parts do not make a whole: {sum} < 1"
+                "the upper bounds sum to less than 1: {sum} < 1"
             )));
         }
         Ok(())
@@ -114,12 +113,13 @@ impl Bounds {
     fn sum(&self, parts: &[f64], which: impl Iterator<Item = usize> + Clone) -> String {
         let names: Vec<&str> = which.clone().map(|i| self.names[i].as_str()).collect();
         let terms: Vec<String> = which.clone().map(|i| parts[i].to_string()).collect();
-        // As people add: 0.1 + 0.2 is 0.3.
+        // Rounded as the terms are written: 0.1 + 0.2 is 0.3.
         let total = which.map(|i| parts[i]).sum::<f64>();
         let total = (total * 1e12).round() / 1e12;
-        match names.len() {
-            1 => format!("{} = {total}", names[0]),
-            _ => format!("{} = {} = {total}", names.join(" + "), terms.join(" + ")),
+        if let [name] = names[..] {
+            format!("{name} = {total}")
+        } else {
+            format!("{} = {} = {total}", names.join(" + "), terms.join(" + "))
         }
     }
 }
@@ -129,10 +129,11 @@ fn parse_range(item: &str, range: &str) -> Result<(f64, f64)> {
     let (Ok(low), Ok(high)) = (low.trim().parse::<f64>(), high.trim().parse::<f64>()) else {
         return Err(refuse(format!("'{item}' is not NAME=LO..HI")));
     };
-    match (0.0..=1.0).contains(&low) && (low..=1.0).contains(&high) {
+    if (0.0..=1.0).contains(&low) && (low..=1.0).contains(&high) {
         // The sum turns -0 into 0.
-        true => Ok((low + 0.0, high + 0.0)),
-        false => Err(refuse(format!("'{item}' is not a range within 0..1"))),
+        Ok((low + 0.0, high + 0.0))
+    } else {
+        Err(refuse(format!("'{item}' is not a range within 0..1")))
     }
 }
 
@@ -149,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn bounds_are_read_in_the_stores_order() {
+    fn bounds_are_parsed_in_the_stores_order() {
         let bounds = parse(" cw = 0.1..0.5, fgsm=0.25").unwrap();
         assert_eq!(bounds.low(), [0.0, 0.25, 0.1]);
         assert_eq!(bounds.high(), [1.0, 0.25, 0.5]);
@@ -157,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn impossible_bounds_are_refused_with_the_arithmetic() {
+    fn infeasible_bounds_are_refused_with_the_arithmetic() {
         let refused = |text: &str| {
             let error = parse(text).unwrap_err();
             assert_eq!(error.exit_code(), 2);
@@ -172,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn bounds_that_add_up_exactly_are_no_matter_of_rounding() {
+    fn bounds_that_sum_to_one_exactly_are_feasible_despite_rounding() {
         let tenths = ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j"].map(String::from);
         let text = tenths.clone().map(|name| format!("{name}=0.1")).join(",");
         let bounds = Bounds::parse(&text, &tenths).unwrap();
@@ -180,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn bounds_that_make_no_sense_are_refused() {
+    fn invalid_bounds_are_refused() {
         for text in [
             "nst=0.1..0.2",
             "cw=0..1,cw=0..1",

@@ -1,8 +1,8 @@
-//! The policy that never changes: equal parts come out, as near as the bounds allow.
+//! Fixed policy: constant probabilities, equal as far as the bounds allow.
 
 use base::random::Stream;
 
-use super::{bounds::Bounds, policy::Policy};
+use super::{Bounds, Policy};
 
 /// Equal parts, projected into the bounds.
 pub struct Fixed;
@@ -18,7 +18,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn parts_are_equal_where_the_bounds_allow() {
+    fn fixed_probabilities_are_equal_where_the_bounds_allow() {
         let attacks = ["a", "b", "c"].map(String::from);
         let mut stream = Stream::new(1, "fixed", &[]);
         let mut redraw = |text: &str| {

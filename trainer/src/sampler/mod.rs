@@ -1,9 +1,8 @@
-//! Which variant of an image a draw shows: a seed, the adversarial share, bounds per attack and
-//! a policy come in; for every (epoch, image) the clean image or one attack's goes out.
+//! Sampler: for every (epoch, image) the clean image or one attack's sample, by bounded dynamic probabilities.
 //!
-//! `share` and `bounds` read what the user wants, a `policy` chooses the mixture within them,
-//! and the sampler draws from it. All is a function of the seed, the period of a redraw and the
-//! (epoch, image) of a draw, so threads, batches and interruptions change nothing.
+//! `share` is the adversarial share of the draws, `bounds` limit each attack's part of it, a policy chooses the
+//! probabilities within the bounds, and [`Sampler`] draws. Every draw is a function of the seed, the redraw
+//! period and the (epoch, image), so threads, batches and resuming change nothing.
 
 mod adaptive;
 mod bounds;
@@ -19,11 +18,60 @@ mod tests;
 use base::{Error, Result, random::Stream};
 use serde::{Deserialize, Serialize};
 
-pub use bounds::Bounds;
-pub use policy::{Entry, Options, POLICIES, Policy, policy};
-pub use share::Share;
+use self::{adaptive::Adaptive, fixed::Fixed, uniform::Uniform};
+pub use self::{
+    bounds::Bounds,
+    policy::{Options, Policy},
+    share::Share,
+};
 
-/// What draws are made from, until the next redraw. Serializes to plain numbers, for the log.
+/// A row of [`POLICIES`].
+pub struct PolicyEntry {
+    /// Its name on the command line and in `config.toml`.
+    pub name: &'static str,
+    /// Its line of help.
+    pub about: &'static str,
+    build: fn(Options) -> Box<dyn Policy>,
+}
+
+/// All policies; one file and one row each.
+pub const POLICIES: [PolicyEntry; 3] = [
+    PolicyEntry {
+        name: "fixed",
+        about: "Constant: equal probabilities, as near as the bounds allow",
+        build: |_| Box::new(Fixed),
+    },
+    PolicyEntry {
+        name: "uniform",
+        about: "Redrawn, uniform over all probabilities within the bounds (the paper's)",
+        build: |_| Box::new(Uniform),
+    },
+    PolicyEntry {
+        name: "adaptive",
+        about: "Multiplicative weights: probability moves to the attacks with the highest error rates",
+        build: |options| Box::new(Adaptive { eta: options.eta }),
+    },
+];
+
+/// The policy of this name.
+///
+/// # Errors
+/// [`Error::Usage`] for an unknown name or an `eta` that is negative or not finite.
+pub fn policy(name: &str, options: Options) -> Result<Box<dyn Policy>> {
+    let Some(entry) = POLICIES.iter().find(|entry| entry.name == name) else {
+        let names = POLICIES.map(|entry| entry.name).join(", ");
+        return Err(Error::Usage(format!("--policy {name} is none of {names}")));
+    };
+    if !(options.eta.is_finite() && options.eta >= 0.0) {
+        return Err(Error::Usage(format!(
+            "--eta {}: the adaptive policy needs a finite number of at least 0",
+            options.eta
+        )));
+    }
+    Ok((entry.build)(options))
+}
+
+/// Probabilities of draws until the next redraw.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Mixture {
     /// Probability that a draw is adversarial.
@@ -32,11 +80,11 @@ pub struct Mixture {
     pub probabilities: Vec<f64>,
 }
 
-/// All a sampler has to remember: its mixture. Numbers are kept as text that any format gives
-/// back bit for bit (JSON readers may round a number's last digit).
+/// A sampler's mixture in a checkpoint. Numbers are text, which any format preserves bit for bit (JSON readers
+/// may round a number's last digit).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct State {
+pub struct SamplerState {
     share: String,
     probabilities: Vec<String>,
 }
@@ -68,9 +116,8 @@ impl Sampler {
         sampler
     }
 
-    /// Chooses the mixture of `period` (an epoch, or a number of steps). `errors` are the model's
-    /// error rates in `[0,1]`, one per attack, since the last redraw; not a number for an attack
-    /// that was not drawn.
+    /// Redraws the mixture for `period` (an epoch, or a number of steps). `errors` are the model's error rates
+    /// in `[0,1]`, one per attack, since the last redraw; NaN for an attack that was not drawn.
     ///
     /// # Errors
     /// [`Error::Data`] when there are not as many errors as attacks.
@@ -96,17 +143,17 @@ impl Sampler {
         };
     }
 
-    /// What draws are made from now.
+    /// The current mixture.
     pub fn mixture(&self) -> &Mixture {
         &self.mixture
     }
 
-    /// The attacks' names: what draw `1 + i` shows is `attacks()[i]`.
+    /// The attacks' names: draw `1 + i` is a sample of `attacks()[i]`.
     pub fn attacks(&self) -> &[String] {
         self.bounds.names()
     }
 
-    /// The variant of an image that an epoch shows: 0 for the clean image, 1 + i for the
+    /// The variant of an image in an epoch: 0 for the clean image, 1 + i for the
     /// store's i-th attack.
     pub fn draw(&self, epoch: u64, image_id: u64) -> usize {
         let mut stream = Stream::new(self.seed, "draw", &[epoch, image_id]);
@@ -129,9 +176,9 @@ impl Sampler {
         variant
     }
 
-    /// What a checkpoint keeps.
-    pub fn state(&self) -> State {
-        State {
+    /// The state that a checkpoint keeps.
+    pub fn state(&self) -> SamplerState {
+        SamplerState {
             share: self.mixture.share.to_string(),
             probabilities: self
                 .mixture
@@ -142,11 +189,11 @@ impl Sampler {
         }
     }
 
-    /// Takes back what [`Sampler::state`] gave.
+    /// Restores what [`Sampler::state`] returned.
     ///
     /// # Errors
-    /// [`Error::Data`] when it is no mixture within this sampler's share and bounds.
-    pub fn restore(&mut self, state: &State) -> Result<()> {
+    /// [`Error::Data`] when it is not a mixture within this sampler's share and bounds.
+    pub fn restore(&mut self, state: &SamplerState) -> Result<()> {
         let share = state.share.parse().ok();
         let probabilities = state.probabilities.iter().map(|p| p.parse().ok());
         let probabilities: Option<Vec<f64>> = probabilities.collect();

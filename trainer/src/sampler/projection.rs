@@ -1,11 +1,11 @@
-//! The nearest mixture within bounds: any weights come in, probabilities go out.
+//! Euclidean projection onto the probability simplex cut by bounds.
 //!
-//! The Euclidean projection of y onto {p : sum p = 1, low <= p <= high} is
+//! The projection of y onto {p : sum p = 1, low <= p <= high} is
 //! p_i = clamp(y_i - t, low_i, high_i) for the one t that makes the sum 1 (its optimality
 //! conditions). The sum falls piecewise linearly in t, so t is found exactly, between two
 //! breakpoints.
 
-/// The projection of `weights`; `low` and `high` must leave room for a sum of 1.
+/// The projection of `weights`; a sum of 1 must be possible within `low` and `high`.
 pub fn project(weights: &[f64], low: &[f64], high: &[f64]) -> Vec<f64> {
     let at = |t: f64| {
         weights
@@ -42,13 +42,13 @@ mod tests {
     use crate::sampler::tests::{bounds, weights};
 
     #[test]
-    fn a_mixture_within_bounds_is_its_own_projection() {
+    fn the_projection_of_a_mixture_within_the_bounds_is_itself() {
         let p = [0.125, 0.5, 0.375];
         assert_eq!(project(&p, &[0.0; 3], &[1.0; 3]), p);
     }
 
     #[test]
-    fn equal_weights_share_what_the_bounds_leave() {
+    fn the_projection_of_equal_weights_shares_what_the_bounds_leave() {
         let p = project(&[1.0 / 3.0; 3], &[0.5, 0.0, 0.0], &[1.0, 0.125, 1.0]);
         for (found, expected) in p.iter().zip([0.5, 0.125, 0.375]) {
             assert!((found - expected).abs() < 1e-15);
@@ -56,7 +56,7 @@ mod tests {
     }
 
     proptest! {
-        /// The conditions of Karush, Kuhn and Tucker, which only the projection meets.
+        /// The Karush-Kuhn-Tucker conditions, which only the projection satisfies.
         #[test]
         fn projections_are_optimal((bounds, weights) in bounds().prop_flat_map(|b| {
             let n = b.count();

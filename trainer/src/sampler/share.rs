@@ -1,4 +1,4 @@
-//! The adversarial share of the draws: text comes in, a number or a range of numbers goes out.
+//! Adversarial share of the draws: a number or a range, parsed from text.
 
 use std::{fmt, str::FromStr};
 
@@ -17,11 +17,12 @@ impl Share {
     /// The range from `low` to `high`; one number when they are equal.
     ///
     /// # Errors
-    /// A line that says why, when not 0 <= `low` <= `high` <= 1.
+    /// The reason, unless 0 <= `low` <= `high` <= 1.
     pub fn new(low: f64, high: f64) -> Result<Self, String> {
-        match (0.0..=1.0).contains(&low) && (low..=1.0).contains(&high) {
-            true => Ok(Self { low, high }),
-            false => Err(format!("{low}..{high} is not a range within 0..1")),
+        if (0.0..=1.0).contains(&low) && (low..=1.0).contains(&high) {
+            Ok(Self { low, high })
+        } else {
+            Err(format!("{low}..{high} is not a range within 0..1"))
         }
     }
 
@@ -52,7 +53,7 @@ impl FromStr for Share {
         match (number(low), number(high)) {
             (Ok(low), Ok(high)) => Self::new(low, high),
             _ => Err(format!(
-                "'{text}' is no number and no range like 0.25..0.75"
+                "'{text}' is neither a number nor a range like 0.25..0.75"
             )),
         }
     }
@@ -60,9 +61,10 @@ impl FromStr for Share {
 
 impl fmt::Display for Share {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        match self.low == self.high {
-            true => write!(f, "{}", self.low),
-            false => write!(f, "{}..{}", self.low, self.high),
+        if self.low == self.high {
+            write!(f, "{}", self.low)
+        } else {
+            write!(f, "{}..{}", self.low, self.high)
         }
     }
 }
@@ -86,7 +88,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn shares_are_read_back_as_they_are_printed() {
+    fn shares_parse_back_from_their_display() {
         for text in ["0", "0.5", "1", "0.25..0.75"] {
             let share: Share = text.parse().unwrap();
             assert_eq!(share.to_string(), text);

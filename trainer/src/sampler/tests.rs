@@ -1,4 +1,4 @@
-//! The sampler as a whole, and the bounds and weights that its parts' tests draw.
+//! The sampler with every policy, and the strategies of bounds and weights for the parts' tests.
 
 use proptest::prelude::*;
 
@@ -10,8 +10,8 @@ fn names(count: usize) -> Vec<String> {
 
 /// Feasible bounds of 1 to 6 attacks around some mixture; some of them closed to a point or narrow.
 pub fn bounds() -> impl Strategy<Value = Bounds> {
-    let room = prop_oneof![Just(0.0), 0.0..1e-9f64, 0.0..0.05f64, 0.0..1.0f64];
-    let attack = (0.001..1.0f64, room.clone(), room);
+    let slack = prop_oneof![Just(0.0), 0.0..1e-9f64, 0.0..0.05f64, 0.0..1.0f64];
+    let attack = (0.001..1.0f64, slack.clone(), slack);
     proptest::collection::vec(attack, 1..=6).prop_map(|attacks| {
         let total: f64 = attacks.iter().map(|(p, ..)| p).sum();
         let range = |(i, (p, below, above)): (usize, &(f64, f64, f64))| {
@@ -38,12 +38,12 @@ fn sampler(seed: u64, share: &str, bounds: &str, name: &str) -> Sampler {
 const ERRORS: [f64; 4] = [0.1, 0.8, 0.3, 0.5];
 
 #[test]
-fn draws_are_as_frequent_as_the_mixture_says() {
+fn draw_frequencies_are_the_mixtures_probabilities() {
     let sampler = sampler(5, "0.6", "bim=0,cw=0.5..0.7", "uniform");
-    let mut seen = [0.0; 5];
+    let mut found = [0.0; 5];
     let n = 100_000;
     for id in 0..n {
-        seen[sampler.draw(id % 7, id)] += 1.0 / n as f64;
+        found[sampler.draw(id % 7, id)] += 1.0 / n as f64;
     }
     let Mixture {
         share,
@@ -51,16 +51,17 @@ fn draws_are_as_frequent_as_the_mixture_says() {
     } = sampler.mixture();
     let adversarial = probabilities.iter().map(|p| share * p);
     let expected: Vec<f64> = std::iter::once(1.0 - share).chain(adversarial).collect();
-    for (seen, expected) in seen.iter().zip(&expected) {
+    for (frequency, expected) in found.iter().zip(&expected) {
         // Five standard deviations.
         let spread = (expected * (1.0 - expected) / n as f64).sqrt();
-        assert!((seen - expected).abs() <= 5.0 * spread, "{seen} {expected}");
+        let off = (frequency - expected).abs();
+        assert!(off <= 5.0 * spread, "{frequency} {expected}");
     }
-    assert_eq!(seen[3], 0.0);
+    assert_eq!(found[3], 0.0);
 }
 
 #[test]
-fn shares_of_nothing_and_of_everything_are_exact() {
+fn adversarial_shares_of_0_and_1_are_exact() {
     let clean = sampler(1, "0", "", "fixed");
     let adversarial = sampler(1, "1", "", "fixed");
     for id in 0..1000 {
@@ -70,7 +71,7 @@ fn shares_of_nothing_and_of_everything_are_exact() {
 }
 
 #[test]
-fn draws_depend_on_epoch_image_and_seed_alone() {
+fn draws_are_a_function_of_epoch_image_and_seed_alone() {
     let one = sampler(1, "0.5", "", "fixed");
     let draws = |sampler: &Sampler, epoch| -> Vec<usize> {
         (0..200).map(|id| sampler.draw(epoch, id)).collect()
@@ -117,7 +118,7 @@ fn a_new_sampler_has_the_mixture_of_period_0() {
 }
 
 #[test]
-fn states_that_are_no_mixture_within_the_bounds_are_refused() {
+fn a_sampler_state_outside_the_bounds_is_refused() {
     let mut sampler = sampler(1, "0.25..0.75", "cw=0.05..0.3", "adaptive");
     for state in [
         r#"{"share":"0.9","probabilities":["0.25","0.25","0.25","0.25"]}"#,
@@ -136,7 +137,7 @@ fn states_that_are_no_mixture_within_the_bounds_are_refused() {
 }
 
 #[test]
-fn unknown_policies_and_speeds_are_refused() {
+fn unknown_policies_and_invalid_etas_are_refused() {
     let refused = |name, eta| policy(name, Options { eta }).err().map(|e| e.exit_code());
     assert_eq!(refused("random", 1.0), Some(2));
     assert_eq!(refused("adaptive", -1.0), Some(2));

@@ -1,18 +1,16 @@
-//! The paper's policy: random numbers come in, a mixture drawn exactly uniformly from all those
-//! within the bounds goes out.
+//! Uniform policy (the paper's): exact uniform sampling from the probability simplex cut by the bounds.
 //!
 //! After shifting by the lower bounds the mixtures are a slice of a box: n coordinates in
-//! [0, cap_i] with a given sum. Its coordinates are drawn one after the other by inverting their
-//! distribution functions: P(x_1 <= x) is the slice's volume with cap_1 lowered to x, over its
+//! [0, cap_i] with a given sum. Its coordinates are drawn one after the other by inverse transform sampling: P(x_1 <= x) is the slice's volume with cap_1 lowered to x, over its
 //! whole volume. The volume is a sum of pyramids, positive terms only: the usual
 //! inclusion-exclusion over the caps loses every digit when some bounds are narrow.
 
 use base::random::Stream;
 
-use super::{bounds::Bounds, policy::Policy};
+use super::{Bounds, Policy};
 
-/// Halvings of an interval within `[0,1]` until it is as narrow as f64 can tell.
-const HALVINGS: usize = 60;
+/// Bisection steps until an interval within `[0,1]` is as narrow as f64 resolves.
+const BISECTIONS: usize = 60;
 
 /// Uniform over the simplex cut by the bounds.
 pub struct Uniform;
@@ -30,7 +28,7 @@ impl Policy for Uniform {
         let sum = 1.0 - low.iter().sum::<f64>();
         let drawn = draw(sum, &caps, stream);
         let drawn = low.iter().zip(drawn).map(|(low, x)| low + x);
-        // Takes the rounding of the sums away; the draw itself moves by less than 1e-15.
+        // Removes the rounding of the sums; moves the draw by less than 1e-15.
         bounds.project(&drawn.collect::<Vec<f64>>())
     }
 }
@@ -38,12 +36,12 @@ impl Policy for Uniform {
 /// A point drawn uniformly from {x : sum x = `sum`, 0 <= x_i <= `caps`_i}.
 fn draw(sum: f64, caps: &[f64], stream: &mut Stream) -> Vec<f64> {
     let total: f64 = caps.iter().sum();
-    // Near the far corner what is left to the caps is the better measure: fewer digits cancel.
+    // Near the far corner the distance to the caps loses fewer digits to cancellation.
     let mirrored = sum > 0.5 * total;
     let mut left = if mirrored { total - sum } else { sum }.max(0.0);
     let mut point = Vec::with_capacity(caps.len());
     for (i, &cap) in caps.iter().enumerate() {
-        // Every coordinate takes its number, so that fixing one leaves the others' numbers alone.
+        // One random number per coordinate, also for a fixed one, so that the others' numbers do not shift.
         let share = stream.uniform();
         let x = coordinate(left, cap, &caps[i + 1..], share);
         left = (left - x).max(0.0);
@@ -64,15 +62,16 @@ fn coordinate(sum: f64, cap: f64, rest: &[f64], share: f64) -> f64 {
         return high;
     }
     let wanted = share * volume(sum, &mut caps);
-    for _ in 0..HALVINGS {
+    for _ in 0..BISECTIONS {
         if low >= high {
             break;
         }
         let middle = 0.5 * (low + high);
         caps[last] = middle;
-        match volume(sum, &mut caps) < wanted {
-            true => low = middle,
-            false => high = middle,
+        if volume(sum, &mut caps) < wanted {
+            low = middle;
+        } else {
+            high = middle;
         }
     }
     high
@@ -87,8 +86,8 @@ fn coordinate(sum: f64, cap: f64, rest: &[f64], share: f64) -> f64 {
 ///                                    + (cap_i - y_i) * V(sum - cap_i; caps without i)
 /// ```
 ///
-/// A vertex y lies on all facets but n + 1, so (n + 1)! / 6 ends are visited: 840 for six attacks.
-/// Leaves `caps` as they were, though it moves them meanwhile.
+/// A vertex y lies on all facets but n + 1, so (n + 1)! / 6 ends are visited: 840 for six attacks, 6720 for seven.
+/// `caps` are permuted meanwhile and restored.
 fn volume(sum: f64, caps: &mut [f64]) -> f64 {
     if sum <= 0.0 || sum >= caps.iter().sum() {
         return 0.0;
@@ -118,7 +117,7 @@ fn volume(sum: f64, caps: &mut [f64]) -> f64 {
 mod tests {
     use super::*;
 
-    /// The same by trial: all coordinates but the widest uniform in their ranges, until the
+    /// The same by rejection sampling: all coordinates but the widest uniform in their ranges, until the
     /// widest can make up the sum.
     fn rejection(sum: f64, caps: &[f64], stream: &mut Stream) -> Vec<f64> {
         let widest = (0..caps.len())

@@ -1,22 +1,23 @@
-//! Charts of ordinary and of odd series: every number lies within the drawing.
+//! SVG charts of ordinary and of degenerate series: every coordinate lies within the drawing.
 
 use super::*;
 
-fn lines(series: &[&[(f64, f64)]], unit: Unit) -> String {
+fn line_chart(series: &[&[(f64, f64)]], unit: Unit) -> String {
     let series = series.iter().map(|points| Series {
         name: "a <b>".into(),
         color: 1,
         dashed: false,
         points: points.to_vec(),
     });
-    let (title, mark) = ("loss & more".into(), Some(2.0));
-    Lines {
+    let (title, marked) = ("loss & more".into(), Some(2.0));
+    LineChart {
         title,
         unit,
         series: series.collect(),
-        mark,
+        marked,
     }
-    .html()
+    .render()
+    .into_string()
 }
 
 /// Every number of the SVG's attributes lies within the drawing.
@@ -35,7 +36,7 @@ fn assert_drawn_within(html: &str) {
 }
 
 #[test]
-fn any_series_is_drawn_with_finite_numbers_within_the_frame() {
+fn any_series_has_finite_svg_coordinates_within_the_drawing() {
     let nan = f64::NAN;
     let cases: [&[&[(f64, f64)]]; 8] = [
         &[],
@@ -49,16 +50,16 @@ fn any_series_is_drawn_with_finite_numbers_within_the_frame() {
     ];
     for series in cases {
         for unit in [Unit::Number, Unit::Percent] {
-            assert_drawn_within(&lines(series, unit));
+            assert_drawn_within(&line_chart(series, unit));
         }
     }
-    assert!(lines(&[&[]], Unit::Number).contains("Nothing measured yet"));
+    assert!(line_chart(&[&[]], Unit::Number).contains("Nothing measured yet"));
 }
 
 #[test]
-fn a_line_goes_through_its_points_and_stops_at_gaps() {
+fn a_line_chart_passes_through_its_points_and_stops_at_gaps() {
     let points = [(1.0, 0.0), (2.0, 1.0), (3.0, f64::NAN), (4.0, 0.5)];
-    let html = lines(&[&points], Unit::Percent);
+    let html = line_chart(&[&points], Unit::Percent);
     // Four epochs share 386 units after 44; the values span 204 units above 214.
     let path = "d=\"M92.2 214.0L188.8 10.0M381.8 112.0\"";
     assert!(html.contains(path), "{html}");
@@ -67,24 +68,25 @@ fn a_line_goes_through_its_points_and_stops_at_gaps() {
 }
 
 #[test]
-fn a_stack_fills_what_its_parts_sum_to() {
-    let layer = |name: &str, values: &[f64]| Layer {
+fn a_stacked_chart_fills_the_sum_of_its_bands() {
+    let band = |name: &str, values: &[f64]| Band {
         name: name.into(),
         color: 0,
         values: values.to_vec(),
     };
-    let stack = |epochs: &[f64], layers| {
+    let stack = |epochs: &[f64], bands| {
         let (title, epochs) = ("draws".into(), epochs.to_vec());
-        Stack {
+        StackedChart {
             title,
             epochs,
-            layers,
+            bands,
         }
-        .html()
+        .render()
+        .into_string()
     };
     let html = stack(
         &[1.0, 2.0],
-        vec![layer("clean", &[0.5, 0.25]), layer("bim", &[0.5, 0.75])],
+        vec![band("clean", &[0.5, 0.25]), band("bim", &[0.5, 0.75])],
     );
     assert!(
         html.contains(
@@ -97,13 +99,13 @@ fn a_stack_fills_what_its_parts_sum_to() {
             "d=\"M44.0 10.0H237.0L237.0 10.0H430.0L430.0 163.0H237.0L237.0 112.0H44.0Z\""
         )
     );
-    let odd = [
-        stack(&[], vec![layer("clean", &[])]),
-        stack(&[3.0], vec![layer("clean", &[f64::NAN])]),
+    let degenerate = [
+        stack(&[], vec![band("clean", &[])]),
+        stack(&[3.0], vec![band("clean", &[f64::NAN])]),
         stack(
             &[3.0, 9.0],
-            vec![layer("clean", &[7.0]), layer("bim", &[-1.0, 1e300])],
+            vec![band("clean", &[7.0]), band("bim", &[-1.0, 1e300])],
         ),
     ];
-    odd.iter().for_each(|html| assert_drawn_within(html));
+    degenerate.iter().for_each(|html| assert_drawn_within(html));
 }

@@ -1,15 +1,15 @@
-//! The page of small made run folders: every section is there, nothing foreign gets in.
+//! Reports of small deterministic run folders: all sections, escaping, self-containedness, replacing.
 
 use std::fs;
 
 use super::*;
-use made::{Runs, config, line, strips};
+use fixtures::{TestRuns, config, line, strips};
 
-mod made;
+mod fixtures;
 
 #[test]
-fn a_page_has_every_section_and_needs_nothing_else() {
-    let runs = Runs::new();
+fn a_report_has_every_section_escapes_its_text_and_is_self_contained() {
+    let runs = TestRuns::new();
     let folders = [
         runs.evaluated("adversarial", &config("adversarial", 40), 40, false, 0.0),
         runs.evaluated("<script>joint & co", &config("joint", 40), 40, true, 0.021),
@@ -65,16 +65,16 @@ fn a_page_has_every_section_and_needs_nothing_else() {
     assert!(page.contains("fresh is unfinished and has no report.json yet"));
     assert!(page.contains("✗ airplane") && page.contains("bounds.fgsm"));
 
-    // To look at it: name a file to keep it in.
+    // Set the variable to a path to look at the report.
     if let Some(kept) = std::env::var_os("MITHRIDATE_KEEP_REPORT") {
         fs::write(kept, page).unwrap();
     }
 }
 
 #[test]
-fn the_contact_sheet_of_the_page_decodes_to_its_pictures() {
+fn the_contact_sheet_of_the_report_decodes_to_its_images() {
     use base64::{Engine, engine::general_purpose::STANDARD};
-    let runs = Runs::new();
+    let runs = TestRuns::new();
     let strips = strips();
     let page = runs.page(&[runs.run("a", "", 1, false)], Some(&strips));
     let encoded = page
@@ -96,8 +96,8 @@ fn the_contact_sheet_of_the_page_decodes_to_its_pictures() {
 }
 
 #[test]
-fn a_run_before_its_first_epoch_has_a_page() {
-    let runs = Runs::new();
+fn a_run_before_its_first_epoch_has_a_report() {
+    let runs = TestRuns::new();
     let page = runs.page(&[runs.run("new", &config("joint", 5), 0, true)], None);
     assert!(page.contains("unfinished, 0 of 5 epochs") && page.contains("No epoch is done yet"));
     assert!(
@@ -110,8 +110,8 @@ fn a_run_before_its_first_epoch_has_a_page() {
 }
 
 #[test]
-fn runs_of_one_name_are_told_apart() {
-    let runs = Runs::new();
+fn runs_of_the_same_name_are_named_by_their_paths() {
+    let runs = TestRuns::new();
     let folders = ["a/run", "b/run"].map(|name| runs.run(name, "", 1, false));
     let page = runs.page(&folders, None);
     for folder in folders {
@@ -120,7 +120,7 @@ fn runs_of_one_name_are_told_apart() {
 }
 
 #[test]
-fn what_is_wrong_in_a_run_folder_is_named_by_file_and_line() {
+fn a_damaged_run_folder_is_reported_by_file_and_line() {
     let cases = [
         (
             "config.toml",
@@ -135,7 +135,7 @@ fn what_is_wrong_in_a_run_folder_is_named_by_file_and_line() {
         ("report.json", "{\n\"model\": 3}", "report.json:2: "),
     ];
     for (file, text, place) in cases {
-        let runs = Runs::new();
+        let runs = TestRuns::new();
         let folder = runs.evaluated("run", &config("joint", 3), 3, true, 0.0);
         fs::write(folder.join(file), text).unwrap();
         let error = write(&[folder], None, &runs.path("report.html"), false).unwrap_err();
@@ -143,15 +143,15 @@ fn what_is_wrong_in_a_run_folder_is_named_by_file_and_line() {
         assert!(error.to_string().contains(place), "{error}");
         assert!(!runs.path("report.html").exists());
     }
-    let runs = Runs::new();
+    let runs = TestRuns::new();
     let error = write(&[runs.path("absent")], None, &runs.path("out"), false).unwrap_err();
     assert_eq!(error.exit_code(), 3);
     assert!(error.to_string().contains("absent"), "{error}");
 }
 
 #[test]
-fn only_its_own_report_is_replaced() {
-    let runs = Runs::new();
+fn only_a_report_is_replaced_without_force() {
+    let runs = TestRuns::new();
     let folder = [runs.run("run", "", 1, false)];
     let out = runs.path("report.html");
     write(&folder, None, &out, false).unwrap();

@@ -1,4 +1,4 @@
-//! A run folder: its path comes in, what the page needs of its files goes out.
+//! Contents of a run folder, as the report shows them.
 
 use std::path::{Path, PathBuf};
 
@@ -12,8 +12,8 @@ use crate::{
 };
 
 /// What a run folder holds.
-pub struct Run {
-    /// What the page calls it: the folder's name.
+pub struct RunRecord {
+    /// The folder's name.
     pub name: String,
     /// `config.toml`.
     pub config: Table,
@@ -21,11 +21,11 @@ pub struct Run {
     pub epochs: Vec<EpochMetrics>,
     /// `report.json`; none until the run is evaluated.
     pub evaluation: Option<Evaluation>,
-    /// What the folder is.
+    /// Whether the run is whole.
     pub state: State,
 }
 
-impl Run {
+impl RunRecord {
     /// Reads a run folder.
     ///
     /// # Errors
@@ -73,23 +73,50 @@ impl Run {
     pub fn unfinished(&self) -> bool {
         self.planned().is_some_and(|planned| self.done() < planned)
     }
+
+    /// Epochs done, and what keeps the run from being whole, in words.
+    pub fn progress(&self) -> String {
+        let done = self.done();
+        let epochs = match self.planned() {
+            Some(planned) if done < planned => format!("unfinished, {done} of {planned} epochs"),
+            _ if self.evaluation.is_none() => format!("{done} epochs, not evaluated"),
+            _ => format!("{done} epochs"),
+        };
+        match &self.state {
+            State::FinishedWithoutCheckpoints => epochs + ", checkpoints removed",
+            State::Damaged(reason) => format!("{epochs}, damaged: {reason}"),
+            _ => epochs,
+        }
+    }
+
+    /// A setting of `config.toml` as text.
+    pub fn setting(&self, key: &str) -> Option<String> {
+        self.config.get(key).map(setting_text)
+    }
 }
 
-/// The store that a run was trained on, from its configuration; a run without one has none.
+/// A value of `config.toml`, strings without quotes.
+pub fn setting_text(value: &Value) -> String {
+    value
+        .as_str()
+        .map_or_else(|| value.to_string(), String::from)
+}
+
+/// Path of the store that a run was trained on; none for a run without a store.
 ///
 /// # Errors
-/// As `Run::read`, for `config.toml`.
+/// As `RunRecord::read`, for `config.toml`.
 pub fn database(folder: &Path) -> Result<Option<PathBuf>> {
     let config = config(folder)?;
     Ok(config.get("db").and_then(Value::as_str).map(PathBuf::from))
 }
 
 fn name(folder: &Path) -> String {
-    // A folder given as "." has a name too.
-    let whole = folder
+    // Resolved, since "." has no name.
+    let resolved = folder
         .canonicalize()
         .unwrap_or_else(|_| folder.to_path_buf());
-    match whole.file_name() {
+    match resolved.file_name() {
         Some(name) => name.to_string_lossy().into_owned(),
         None => folder.display().to_string(),
     }

@@ -1,8 +1,8 @@
-//! Made run folders and images, the same every time.
+//! Deterministic run folders and images for tests.
 
 use std::{fs, path::PathBuf};
 
-use crate::report::{PictureStrip, Shown, write};
+use crate::report::{ClassifiedImage, ImageStrip, write};
 
 const ATTACKS: [&str; 6] = ["gaussian", "fgsm", "bim", "deepfool", "cw", "nst"];
 
@@ -89,9 +89,9 @@ fn evaluation(joint: bool, lift: f64) -> String {
 }
 
 /// A folder of runs that is deleted with its value.
-pub struct Runs(tempfile::TempDir);
+pub struct TestRuns(tempfile::TempDir);
 
-impl Runs {
+impl TestRuns {
     pub fn new() -> Self {
         Self(tempfile::tempdir().unwrap())
     }
@@ -125,7 +125,7 @@ impl Runs {
     }
 
     /// Writes the page and returns it.
-    pub fn page(&self, runs: &[PathBuf], strips: Option<&[PictureStrip]>) -> String {
+    pub fn page(&self, runs: &[PathBuf], strips: Option<&[ImageStrip]>) -> String {
         let out = self.path("report.html");
         write(runs, strips, &out, false).unwrap();
         fs::read_to_string(out).unwrap()
@@ -140,8 +140,8 @@ pub fn config(method: &str, epochs: u32) -> String {
     )
 }
 
-pub fn strips() -> Vec<PictureStrip> {
-    let picture = |k: usize| -> Vec<u8> {
+pub fn strips() -> Vec<ImageStrip> {
+    let image = |k: usize| -> Vec<u8> {
         (0..3072)
             .map(|i| {
                 let (c, y, x) = (i / 1024, i / 32 % 32, i % 32);
@@ -158,24 +158,24 @@ pub fn strips() -> Vec<PictureStrip> {
             .collect()
     };
     let strip = |k: usize, class: &str| {
-        let clean = picture(k);
+        let clean = image(k);
         let variants = (1..).zip(ATTACKS).map(|(i, attack)| {
             let prediction = if i % 3 == 0 { class } else { "airplane" };
             let pixels = noisy(&clean, i);
             (
                 attack.to_string(),
-                Shown {
+                ClassifiedImage {
                     pixels,
                     prediction: prediction.into(),
                 },
             )
         });
         let variants = variants.collect();
-        let clean = Shown {
+        let clean = ClassifiedImage {
             pixels: clean,
             prediction: class.into(),
         };
-        PictureStrip {
+        ImageStrip {
             caption: format!("test {k}"),
             class: class.into(),
             clean,

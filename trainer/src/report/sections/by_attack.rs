@@ -1,0 +1,110 @@
+//! Accuracy by attack (the paper's Table 4): a table per split.
+
+use base::Result;
+use maud::html;
+
+use super::{Section, no_results, not_evaluated};
+use crate::{
+    metrics::Named,
+    report::{
+        ReportData,
+        elements::note,
+        evaluation::{Baseline, Evaluation, SplitResult, Surrogate},
+        names, paper, results,
+        run_record::RunRecord,
+        table::{Cell, Table, TableRow},
+    },
+};
+
+const EXPLANATION: &str = "As the paper's Table 4. The baseline is the model that was attacked. Gray rows are \
+    the paper's, measured on its own 5,000 held-out training images (our val split). \
+    The best measured value of a column is bold.";
+
+/// The section of all attacks.
+pub fn sections(data: &ReportData) -> Result<Vec<Section>> {
+    let splits = results::splits(data.runs);
+    let body = if splits.is_empty() {
+        no_results(data)
+    } else {
+        html! {
+            @for split in splits { (table(data.runs, split)) }
+            (not_evaluated(data))
+            (note(EXPLANATION))
+        }
+    };
+    let section = Section::new("attacks", "By attack", "Accuracy by attack", body);
+    Ok(vec![section])
+}
+
+/// Accuracy on clean images and on each attack's samples of one split.
+fn table(runs: &[RunRecord], split: &str) -> Table {
+    let measured: Vec<_> = results::all(runs)
+        .filter(|(_, _, result)| result.split == split)
+        .collect();
+    let attacks = names::in_order(measured.iter().flat_map(|(_, _, result)| {
+        let baseline = result.baseline.iter().flat_map(|of| &of.attacks.0);
+        let own = result.attacks.0.iter().chain(baseline);
+        own.map(|(name, _)| name.as_str())
+    }));
+    let accuracies = |clean: Option<f64>, on: &Named<f64>| {
+        let attacked = attacks.iter().map(|attack| on.get(attack).copied());
+        std::iter::once(clean)
+            .chain(attacked)
+            .map(Cell::Percent)
+            .collect()
+    };
+
+    let mut rows: Vec<TableRow> = baselines(&measured)
+        .map(|(surrogate, of)| results::baseline_row(surrogate, accuracies(of.clean, &of.attacks)))
+        .collect();
+    rows.extend(measured.iter().map(|(run, evaluation, result)| {
+        results::run_row(run, evaluation, accuracies(result.clean, &result.attacks))
+    }));
+    rows.extend(paper::BY_ATTACK.map(|(model, accuracy)| {
+        let on_attack = |attack: &&str| {
+            let column = paper::ATTACKS.iter().position(|name| name == attack)?;
+            accuracy.get(column + 1).copied()
+        };
+        let attacked = attacks.iter().map(on_attack);
+        let cells = std::iter::once(Some(accuracy[0])).chain(attacked);
+        results::reference_row(model, cells.map(Cell::Percent).collect())
+    }));
+
+    let images = measured.iter().map(|(_, _, result)| result.images);
+    let images = images.max().unwrap_or(0);
+    let labels = attacks.iter().map(|attack| names::label(attack));
+    Table {
+        caption: format!(
+            "Accuracy in percent on the {split} split, {images} images in each column"
+        ),
+        head: ["Model", "Clean"]
+            .into_iter()
+            .chain(labels)
+            .map(String::from)
+            .collect(),
+        rows,
+    }
+}
+
+/// Each baseline once: runs on one store share theirs.
+fn baselines<'a>(
+    measured: &[(&'a RunRecord, &'a Evaluation, &'a SplitResult)],
+) -> impl Iterator<Item = (&'a Surrogate, &'a Baseline)> {
+    let mut distinct: Vec<(&Surrogate, &Baseline)> = Vec::new();
+    for (_, evaluation, result) in measured {
+        let Some(baseline) = &result.baseline else {
+            continue;
+        };
+        let baseline = (&evaluation.surrogate, baseline);
+        // The share of the mixed set does not show in this table.
+        let same = |(surrogate, of): &(&Surrogate, &Baseline)| {
+            *surrogate == baseline.0
+                && of.clean == baseline.1.clean
+                && of.attacks == baseline.1.attacks
+        };
+        if !distinct.iter().any(same) {
+            distinct.push(baseline);
+        }
+    }
+    distinct.into_iter()
+}
