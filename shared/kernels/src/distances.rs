@@ -1,8 +1,8 @@
 //! L2 and Linf distances between images of bytes.
 
-use super::vectorize::vectorized;
+use crate::multiversion::multiversion;
 
-vectorized! {
+multiversion! {
     /// L2 and Linf between two images of bytes, in `[0,1]` units. The sums are of whole numbers, so
     /// every machine gets the same bits.
     pub fn distances(a: &[u8], b: &[u8]) -> (f64, f64) {

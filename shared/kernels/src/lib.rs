@@ -1,28 +1,26 @@
-//! Kernels for the CPU: contiguous f32 slices come in, new vectors go out. Every loop over
-//! images runs on all cores, and no result depends on how many there are.
+//! CPU kernels on contiguous f32 slices: convolution, batch normalization, attention, Transformer
+//! sublayers, dropout, random numbers. Loops over images run on all cores; no result depends on the
+//! number of threads. See `ARCHITECTURE.md`.
 
-// Constant loops over arrays of lanes become registers; iterators over them may stay calls
-// without the lanes' instructions (see `lanes`).
+// Constant-length loops over arrays of vectors stay in registers; iterator adapters may be left as
+// calls compiled without the vector instructions (see `simd`).
 #![allow(clippy::needless_range_loop)]
 
-pub mod attend;
-pub mod convolve;
-mod direct;
+pub mod attention;
+pub mod batch_norm;
+pub mod conv;
 mod distances;
-mod elementary;
-pub mod embed;
-pub mod encoder;
-pub mod epilogue;
-pub mod geometry;
-mod lanes;
-pub mod mask;
-mod matrix;
-mod memory;
-pub mod normalize;
-mod product;
+pub mod dropout;
+mod gemm;
+mod math;
+mod microkernel;
+mod multiversion;
 pub mod random;
-pub mod rows;
-mod vectorize;
-mod winograd;
+pub mod relu;
+mod row_ops;
+mod scratch;
+pub mod shape;
+mod simd;
+pub mod transformer;
 
 pub use distances::distances;

@@ -8,9 +8,8 @@ use candle_core::{CpuStorage, CustomOp3, Layout, Result, Shape, Tensor, bail};
 use super::cuda;
 use super::{host::floats, host::like, host::with_floats, learning::Conv2d};
 use kernels::{
-    convolve::{self, ForwardWeights, InputGradWeights},
-    epilogue::Epilogue,
-    geometry::{ConvShape, NhwcShape},
+    conv::{self, Epilogue, ForwardWeights, InputGradWeights},
+    shape::{ConvShape, NhwcShape},
 };
 
 /// `x` `[B,H,W,I]` convolved with `filter`, plus `bias` `[O]`: `[B,H',W',O]`.
@@ -90,7 +89,7 @@ fn bias_gradient(bias: &Tensor, gradient: &Tensor) -> Result<Option<Tensor>> {
     bias.track_op()
         .then(|| {
             let sums = with_floats([gradient], |[g]| {
-                Ok(convolve::bias_gradient(bias.elem_count(), g))
+                Ok(conv::bias_gradient(bias.elem_count(), g))
             })?;
             like(bias, sums)
         })
@@ -99,7 +98,7 @@ fn bias_gradient(bias: &Tensor, gradient: &Tensor) -> Result<Option<Tensor>> {
 
 fn only_shift<'a>(bias: &'a CpuStorage, layout: &Layout) -> Result<Epilogue<'a>> {
     Ok(Epilogue {
-        shift: Some(floats(bias, layout)?),
+        bias: Some(floats(bias, layout)?),
         ..Epilogue::default()
     })
 }
@@ -147,7 +146,7 @@ impl CustomOp3 for Convolution {
         };
         let of_weight = || {
             let values = with_floats([x, gradient], |[x, gradient]| {
-                Ok(convolve::weight_gradient(geometry, x, gradient))
+                Ok(conv::weight_gradient(geometry, x, gradient))
             })?;
             like(weight, values)
         };
@@ -203,7 +202,7 @@ impl CustomOp3 for Transposed {
         };
         let of_weight = || {
             let values = with_floats([x, gradient], |[x, gradient]| {
-                Ok(convolve::weight_gradient(geometry, gradient, x))
+                Ok(conv::weight_gradient(geometry, gradient, x))
             })?;
             like(weight, values)
         };

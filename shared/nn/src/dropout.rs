@@ -3,7 +3,7 @@
 
 use candle_core::{Result, Tensor};
 
-pub use kernels::mask::DropoutMask;
+pub use kernels::dropout::DropoutMask;
 
 /// Drops where the mask, if there is one, says so. For devices without kernels of ours, and for
 /// tests: the kernels apply masks themselves.

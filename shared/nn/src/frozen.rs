@@ -8,10 +8,9 @@ use candle_core::{DType, Error, Result, Tensor};
 
 use super::{chain::Layer, host::with_floats, learning::Conv2d, learning::EPS};
 use kernels::{
-    convolve::{ForwardWeights, InputGradWeights},
-    epilogue::Epilogue,
-    geometry::{ConvShape, NhwcShape},
-    normalize,
+    conv::{Epilogue, ForwardWeights, InputGradWeights},
+    relu,
+    shape::{ConvShape, NhwcShape},
 };
 
 /// What normalizes each channel, all `[C]`.
@@ -82,7 +81,7 @@ impl Layer for FoldedConvBn {
                 .0
                 .get_or_init(|| ForwardWeights::new(geometry, weight));
             let epilogue = Epilogue {
-                shift: Some(shift),
+                bias: Some(shift),
                 residual,
                 relu,
                 ..Epilogue::default()
@@ -112,7 +111,7 @@ impl Layer for FoldedConvBn {
     ) -> Result<Vec<f32>> {
         let epilogue = Epilogue {
             residual,
-            gate,
+            relu_output: gate,
             ..Epilogue::default()
         };
         with_floats([&self.filter.weight], |[weight]| {
@@ -124,6 +123,6 @@ impl Layer for FoldedConvBn {
         })
     }
     fn through_relu(y: &[f32], gradient: &[f32]) -> Result<Vec<f32>> {
-        Ok(normalize::through_relu(y, gradient))
+        Ok(relu::backward(y, gradient))
     }
 }

@@ -8,10 +8,10 @@ use candle_core::{Result, Tensor, bail};
 
 use super::{chain::Layer, host::like, host::with_floats};
 use kernels::{
-    convolve::{self, ForwardWeights, InputGradWeights},
-    epilogue::Epilogue,
-    geometry::{ConvShape, NhwcShape},
-    normalize::{self, BatchNormParams},
+    batch_norm::{self, BatchNormParams},
+    conv::{self, Epilogue, ForwardWeights, InputGradWeights},
+    relu,
+    shape::{ConvShape, NhwcShape},
 };
 
 /// PyTorch's default.
@@ -156,7 +156,7 @@ impl Layer for Learner {
         let convolved = with_floats([&filter.weight], |[weight]| {
             Ok(ForwardWeights::new(geometry, weight).apply(geometry, x, Epilogue::default()))
         })?;
-        let moments = normalize::moments(geometry.c_out, &convolved);
+        let moments = batch_norm::moments(geometry.c_out, &convolved);
         let inverse = |(_, variance): &(f64, f64)| (1.0 / (variance + EPS).sqrt()) as f32;
         let mean: Vec<f32> = moments.iter().map(|(mean, _)| *mean as f32).collect();
         let variance = moments
@@ -165,11 +165,11 @@ impl Layer for Learner {
             .collect();
         let norm = BatchNormParams {
             mean: mean.clone(),
-            inverse: moments.iter().map(inverse).collect(),
+            inv_std: moments.iter().map(inverse).collect(),
             gamma: gamma.to_vec1()?,
             beta: beta.to_vec1()?,
         };
-        let y = normalize::forward(&norm, &convolved, residual, relu);
+        let y = batch_norm::forward(&norm, &convolved, residual, relu);
         let moments = BatchStats {
             mean: like(gamma, mean)?,
             variance: like(gamma, variance)?,
@@ -188,8 +188,8 @@ impl Layer for Learner {
         learns: bool,
     ) -> Result<Option<Vec<f32>>> {
         let Saved { convolved, norm } = saved;
-        let sums = normalize::parameter_gradients(norm, convolved, gradient);
-        let slopes = normalize::input_gradient(norm, convolved, gradient, &sums);
+        let sums = batch_norm::parameter_gradients(norm, convolved, gradient);
+        let slopes = batch_norm::input_gradient(norm, convolved, gradient, &sums);
         // Nobody asks for it again.
         *convolved = Vec::new();
         if learns {
@@ -198,7 +198,7 @@ impl Layer for Learner {
                 gamma,
                 beta,
             } = &self.parameters;
-            let of_weight = convolve::weight_gradient(geometry, x, &slopes);
+            let of_weight = conv::weight_gradient(geometry, x, &slopes);
             let gradients = [
                 like(&filter.weight, of_weight)?,
                 like(gamma, sums.gamma)?,
@@ -221,7 +221,7 @@ impl Layer for Learner {
     ) -> Result<Vec<f32>> {
         let epilogue = Epilogue {
             residual,
-            gate,
+            relu_output: gate,
             ..Epilogue::default()
         };
         with_floats([&self.parameters.filter.weight], |[weight]| {
@@ -229,6 +229,6 @@ impl Layer for Learner {
         })
     }
     fn through_relu(y: &[f32], gradient: &[f32]) -> Result<Vec<f32>> {
-        Ok(normalize::through_relu(y, gradient))
+        Ok(relu::backward(y, gradient))
     }
 }

@@ -12,7 +12,7 @@ use crate::{
     frozen::FoldedConvBn,
     host::with_floats,
 };
-use kernels::geometry::NhwcShape;
+use kernels::shape::NhwcShape;
 
 /// Images that walk back together: so many make good use of packed weights, and not too much
 /// memory.

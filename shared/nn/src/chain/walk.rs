@@ -7,7 +7,7 @@ use std::borrow::Borrow;
 use candle_core::{Result, bail};
 
 use super::ResidualLayer;
-use kernels::geometry::{ConvShape, NhwcShape};
+use kernels::shape::{ConvShape, NhwcShape};
 
 /// A convolution and its normalization, on some device.
 pub trait Layer {

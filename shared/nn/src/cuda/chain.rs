@@ -22,7 +22,7 @@ use crate::{
     handle::handle,
     learning::{BatchStats, ConvBn, Learner},
 };
-use ::kernels::geometry::NhwcShape;
+use ::kernels::shape::NhwcShape;
 
 /// [`crate::frozen_chain`] on CUDA.
 pub fn frozen_chain(x: &Tensor, links: &[ResidualLayer<FoldedConvBn>]) -> Result<Tensor> {

@@ -10,7 +10,7 @@ use super::{
     norm,
 };
 use crate::convolution::shape;
-use ::kernels::geometry::{ConvShape, NhwcShape};
+use ::kernels::shape::{ConvShape, NhwcShape};
 
 /// Applies a convolution, or its transpose, of this geometry.
 pub fn convolve(

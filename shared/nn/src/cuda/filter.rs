@@ -11,7 +11,7 @@ use super::{
     with_convolutions,
 };
 use crate::arithmetic::ComputeOptions;
-use ::kernels::geometry::ConvShape;
+use ::kernels::shape::ConvShape;
 
 /// A weight as cuDNN reads it.
 #[derive(Debug)]

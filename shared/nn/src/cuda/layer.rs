@@ -17,7 +17,7 @@ use crate::{
     frozen::FoldedConvBn,
     learning::{BatchStats, EPS, Learner},
 };
-use ::kernels::geometry::{ConvShape, NhwcShape};
+use ::kernels::shape::{ConvShape, NhwcShape};
 
 /// What maps are made of inside a chain.
 pub fn chosen_kind() -> Kind {

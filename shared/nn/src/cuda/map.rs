@@ -15,7 +15,7 @@ use super::{
     Kind, address,
     kernels::{self, Argument},
 };
-use ::kernels::geometry::{ConvShape, NhwcShape};
+use ::kernels::shape::{ConvShape, NhwcShape};
 
 /// Channels as they are stored.
 pub fn padded(channels: usize) -> usize {

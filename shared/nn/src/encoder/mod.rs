@@ -6,10 +6,10 @@ use candle_core::{Result, Tensor, bail};
 
 use super::dropout::DropoutMask;
 use kernels::{
-    attend::AttentionShape,
-    embed::Embed,
-    encoder::{
-        AttentionSublayer, ClsAttentionSublayer, FeedForwardSublayer, Sublayer, SublayerShape,
+    attention::AttentionShape,
+    transformer::{
+        AttentionSublayer, ClsAttentionSublayer, Embedding, FeedForwardSublayer, Sublayer,
+        SublayerShape,
     },
 };
 use operation::{EmbedOp, HalfOp};
@@ -32,15 +32,15 @@ pub struct SublayerWeights {
 
 impl SublayerWeights {
     fn sizes(&self) -> Result<SublayerShape> {
-        let (raised, width) = self.first[0].dims2()?;
-        let (out, lowered) = self.second[0].dims2()?;
+        let (hidden_dim, d_model) = self.first[0].dims2()?;
+        let (out, inner_dim) = self.second[0].dims2()?;
         let sizes = SublayerShape {
-            width,
-            raised,
-            lowered,
+            d_model,
+            hidden_dim,
+            inner_dim,
             eps: self.eps as f32,
         };
-        if out != width || self.elements() != sizes.packed() {
+        if out != d_model || self.elements() != sizes.packed_len() {
             bail!("half a layer of weights that do not fit together: {self:?}")
         }
         Ok(sizes)
@@ -85,10 +85,10 @@ pub fn embed(
     if !x.device().is_cpu() || x.elem_count() == 0 {
         return stock::embed(x, class, positions, mask);
     }
-    let kernel = Embed {
-        piece: (tokens + 1) * width,
-        width,
-        mask,
+    let kernel = Embedding {
+        image_len: (tokens + 1) * width,
+        d_model: width,
+        dropout: mask,
     };
     let shape = (batch, tokens + 1, width);
     x.contiguous()?
@@ -107,12 +107,11 @@ pub fn attention_sublayer(
     if !x.device().is_cpu() {
         return stock::attention_half(x, half, heads.heads, mask);
     }
-    let outer = mask;
     half.run(
         AttentionSublayer {
-            sizes,
-            heads,
-            outer,
+            shape: sizes,
+            attention: heads,
+            dropout: mask,
         },
         x,
     )
@@ -129,12 +128,11 @@ pub fn cls_attention_sublayer(
     if !x.device().is_cpu() {
         return stock::class_attention_half(x, half, heads.heads, mask);
     }
-    let outer = mask;
     half.run(
         ClsAttentionSublayer {
-            sizes,
-            heads,
-            outer,
+            shape: sizes,
+            attention: heads,
+            dropout: mask,
         },
         x,
     )
@@ -148,7 +146,7 @@ pub fn feed_forward_sublayer(
     masks: [Option<DropoutMask>; 2],
 ) -> Result<Tensor> {
     let sizes = half.sizes()?;
-    if sizes.raised != sizes.lowered || x.dims3()?.2 != sizes.width || x.elem_count() == 0 {
+    if sizes.hidden_dim != sizes.inner_dim || x.dims3()?.2 != sizes.d_model || x.elem_count() == 0 {
         bail!("feed-forward half of {x:?} with {half:?}")
     }
     if !x.device().is_cpu() {
@@ -157,9 +155,9 @@ pub fn feed_forward_sublayer(
     let [inner, outer] = masks;
     half.run(
         FeedForwardSublayer {
-            sizes,
-            inner,
-            outer,
+            shape: sizes,
+            hidden_dropout: inner,
+            dropout: outer,
         },
         x,
     )
@@ -171,15 +169,15 @@ fn attention_sizes(
     heads: usize,
 ) -> Result<(SublayerShape, AttentionShape)> {
     let (sizes, (batch, tokens, width)) = (half.sizes()?, x.dims3()?);
-    let fits = sizes.raised == 3 * width && sizes.lowered == width && sizes.width == width;
+    let fits = sizes.hidden_dim == 3 * width && sizes.inner_dim == width && sizes.d_model == width;
     if !fits || batch * tokens * heads == 0 || !width.is_multiple_of(heads) {
         bail!("attention half of {x:?} by {heads} heads with {half:?}")
     }
-    let size = width / heads;
+    let head_dim = width / heads;
     let heads = AttentionShape {
         tokens,
         heads,
-        size,
+        head_dim,
     };
     Ok((sizes, heads))
 }

@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 use candle_core::{CpuStorage, CustomOp2, CustomOp3, Layout, Result, Shape, Tensor, bail};
 
 use super::super::{host::floats, host::with_floats};
-use kernels::{embed::Embed, encoder::Sublayer};
+use kernels::transformer::{Embedding, Sublayer};
 
 /// A kernel as an operation on tokens and packed weights.
 pub struct HalfOp<K: Sublayer> {
@@ -14,7 +14,7 @@ pub struct HalfOp<K: Sublayer> {
     /// Whether a gradient can be asked for.
     differentiable: bool,
     /// What the kernel keeps for it.
-    kept: OnceLock<K::Kept>,
+    kept: OnceLock<K::Saved>,
 }
 
 impl<K: Sublayer> HalfOp<K> {
@@ -60,7 +60,7 @@ impl<K: Sublayer> CustomOp2 for HalfOp<K> {
         };
         let wanted = weights.track_op();
         let (of_x, of_weights) = with_floats([x, weights, gradient], |[x, weights, gradient]| {
-            Ok(self.kernel.gradient(x, weights, kept, gradient, wanted))
+            Ok(self.kernel.backward(x, weights, kept, gradient, wanted))
         })?;
         let of_x = Tensor::from_vec(of_x, x.shape(), x.device())?;
         let of_weights =
@@ -72,7 +72,7 @@ impl<K: Sublayer> CustomOp2 for HalfOp<K> {
 /// The embedding as an operation on tokens, class token and positions.
 pub struct EmbedOp {
     /// Sizes and mask.
-    pub kernel: Embed,
+    pub kernel: Embedding,
     /// Of the result.
     pub shape: (usize, usize, usize),
 }
@@ -108,14 +108,14 @@ impl CustomOp3 for EmbedOp {
     ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
         with_floats([gradient], |[gradient]| {
             let of_tokens = tokens.track_op().then(|| {
-                let values = self.kernel.of_tokens(gradient);
+                let values = self.kernel.grad_tokens(gradient);
                 Tensor::from_vec(values, tokens.shape(), tokens.device())
             });
             if !class.track_op() && !positions.track_op() {
                 return Ok((of_tokens.transpose()?, None, None));
             }
-            let values = self.kernel.of_positions(gradient);
-            let of_class = values[..self.kernel.width].to_vec();
+            let values = self.kernel.grad_positions(gradient);
+            let of_class = values[..self.kernel.d_model].to_vec();
             let of_class = Tensor::from_vec(of_class, class.shape(), class.device())?;
             let of_positions = Tensor::from_vec(values, positions.shape(), positions.device())?;
             Ok((of_tokens.transpose()?, Some(of_class), Some(of_positions)))

@@ -21,7 +21,7 @@ use candle_core::{
 use self::{job::Job, shapes::Shapes};
 use super::{Kind, address};
 use crate::arithmetic::ComputeOptions;
-use ::kernels::geometry::ConvShape;
+use ::kernels::shape::ConvShape;
 
 /// Bytes that all convolutions share for what they keep in between.
 pub const WORKSPACE: usize = 512 << 20;

@@ -9,7 +9,7 @@ use candle_core::{
 
 use super::{super::Kind, Case, failed};
 use crate::arithmetic::{ComputeOptions, Precision};
-use ::kernels::geometry::NhwcShape;
+use ::kernels::shape::NhwcShape;
 
 fn size(number: usize) -> Result<c_int> {
     c_int::try_from(number).map_err(Error::wrap)
