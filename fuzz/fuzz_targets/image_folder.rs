@@ -3,13 +3,13 @@
 
 use std::{fs, path::PathBuf, sync::LazyLock};
 
-use data::CLASS_NAMES;
+use data::CIFAR10;
 use libfuzzer_sys::fuzz_target;
 
 static FOLDER: LazyLock<PathBuf> = LazyLock::new(|| {
     let good = image::RgbImage::new(32, 32);
     for part in ["train", "test"] {
-        for class in CLASS_NAMES {
+        for class in CIFAR10.classes {
             let path = fuzz::file(&format!("images/{part}/{class}/1.png"), b"");
             good.save(&path).expect("an image");
         }

@@ -19,7 +19,7 @@ Examples:
       --std 0.2023,0.1994,0.2010 --preset standard --attacks fgsm,bim --limit 2000 --out small.db
   generator build --data cifar10/ --model best.safetensors --shard 3/8 --out part-3.db")]
 pub struct Build {
-    /// Images: a folder of data_batch_*.bin, the official .tar.gz, or an image folder
+    /// Images: CIFAR-10 as published (folder or .tar.gz), or an image folder
     #[arg(long, value_name = "PATH")]
     pub data: PathBuf,
     /// Weights of the model to attack (PyTorch's names), such as best.safetensors of a baseline
@@ -35,7 +35,7 @@ pub struct Build {
     /// Attacks to run, such as fgsm,cw; all: the six of the paper. Others run only when named
     #[arg(long, default_value = "all", value_name = "A,B")]
     attacks: String,
-    /// Use only N training images, balanced over the classes, and N/5 of val and test each
+    /// Use only N training images, a multiple of the class count and balanced over the classes, and N/5 of val and test each
     #[arg(long, value_name = "N")]
     pub limit: Option<usize>,
     /// Do only the I-th of N parts, for generator merge; slurm: the part of this task of a Slurm array

@@ -3,7 +3,7 @@
 
 use std::{path::Path, process::Command};
 
-use data::{CLASSES, Image, Split, load};
+use data::{Image, Split, load};
 
 #[test]
 fn the_real_pictures_are_split_as_the_paper_splits_them() {
@@ -27,16 +27,16 @@ fn the_real_pictures_are_split_as_the_paper_splits_them() {
     let data = load(room.path(), 0, None).unwrap();
     let lengths = Split::ALL.map(|split| data.split(split).len());
     assert_eq!(lengths, [45_000, 5_000, 10_000]);
-    assert_eq!(per_class(&data.test), [1000; CLASSES]);
+    assert_eq!(per_class(&data.test), [1000; 10]);
     let (train, val) = (per_class(&data.train), per_class(&data.val));
     let both: Vec<usize> = train.iter().zip(val).map(|(a, b)| a + b).collect();
-    assert_eq!(both, [5000; CLASSES]);
+    assert_eq!(both, [5000; 10]);
 }
 
-fn per_class(pictures: &[Image]) -> [usize; CLASSES] {
-    let mut counts = [0; CLASSES];
-    for picture in pictures {
-        counts[usize::from(picture.label)] += 1;
+fn per_class(images: &[Image]) -> [usize; 10] {
+    let mut counts = [0; 10];
+    for image in images {
+        counts[usize::from(image.label)] += 1;
     }
     counts
 }

@@ -1,48 +1,40 @@
-//! CIFAR-10 images: any of three sources comes in, a seeded split of labeled bytes goes out.
+//! Data sets of labeled 32x32 images: published sets, image sources, seeded splits, synthetic images and contact
+//! sheets.
+//!
+//! [`load`] finds the image source at a path (`sources`), which decodes batch files by their format (`formats`) or
+//! image files, and splits what it reads. Class names and count are data: those of a published set are in
+//! [`DATASETS`], those of an image folder are its folders' names.
 #![forbid(unsafe_code)]
 
-mod archive;
-mod batches;
-mod classes;
+mod catalog;
+mod class_names;
 mod dataset;
-mod folder;
-mod foreign;
-mod images;
+mod formats;
 pub mod sheet;
-mod source;
+mod sources;
 pub mod synthetic;
 #[cfg(test)]
 mod tests;
 
 use std::{fmt, str::FromStr};
 
-pub use classes::check_class_names;
+pub use catalog::{CIFAR10, DATASETS, DatasetSpec, PublishedForm};
+pub use class_names::{MAX_CLASSES, check_class_names};
 pub use dataset::{Dataset, load};
 
-/// Bytes of one image: 3x32x32, planar R, G, B, row-major.
-pub const IMAGE_BYTES: usize = 3 * 32 * 32;
+/// Width and height of an image.
+pub const IMAGE_SIDE: usize = 32;
 
-/// Classes, labels 0 to 9.
+/// Bytes of one image: 3x32x32, planar R, G, B, row-major.
+pub const IMAGE_BYTES: usize = 3 * IMAGE_SIDE * IMAGE_SIDE;
+
+/// Class count of CIFAR-10. To be replaced by the count of the data set at hand.
 pub const CLASSES: usize = 10;
 
-/// What the labels 0 to 9 mean in CIFAR-10.
-pub const CLASS_NAMES: [&str; CLASSES] = [
-    "airplane",
-    "automobile",
-    "bird",
-    "cat",
-    "deer",
-    "dog",
-    "frog",
-    "horse",
-    "ship",
-    "truck",
-];
-
-/// The three parts of a data set: 45,000, 5,000 and 10,000 images of the real one.
+/// The three parts of a data set: 45,000, 5,000 and 10,000 images of CIFAR-10 and CIFAR-100.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Split {
-    /// What models learn from.
+    /// The images that models are trained on.
     Train,
     /// A tenth of the official training images: the paper's test set.
     Val,
@@ -86,8 +78,8 @@ impl FromStr for Split {
 pub struct Image {
     /// Position among the source's training images (`Train`, `Val`) or test images (`Test`).
     pub source_index: u32,
-    /// Class, 0 to 9.
+    /// Class, from 0.
     pub label: u8,
-    /// [`PIXELS`] bytes.
+    /// [`IMAGE_BYTES`] bytes.
     pub pixels: Box<[u8]>,
 }

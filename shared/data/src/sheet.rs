@@ -1,15 +1,14 @@
-//! The contact sheet: clean images and their variants come in, one image goes out that shows
-//! them side by side, and under every variant what was changed, amplified.
+//! Contact sheet: clean images and their adversarial variants side by side in one image, and under every variant
+//! its amplified difference from the clean image.
 
 use std::io::Cursor;
 
 use image::{ImageFormat, Rgb, RgbImage};
 
-use crate::IMAGE_BYTES;
+use crate::{IMAGE_BYTES, IMAGE_SIDE};
 use base::{Error, Result};
 
-/// Width and height of an image.
-const SIDE: u32 = 32;
+const SIDE: u32 = IMAGE_SIDE as u32;
 
 /// White pixels around each tile, before scaling; so every cell is equally wide and captions
 /// outside the image can stand in equal columns.
@@ -18,18 +17,18 @@ const MARGIN: u32 = 1;
 /// Width and height of a tile with its margin, before scaling.
 const CELL: u32 = SIDE + 2 * MARGIN;
 
-/// A clean image and its variants; images are [`PIXELS`] planar bytes.
+/// A clean image and its variants; images are [`IMAGE_BYTES`] planar bytes.
 pub struct Strip<'a> {
-    /// What the image is. It is not drawn: whoever shows the sheet writes it beside.
+    /// Name of the image in messages; it is not drawn.
     pub caption: String,
     /// The clean image.
     pub clean: &'a [u8],
-    /// Attacks by name, each with what it made of the clean image.
+    /// Names of attacks, each with the attacked image.
     pub variants: Vec<(String, &'a [u8])>,
 }
 
 /// Draws the strips under each other. A strip takes two rows of tiles: the clean image and its
-/// variants, and under each of them `0.5 + amplify * (picture - clean)`, mid-gray where nothing
+/// variants, and under each of them `0.5 + amplify * (image - clean)`, mid-gray where nothing
 /// was changed (so under the clean image all over). A tile is `32 * scale` pixels wide, with a
 /// white margin of `scale`; scaling repeats pixels and blends nothing.
 ///
@@ -53,10 +52,10 @@ pub fn render(strips: &[Strip], scale: u32, amplify: f32) -> Result<RgbImage> {
     let mut sheet = RgbImage::from_pixel(width, height, Rgb([255; 3]));
     for (strip, row) in strips.iter().zip((0..).step_by(2)) {
         let variants = strip.variants.iter().map(|(_, pixels)| *pixels);
-        for (picture, column) in std::iter::once(strip.clean).chain(variants).zip(0..) {
-            tile(&mut sheet, (column, row), scale, |i| picture[i]);
+        for (image, column) in std::iter::once(strip.clean).chain(variants).zip(0..) {
+            tile(&mut sheet, (column, row), scale, |i| image[i]);
             tile(&mut sheet, (column, row + 1), scale, |i| {
-                difference(strip.clean[i], picture[i], amplify)
+                difference(strip.clean[i], image[i], amplify)
             });
         }
     }
@@ -75,7 +74,7 @@ pub fn png(image: &RgbImage) -> Result<Vec<u8>> {
     Ok(bytes.into_inner())
 }
 
-/// More than this is no sheet to look at: a gigabyte and a half in memory.
+/// The most pixels of a sheet, a gigabyte and a half in memory.
 const MAX_PIXELS: u64 = 1 << 29;
 
 fn too_large(strips: usize, scale: u32) -> String {
@@ -99,9 +98,9 @@ fn check(strips: &[Strip]) -> Result<()> {
     Ok(())
 }
 
-/// What `amplify` makes of a change, around mid-gray; a float turns into a byte by clamping.
-fn difference(clean: u8, picture: u8, amplify: f32) -> u8 {
-    let change = f32::from(picture) - f32::from(clean);
+/// The amplified difference around mid-gray; the conversion to a byte clamps.
+fn difference(clean: u8, image: u8, amplify: f32) -> u8 {
+    let change = f32::from(image) - f32::from(clean);
     (127.5 + amplify * change).round() as u8
 }
 
@@ -125,7 +124,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_sheet_shows_pictures_over_their_amplified_differences() {
+    fn a_contact_sheet_shows_images_over_their_amplified_differences() {
         // Red rises from left to right, green and blue are constant.
         let clean: Vec<u8> = (0..IMAGE_BYTES)
             .map(|i| {
@@ -168,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_picture_is_refused() {
+    fn sheets_of_no_strips_or_wrong_image_sizes_are_refused() {
         let (clean, short) = (vec![0; IMAGE_BYTES], vec![0; IMAGE_BYTES - 1]);
         let strip = |pixels| Strip {
             caption: "a frog".into(),

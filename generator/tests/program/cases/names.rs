@@ -2,7 +2,7 @@
 
 use std::{fs, process::Command};
 
-use data::CLASS_NAMES;
+use data::CIFAR10;
 use serde_json::Value;
 
 use super::{GAUSSIAN, build_from, built, image_folder, said};
@@ -45,8 +45,10 @@ fn the_content_hash_does_not_depend_on_names_of_folders_and_files() {
 #[test]
 fn the_content_hash_does_not_depend_on_names_of_image_files() {
     let workshop = Workshop::new();
-    image_folder(&workshop, "a", &CLASS_NAMES, |index| format!("{index:04}"));
-    image_folder(&workshop, "b", &CLASS_NAMES, |index| {
+    image_folder(&workshop, "a", CIFAR10.classes, |index| {
+        format!("{index:04}")
+    });
+    image_folder(&workshop, "b", CIFAR10.classes, |index| {
         format!("x{:04}", 9999 - index)
     });
     for data in ["a", "b"] {
@@ -77,11 +79,13 @@ fn the_name_of_a_preset_is_no_content() {
 #[test]
 fn class_folders_of_other_names_are_a_warning_and_their_names_are_kept() {
     let workshop = Workshop::new();
-    let capital = CLASS_NAMES.map(|name| if name == "truck" { "Truck" } else { name });
+    let capital: Vec<_> = (CIFAR10.classes.iter())
+        .map(|&name| if name == "truck" { "Truck" } else { name })
+        .collect();
     let numbers: Vec<String> = (1..=10).map(|number| format!("class{number}")).collect();
     let numbers: Vec<&str> = numbers.iter().map(String::as_str).collect();
     for (data, classes) in [
-        ("official", &CLASS_NAMES[..]),
+        ("official", CIFAR10.classes),
         ("capital", &capital),
         ("numbers", &numbers),
     ] {
@@ -113,10 +117,15 @@ fn class_folders_of_other_names_are_a_warning_and_their_names_are_kept() {
 }
 
 #[test]
-fn an_eleventh_class_folder_is_named() {
+fn a_class_folder_of_train_alone_is_named() {
     let workshop = Workshop::new();
-    image_folder(&workshop, "images", &CLASS_NAMES, |index| index.to_string());
+    image_folder(&workshop, "images", CIFAR10.classes, |index| {
+        index.to_string()
+    });
     fs::create_dir(workshop.path("images/train/backup")).unwrap();
-    let words = ["images/train: found 11 class folders (airplane, automobile, backup, "];
+    let words = [
+        "images/test: found airplane, automobile, bird, ",
+        "the classes of train: airplane, automobile, backup, ",
+    ];
     workshop.refuses(&mut build_from(&workshop, "images", "a.db", &[]), 3, &words);
 }

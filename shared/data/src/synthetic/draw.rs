@@ -1,19 +1,16 @@
-//! One synthetic image: a seed, an index and a label come in, 3072 bytes go out.
+//! Synthetic image as a function of seed, index and label.
 //!
-//! Ten classes of shapes and textures lie on colored gradients among faint distractors and
-//! noise. Contrast is moderate on purpose: a thin model learns the set in a few epochs, and the
-//! small steps of the attacks still reach it.
+//! Ten classes of shapes and textures on colored gradients among faint distractors and noise. Contrast is moderate
+//! so that a narrow model learns the set in a few epochs and the small steps of the attacks still change its
+//! predictions.
 
 use std::f64::consts::{FRAC_PI_4, TAU};
 
-use crate::{CLASSES, IMAGE_BYTES};
+use crate::{IMAGE_BYTES, IMAGE_SIDE};
 use base::random::Stream;
 
-/// Pixels along one side.
-const SIDE: usize = 32;
-
-/// What the labels 0 to 9 look like.
-pub const SHAPES: [&str; CLASSES] = [
+/// Class names, by label.
+pub const SHAPES: [&str; 10] = [
     "disc",
     "ring",
     "square",
@@ -29,9 +26,9 @@ pub const SHAPES: [&str; CLASSES] = [
 type Color = [f64; 3];
 
 /// The image of `(seed, index)` for a label 0 to 9 (a larger one is taken modulo 10):
-/// [`PIXELS`] bytes, planar R, G, B.
+/// [`IMAGE_BYTES`] bytes, planar R, G, B.
 pub fn draw(seed: u64, index: u64, label: u8) -> Vec<u8> {
-    let class = usize::from(label) % CLASSES;
+    let class = usize::from(label) % SHAPES.len();
     let mut stream = Stream::new(seed, "synthetic", &[index, class as u64]);
     let background = Background::random(&mut stream);
     let contrast = stream.between(0.4, 0.75);
@@ -43,8 +40,8 @@ pub fn draw(seed: u64, index: u64, label: u8) -> Vec<u8> {
     let grain = stream.between(0.01, 0.025);
 
     let mut pixels = vec![0; IMAGE_BYTES];
-    for place in 0..SIDE * SIDE {
-        let (x, y) = ((place % SIDE) as f64, (place / SIDE) as f64);
+    for pixel in 0..IMAGE_SIDE * IMAGE_SIDE {
+        let (x, y) = ((pixel % IMAGE_SIDE) as f64, (pixel / IMAGE_SIDE) as f64);
         let mut color = background.at(x, y);
         for distractor in &distractors {
             distractor.paint(&mut color, x, y);
@@ -52,7 +49,8 @@ pub fn draw(seed: u64, index: u64, label: u8) -> Vec<u8> {
         add(&mut color, ink, figure.coverage(x, y));
         for (channel, value) in color.iter().enumerate() {
             let level = 255.0 * (value + grain * stream.normal());
-            pixels[channel * SIDE * SIDE + place] = level.round().clamp(0.0, 255.0) as u8;
+            pixels[channel * IMAGE_SIDE * IMAGE_SIDE + pixel] =
+                level.round().clamp(0.0, 255.0) as u8;
         }
     }
     pixels
@@ -72,7 +70,10 @@ impl Background {
         let angle = TAU * stream.uniform();
         Self {
             base: [(); 3].map(|()| stream.between(0.3, 0.7)),
-            slope: (angle.cos() / SIDE as f64, angle.sin() / SIDE as f64),
+            slope: (
+                angle.cos() / IMAGE_SIDE as f64,
+                angle.sin() / IMAGE_SIDE as f64,
+            ),
             gradient: direction(stream).map(|part| 0.25 * part),
             cloud: (
                 stream.between(0.0, 31.0),
@@ -94,7 +95,7 @@ impl Background {
     }
 }
 
-/// A short faint line or speck that says nothing about the class.
+/// A short faint line or speck, independent of the class.
 struct Distractor {
     from: (f64, f64),
     to: (f64, f64),
@@ -120,7 +121,7 @@ impl Distractor {
     }
 }
 
-/// The shape or the patch of texture that makes the class.
+/// The shape or the patch of texture that defines the class.
 struct Figure {
     class: usize,
     center: (f64, f64),

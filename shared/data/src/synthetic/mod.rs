@@ -1,5 +1,4 @@
-//! A drawn data set of ten classes in the official binary form, for trying everything out
-//! without a download: a count and a seed come in, a folder of batches goes out.
+//! Synthetic data set of ten classes in CIFAR-10's binary form, for trials without a download.
 
 mod draw;
 
@@ -7,9 +6,9 @@ use std::{fs, path::Path};
 
 use rayon::prelude::*;
 
-use super::{CLASSES, IMAGE_BYTES, classes::NAMES_FILE};
+use crate::{CIFAR10, IMAGE_BYTES, PublishedForm};
 use base::{
-    Error, Result,
+    Error, Result, files,
     output::{self, Output},
     random,
 };
@@ -19,8 +18,11 @@ pub use draw::{SHAPES, draw};
 /// Training batches, as many as the official set has.
 const BATCHES: usize = 5;
 
-/// Where the indices of test images begin: no number of training images changes them.
+/// Index of the first test image, independent of the number of training images.
 const TEST: u64 = 1 << 32;
+
+/// The form that the set is written in.
+const FORM: PublishedForm = CIFAR10.forms[0];
 
 /// Writes `count` training images as `data_batch_1.bin` to `data_batch_5.bin`, `count / 5` test
 /// images as `test_batch.bin` and the class names as `batches.meta.txt` into the folder `dir`:
@@ -31,13 +33,13 @@ const TEST: u64 = 1 << 32;
 /// replaces an earlier output of this function and never other files. [`Error::Io`] when the
 /// disk refuses.
 pub fn write(dir: &Path, count: usize, seed: u64, force: bool) -> Result<()> {
-    if count == 0 || !count.is_multiple_of(BATCHES * CLASSES) {
+    if count == 0 || !count.is_multiple_of(BATCHES * SHAPES.len()) {
         let advice = "it must be a multiple of 50, so that classes and batches are even";
         return Err(Error::Usage(format!("count {count}: {advice}")));
     }
     let output = Output::claim(dir, &KIND, &[], force)?;
     output.make(|new| {
-        fs::create_dir(new).map_err(Error::io("create", new))?;
+        files::create_folder(new)?;
         write_batches(new, count, seed)
     })
 }
@@ -51,16 +53,15 @@ const KIND: output::Kind = output::Kind {
 
 fn write_batches(dir: &Path, count: usize, seed: u64) -> Result<()> {
     let train = records(seed, 0, count);
-    for (name, batch) in file_names().zip(train.chunks(count / BATCHES)) {
-        save(&dir.join(name), &batch.concat())?;
+    let test = records(seed, TEST, count / BATCHES);
+    for (name, batch) in train_names().zip(train.chunks(count / BATCHES)) {
+        files::write_whole(&dir.join(name), &batch.concat())?;
     }
-    save(
-        &dir.join("test_batch.bin"),
-        &records(seed, TEST, count / BATCHES).concat(),
-    )?;
-    save(&dir.join(NAMES_FILE), names_text().as_bytes())
+    files::write_whole(&dir.join(FORM.test), &test.concat())?;
+    files::write_whole(&dir.join(FORM.names), names_text().as_bytes())
 }
 
+/// Content of the names file.
 fn names_text() -> String {
     format!("{}\n", SHAPES.join("\n"))
 }
@@ -70,7 +71,7 @@ fn records(seed: u64, first: u64, count: usize) -> Vec<Vec<u8>> {
     let labels = random::permutation(count, seed, "synthetic-labels", &[first]);
     (labels.par_iter().enumerate())
         .map(|(index, label)| {
-            let label = (label % CLASSES) as u8;
+            let label = (label % SHAPES.len()) as u8;
             let mut record = Vec::with_capacity(1 + IMAGE_BYTES);
             record.push(label);
             record.extend(draw(seed, first + index as u64, label));
@@ -79,27 +80,22 @@ fn records(seed: u64, first: u64, count: usize) -> Vec<Vec<u8>> {
         .collect()
 }
 
-fn save(path: &Path, bytes: &[u8]) -> Result<()> {
-    fs::write(path, bytes).map_err(Error::io("write", path))
+fn train_names() -> impl Iterator<Item = String> {
+    (1..=BATCHES).map(|number| FORM.train.replace('*', &number.to_string()))
 }
 
-fn file_names() -> impl Iterator<Item = String> {
-    (1..=BATCHES).map(|number| format!("data_batch_{number}.bin"))
-}
-
-/// Whether a folder holds what [`write`] wrote and nothing else. The official set has the same files, but
-/// other names in its names file.
+/// Whether a folder holds what [`write`] wrote and nothing else. CIFAR-10 has the same files, but other class names.
 fn is_synthetic(dir: &Path) -> Result<bool> {
-    let ours: Vec<String> = (file_names())
-        .chain(["test_batch.bin", NAMES_FILE].map(String::from))
+    let own: Vec<String> = (train_names())
+        .chain([FORM.test, FORM.names].map(String::from))
         .collect();
     for entry in fs::read_dir(dir).map_err(Error::io("read", dir))? {
         let name = entry.map_err(Error::io("read", dir))?.file_name();
-        if !ours.iter().any(|own| **own == *name.to_string_lossy()) {
+        if !own.iter().any(|own| **own == *name.to_string_lossy()) {
             return Ok(false);
         }
     }
-    let names = fs::read_to_string(dir.join(NAMES_FILE)).unwrap_or_default();
+    let names = fs::read_to_string(dir.join(FORM.names)).unwrap_or_default();
     Ok(names == names_text())
 }
 
@@ -109,9 +105,9 @@ mod tests {
     use crate::{Split, load};
 
     #[test]
-    fn a_written_set_loads_with_even_classes_and_is_the_same_on_any_number_of_threads() {
-        let room = tempfile::tempdir().unwrap();
-        let (a, b) = (room.path().join("new/a"), room.path().join("b"));
+    fn a_written_synthetic_set_loads_with_even_classes_and_is_the_same_on_any_number_of_threads() {
+        let folder = tempfile::tempdir().unwrap();
+        let (a, b) = (folder.path().join("new/a"), folder.path().join("b"));
         write(&a, 150, 4, false).unwrap();
         let one_thread = rayon::ThreadPoolBuilder::new()
             .num_threads(1)
@@ -121,7 +117,7 @@ mod tests {
         let data = load(&a, 0, None).unwrap();
         assert_eq!(data.source_hash, load(&b, 0, None).unwrap().source_hash);
         assert_eq!(data.len(), 180);
-        for label in 0..CLASSES as u8 {
+        for label in 0..SHAPES.len() as u8 {
             let count = |split: Split| {
                 let of_label = data.split(split).iter().filter(|p| p.label == label);
                 of_label.count()
@@ -136,24 +132,24 @@ mod tests {
             "classes are mixed"
         );
         assert_eq!(
-            fs::read_to_string(a.join(NAMES_FILE))
+            fs::read_to_string(a.join(FORM.names))
                 .unwrap()
                 .lines()
                 .count(),
-            CLASSES
+            SHAPES.len()
         );
         // Nothing is left beside the folder.
-        assert_eq!(fs::read_dir(room.path()).unwrap().count(), 2);
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2);
         assert_eq!(data.classes, SHAPES);
     }
 
     #[test]
-    fn pictures_depend_on_seed_index_and_label() {
-        let picture = draw(0, 0, 0);
-        assert_eq!(picture.len(), IMAGE_BYTES);
-        assert_eq!(picture, draw(0, 0, 0));
+    fn synthetic_images_depend_on_seed_index_and_label() {
+        let image = draw(0, 0, 0);
+        assert_eq!(image.len(), IMAGE_BYTES);
+        assert_eq!(image, draw(0, 0, 0));
         let others = [(1, 0, 0), (0, 1, 0), (0, 0, 1)].map(|(seed, i, label)| draw(seed, i, label));
-        assert!(others.iter().all(|other| *other != picture));
+        assert!(others.iter().all(|other| *other != image));
         // Moderate contrast: hardly a byte lies at the end of its range.
         let clipped = (0..200)
             .flat_map(|i| draw(0, i, (i % 10) as u8))
@@ -163,8 +159,8 @@ mod tests {
 
     #[test]
     fn output_that_exists_is_replaced_only_when_forced_and_other_files_never() {
-        let room = tempfile::tempdir().unwrap();
-        let dir = room.path().join("set");
+        let folder = tempfile::tempdir().unwrap();
+        let dir = folder.path().join("set");
         write(&dir, 50, 0, false).unwrap();
         let refused = |force| {
             let error = write(&dir, 50, 1, force).unwrap_err();
@@ -183,10 +179,10 @@ mod tests {
         assert_eq!(fs::read(&batch).unwrap(), after);
         for count in [0, 49, 60] {
             assert!(matches!(
-                write(&room.path().join("x"), count, 0, false),
+                write(&folder.path().join("x"), count, 0, false),
                 Err(Error::Usage(_))
             ));
         }
-        assert!(!room.path().join("x").exists());
+        assert!(!folder.path().join("x").exists());
     }
 }

@@ -1,14 +1,14 @@
-//! Wrong inputs of every kind come in; one clear line each goes out.
+//! Refusals: every wrong input is refused with one clear line.
 
 use std::io::Write;
 
 use super::*;
 
-/// What is wrong with an input, how to make it in an empty folder, and what the message says.
+/// What is wrong with an input, how to make it in an empty folder, and what the message contains.
 type Broken = (&'static str, fn(&Path) -> PathBuf, &'static [&'static str]);
 
 #[rustfmt::skip]
-const BROKEN: [Broken; 21] = [
+const BROKEN: [Broken; 23] = [
     ("nothing there", |at| at.join("missing"), &["missing", "cannot read"]),
     ("an empty folder", |at| at.into(), &["data_batch_1.bin", ".tar.gz", "train/<class>/"]),
     ("another file", |at| save(at.join("a.txt"), b"text"), &["a.txt", "none of these"]),
@@ -28,7 +28,7 @@ const BROKEN: [Broken; 21] = [
         &["a whole .tar.gz"]),
     ("no gzip at all", |at| save(at.join("a.tar.gz"), &[7; 5000]), &["invalid gzip header"]),
     ("an archive of something else", |at| save(at.join("a.tar.gz"), &tar_gz(&[("readme.html".into(), vec![1; 10])])),
-        &["a.tar.gz: found no data_batch_*.bin"]),
+        &["a.tar.gz: found an archive without batches of a known data set"]),
     ("a batch twice", |at| save(at.join("a.tar.gz"), &tar_gz(&[files(1, 1), files(1, 1)].concat())), &["twice"]),
     ("a header that claims 1 TiB", |at| save(at.join("a.tar.gz"), &claim(1 << 40)), &["found 1099511627776 bytes", "at most"]),
     ("a header that claims more than there is", |at| save(at.join("a.tar.gz"), &claim(30_730)), &["found 3073 bytes", "30730"]),
@@ -38,8 +38,12 @@ const BROKEN: [Broken; 21] = [
         &["dog/b.jpg", "a PNG or JPEG image"]),
     ("an empty class", |at| { let at = images(at); empty(&at.join("train/dog")); at },
         &["dog: found no images"]),
-    ("nine classes", |at| { let at = images(at); fs::remove_dir_all(at.join("train/dog")).unwrap(); at },
-        &["train: found 9 class folders (airplane, ", "expected 10, one for each class"]),
+    ("another class in test", |at| { let at = images(at); fs::remove_dir_all(at.join("train/dog")).unwrap(); at },
+        &["test: found airplane, ", "the classes of train: airplane, "]),
+    ("one class", |at| { fs::create_dir_all(at.join("train/dog")).unwrap(); at.into() },
+        &["train: found 1 class folders (dog)", "expected 2 to 256, one for each class"]),
+    ("a class name missing", |at| folder(at, &[&files(1, 1)[..], &[("batches.meta.txt".into(), b"cat\ndog\n".to_vec())]].concat()),
+        &["batches.meta.txt: found 2 names, expected a name for each of 10 classes"]),
 ];
 
 /// An archive of one batch of one record whose header says `size`.
@@ -61,13 +65,13 @@ fn empty(folder: &Path) {
 
 #[test]
 fn every_wrong_input_is_named_with_what_was_found_and_expected() {
-    for (what, make, says) in BROKEN {
-        let room = tempfile::tempdir().unwrap();
-        let error = load(&make(room.path()), 0, None).unwrap_err();
+    for (what, make, words) in BROKEN {
+        let temp = tempfile::tempdir().unwrap();
+        let error = load(&make(temp.path()), 0, None).unwrap_err();
         assert_eq!(error.exit_code(), 3, "{what}: {error}");
         let text = error.to_string();
         assert!(
-            says.iter().all(|part| text.contains(part)),
+            words.iter().all(|part| text.contains(part)),
             "{what}: {text}"
         );
         assert!(!text.contains('\n'), "{what}: {text}");
@@ -76,8 +80,8 @@ fn every_wrong_input_is_named_with_what_was_found_and_expected() {
 
 #[test]
 fn test_classes_must_be_the_training_classes() {
-    let room = tempfile::tempdir().unwrap();
-    let path = images(room.path());
+    let temp = tempfile::tempdir().unwrap();
+    let path = images(temp.path());
     fs::rename(path.join("test/dog"), path.join("test/wolf")).unwrap();
     let error = load(&path, 0, None).unwrap_err();
     assert!(

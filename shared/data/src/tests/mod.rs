@@ -1,4 +1,4 @@
-//! Made files of every form come in, splits go out.
+//! Tests of sources and splits on files that they make.
 
 use std::{
     collections::BTreeSet,
@@ -10,11 +10,14 @@ use flate2::{Compression, write::GzEncoder};
 use image::{ImageFormat, Rgb, RgbImage};
 
 mod broken;
+mod published;
 
 use super::*;
 use base::{Error, random::Stream};
 
-/// A batch of `each` images a class, of random pixels.
+const CLASSES: usize = CIFAR10.classes.len();
+
+/// A batch in CIFAR-10's binary form with `each` images per class, of random pixels.
 fn batch(index: u64, each: usize) -> Vec<u8> {
     let mut stream = Stream::new(1, "test-batch", &[index]);
     let labels = (0..each * CLASSES).map(|i| (i % CLASSES) as u8);
@@ -26,7 +29,7 @@ fn batch(index: u64, each: usize) -> Vec<u8> {
         .collect()
 }
 
-/// The files of a small set: `batches` of `each` images a class, as many test images as one.
+/// The files of a small set: `batches` of `each` images per class, and a test batch.
 fn files(batches: u64, each: usize) -> Vec<(String, Vec<u8>)> {
     let train = (1..=batches).map(|n| (format!("data_batch_{n}.bin"), batch(n, each)));
     train
@@ -47,7 +50,7 @@ fn tar_gz(files: &[(String, Vec<u8>)]) -> Vec<u8> {
     for (name, bytes) in files {
         let mut header = tar::Header::new_gnu();
         header.set_size(bytes.len() as u64);
-        let path = format!("cifar-10-batches-bin/{name}");
+        let path = format!("a folder/{name}");
         tar.append_data(&mut header, path, bytes.as_slice())
             .unwrap();
     }
@@ -59,10 +62,10 @@ fn save(path: PathBuf, bytes: &[u8]) -> PathBuf {
     path
 }
 
-/// An image folder of two images a class and part: a PNG of the class's own color and a JPEG.
+/// An image folder with two images per class in `train` and in `test`: a PNG of the class's own color and a JPEG.
 fn images(at: &Path) -> PathBuf {
     for part in ["train", "test"] {
-        for (label, class) in CLASS_NAMES.iter().enumerate() {
+        for (label, class) in CIFAR10.classes.iter().enumerate() {
             let class = at.join(part).join(class);
             fs::create_dir_all(&class).unwrap();
             let color = Rgb([label as u8, 100, 200]);
@@ -88,12 +91,12 @@ fn splits_are_read_back_as_they_are_printed() {
 
 #[test]
 fn a_folder_its_parent_and_the_archive_of_the_same_data_agree() {
-    let room = tempfile::tempdir().unwrap();
+    let temp = tempfile::tempdir().unwrap();
     let files = files(11, 1);
-    let inner = folder(&room.path().join("cifar-10-batches-bin"), &files);
-    let archive = save(room.path().join("small.tar.gz"), &tar_gz(&files));
+    let inner = folder(&temp.path().join("cifar-10-batches-bin"), &files);
+    let archive = save(temp.path().join("small.tar.gz"), &tar_gz(&files));
     let [from_inner, from_parent, from_archive] =
-        [&inner, room.path(), &archive].map(|path| load(path, 3, None).unwrap());
+        [&inner, temp.path(), &archive].map(|path| load(path, 3, None).unwrap());
     assert_eq!(from_archive.name, "small");
     assert_eq!(from_inner.name, "cifar-10-batches-bin");
     assert_eq!(from_inner.train, from_archive.train);
@@ -108,18 +111,18 @@ fn a_folder_its_parent_and_the_archive_of_the_same_data_agree() {
         from_inner.source_hash,
         blake3::hash(&bytes).to_hex().to_string()
     );
-    for (_, split, picture) in from_inner.pictures() {
+    for (_, split, image) in from_inner.images() {
         let first = if split == Split::Test { 110 } else { 0 };
         let record =
-            &bytes[(first + picture.source_index as usize) * (1 + IMAGE_BYTES)..][..=IMAGE_BYTES];
-        assert_eq!((record[0], &record[1..]), (picture.label, &*picture.pixels));
+            &bytes[(first + image.source_index as usize) * (1 + IMAGE_BYTES)..][..=IMAGE_BYTES];
+        assert_eq!((record[0], &record[1..]), (image.label, &*image.pixels));
     }
 }
 
 #[test]
 fn the_split_is_a_seeded_tenth_and_ids_run_through_train_val_test() {
-    let room = tempfile::tempdir().unwrap();
-    let path = folder(room.path(), &files(3, 3));
+    let temp = tempfile::tempdir().unwrap();
+    let path = folder(temp.path(), &files(3, 3));
     let data = load(&path, 0, None).unwrap();
     assert_eq!(
         [&data.train, &data.val, &data.test].map(Vec::len),
@@ -128,24 +131,21 @@ fn the_split_is_a_seeded_tenth_and_ids_run_through_train_val_test() {
     assert_eq!(data, load(&path, 0, None).unwrap());
     assert_ne!(data.val, load(&path, 1, None).unwrap().val);
 
-    let ids: Vec<u64> = data.pictures().map(|(id, ..)| id).collect();
+    let ids: Vec<u64> = data.images().map(|(id, ..)| id).collect();
     assert_eq!(ids, (0..data.len() as u64).collect::<Vec<_>>());
     let of =
         |split| move |&(_, s, p): &(u64, Split, &Image)| (s == split).then_some(p.source_index);
-    let test: Vec<u32> = data
-        .pictures()
-        .filter_map(|x| of(Split::Test)(&x))
-        .collect();
+    let test: Vec<u32> = data.images().filter_map(|x| of(Split::Test)(&x)).collect();
     assert_eq!(
         test,
         (0..30).collect::<Vec<_>>(),
         "test images keep their order"
     );
-    let learned: BTreeSet<u32> = (data.train.iter().chain(&data.val))
-        .map(|picture| picture.source_index)
+    let training: BTreeSet<u32> = (data.train.iter().chain(&data.val))
+        .map(|image| image.source_index)
         .collect();
     assert_eq!(
-        learned.len(),
+        training.len(),
         90,
         "no training image is in both splits or in none"
     );
@@ -160,8 +160,8 @@ fn the_split_is_a_seeded_tenth_and_ids_run_through_train_val_test() {
 
 #[test]
 fn a_limit_keeps_the_same_number_of_each_class_and_what_cannot_be_is_refused() {
-    let room = tempfile::tempdir().unwrap();
-    let path = folder(room.path(), &files(4, 50));
+    let temp = tempfile::tempdir().unwrap();
+    let path = folder(temp.path(), &files(4, 50));
     let whole = load(&path, 5, None).unwrap();
     let data = load(&path, 5, Some(500)).unwrap();
     for (split, each) in [(&data.train, 50), (&data.val, 10), (&data.test, 10)] {
@@ -209,18 +209,17 @@ fn a_limit_keeps_the_same_number_of_each_class_and_what_cannot_be_is_refused() {
 
 #[test]
 fn an_image_folder_is_read_in_alphabetical_order_as_planar_pixels() {
-    let room = tempfile::tempdir().unwrap();
-    let data = load(&images(room.path()), 0, None).unwrap();
+    let temp = tempfile::tempdir().unwrap();
+    let data = load(&images(temp.path()), 0, None).unwrap();
     assert_eq!(
         [&data.train, &data.val, &data.test].map(Vec::len),
         [18, 2, 20]
     );
-    for (index, picture) in data.test.iter().enumerate() {
-        assert_eq!(usize::from(picture.label), index / 2);
+    for (index, image) in data.test.iter().enumerate() {
+        assert_eq!(usize::from(image.label), index / 2);
         let exact = index % 2 == 0;
-        let planes: Vec<&[u8]> = picture.pixels.chunks(IMAGE_BYTES / 3).collect();
-        for (plane, (first, second)) in planes.iter().zip([(picture.label, 7), (100, 8), (200, 9)])
-        {
+        let planes: Vec<&[u8]> = image.pixels.chunks(IMAGE_BYTES / 3).collect();
+        for (plane, (first, second)) in planes.iter().zip([(image.label, 7), (100, 8), (200, 9)]) {
             if exact {
                 assert_eq!(plane[..3], [first, second, first]);
             } else {

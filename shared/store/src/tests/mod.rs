@@ -6,7 +6,7 @@ use super::{
     AttackRow, BuildSpec, ImageRow, ModelRow, SampleRow, Store, Writer, distances, rows::SPLITS,
 };
 use base::random::Stream;
-use data::{CLASS_NAMES, IMAGE_BYTES, Split};
+use data::{CIFAR10, IMAGE_BYTES, Split};
 
 mod damage;
 mod packed;
@@ -28,7 +28,11 @@ fn place() -> (tempfile::TempDir, PathBuf) {
 fn identity() -> BuildSpec {
     BuildSpec {
         dataset: "cifar10".into(),
-        classes: CLASS_NAMES.map(String::from).to_vec(),
+        classes: CIFAR10
+            .classes
+            .iter()
+            .map(|name| name.to_string())
+            .collect(),
         source_hash: "5f".repeat(32),
         seed: 7,
         preset: "paper".into(),

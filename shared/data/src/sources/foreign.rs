@@ -1,11 +1,11 @@
-//! Data of other tools: recognizes forms that are not read, so that the error says what they are.
+//! Data of other tools: recognized so that the refusal says what it is.
 
 use std::{fs, path::Path};
 
 use base::{Result, output};
 
-/// The beginnings of files, and what they are.
-const FILES: [(&[u8], &str); 11] = [
+/// Magic bytes of files, and what the files are.
+const MAGIC: [(&[u8], &str); 11] = [
     (b"PAR1", "a Parquet file, as Hugging Face keeps data sets"),
     (b"ARROW1", "an Arrow file"),
     (b"\x93NUMPY", "a NumPy array (.npy)"),
@@ -31,11 +31,7 @@ const FILES: [(&[u8], &str); 11] = [
     ),
 ];
 
-/// What is said of CIFAR-10's Python version, as a folder or as an archive.
-pub const PYTHON: &str =
-    "CIFAR-10's Python version (pickles, as torchvision downloads it), not its binary version";
-
-/// What is at a path, if it is known and not read. Only what a form that is read does not look like.
+/// What is at a path, if it is known and not read. Tried before the sources, so nothing that one reads is listed.
 ///
 /// # Errors
 /// [`base::Error::Io`] when it cannot be read.
@@ -47,18 +43,20 @@ pub fn recognize(path: &Path) -> Result<Option<String>> {
         return Ok(Some("a named pipe or a device".into()));
     }
     let start = output::beginning(path, 262)?;
-    let known = FILES.iter().find(|(magic, _)| start.starts_with(magic));
+    let known = MAGIC.iter().find(|(magic, _)| start.starts_with(magic));
     Ok(known.map(|(_, kind)| kind.to_string()).or_else(|| {
-        // The mark of a tar file stands behind the first name and its numbers.
-        let tar = start.get(257..262) == Some(b"ustar".as_slice());
-        tar.then(|| "a tar archive that is not compressed: unpack it, or pack it as .tar.gz".into())
+        // The magic of a tar file follows the first header's name and numbers.
+        let is_tar = start.get(257..262) == Some(b"ustar".as_slice());
+        is_tar.then(|| {
+            "a tar archive that is not compressed: unpack it, or pack it as .tar.gz".into()
+        })
     }))
 }
 
 fn folder(path: &Path) -> Option<String> {
     let has = |name: &str| path.join(name).exists();
     if has("data_batch_1") || has("cifar-10-batches-py") {
-        return Some(PYTHON.into());
+        return Some("CIFAR-10's Python version, not its binary version".into());
     }
     if has("data_batch_1.mat") || has("cifar-10-batches-mat") {
         return Some("CIFAR-10's MATLAB version, not its binary version".into());

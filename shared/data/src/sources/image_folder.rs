@@ -1,8 +1,8 @@
-//! An image folder: `train/<class>/*` and `test/<class>/*` come in, images go out.
+//! Image folder: `train/<class>/*` and `test/<class>/*`, PNG or JPEG images of 32x32 pixels.
 //!
-//! Class folders in alphabetical order, whatever the case and numbers by their value, are the labels 0 to 9.
-//! The images, PNG or JPEG of 32x32 pixels, follow each other class by class in the order of their pixels, so
-//! that their files' names change nothing. Names that begin with a dot are not looked at.
+//! Class folders in alphabetical order, whatever the case and numbers by their value, are the labels from 0.
+//! The images follow each other class by class in the order of their pixels, so that their files' names change
+//! nothing. Names that begin with a dot are skipped.
 
 use std::{
     fs,
@@ -13,52 +13,53 @@ use std::{
 use image::{DynamicImage, ImageDecoder, ImageReader};
 use rayon::prelude::*;
 
-use super::{
-    CLASSES, IMAGE_BYTES, Image,
-    batches::number,
-    check_class_names, classes,
-    source::{RawDataset, Source},
+use super::{Opened, RawDataset, Source};
+use crate::{
+    DATASETS, IMAGE_BYTES, IMAGE_SIDE, Image, MAX_CLASSES, check_class_names, class_names,
 };
 use base::{Error, Result, log};
 
-const SIDE: u32 = 32;
+/// Class names that messages list at most.
+const MAX_LISTED: usize = 30;
 
-struct Images(PathBuf);
+#[derive(Debug)]
+struct ImageFolder(PathBuf);
 
 /// A folder with a folder `train` or `test` in it.
-pub fn open(path: &Path) -> Option<Box<dyn Source>> {
-    let either = ["train", "test"]
+pub fn open(path: &Path) -> Opened {
+    let is_image_folder = ["train", "test"]
         .iter()
         .any(|part| path.join(part).is_dir());
-    either.then(|| Box::new(Images(path.to_path_buf())) as Box<dyn Source>)
+    let source = || Box::new(ImageFolder(path.to_path_buf())) as Box<dyn Source>;
+    Ok(is_image_folder.then(source))
 }
 
-impl Source for Images {
+impl Source for ImageFolder {
     fn read(&self) -> Result<RawDataset> {
         let (train, test) = (self.0.join("train"), self.0.join("test"));
         let classes = class_folders(&train)?;
         let test_classes = class_folders(&test)?;
         if classes != test_classes {
-            let found = test_classes.join(", ");
-            let expected = format!("the classes of train: {}", classes.join(", "));
+            let found = listed(&test_classes);
+            let expected = format!("the classes of train: {}", listed(&classes));
             return Err(Error::data(test.display(), found, expected));
         }
-        if classes != classes::official() {
+        if !DATASETS.iter().any(|spec| spec.classes == classes) {
+            let known: Vec<_> = DATASETS.iter().map(|spec| spec.name).collect();
             log::warning(format_args!(
-                "{}: the class folders do not have CIFAR-10's names; the labels 0 to 9 are taken to be {}",
+                "{}: the class folders do not have the class names of {}; the labels 0 to {} are taken to be {}",
                 self.0.display(),
-                classes.join(", ")
+                known.join(" or "),
+                classes.len() - 1,
+                listed(&classes)
             ));
         }
-        Ok(RawDataset {
-            train: read_part(&train, &classes)?,
-            test: read_part(&test, &classes)?,
-            classes,
-        })
+        let (train, test) = (read_part(&train, &classes)?, read_part(&test, &classes)?);
+        Ok(RawDataset::new(train, test, classes))
     }
 }
 
-/// The ten class folders' names, in the order of the labels.
+/// The class folders' names, in the order of the labels.
 fn class_folders(part: &Path) -> Result<Vec<String>> {
     let folders = list(part)?.into_iter().filter(|path| path.is_dir());
     let mut names = folders
@@ -68,34 +69,34 @@ fn class_folders(part: &Path) -> Result<Vec<String>> {
                 .ok_or_else(|| Error::data(path.display(), "a name that is not UTF-8", "UTF-8"))
         })
         .collect::<Result<Vec<_>>>()?;
-    names.sort_by(|a, b| classes::order(a, b));
-    if names.len() != CLASSES {
-        let listed = match names.len() {
-            0 => String::new(),
-            1..=30 => format!(" ({})", names.join(", ")),
-            _ => format!(" ({}, ...)", names[..30].join(", ")),
-        };
-        let found = format!("{} class folders{listed}", names.len());
-        return Err(Error::data(
-            part.display(),
-            found,
-            format!("{CLASSES}, one for each class"),
-        ));
+    names.sort_by(|a, b| class_names::order(a, b));
+    if !(2..=MAX_CLASSES).contains(&names.len()) {
+        let found = format!("{} class folders ({})", names.len(), listed(&names));
+        let expected = format!("2 to {MAX_CLASSES}, one for each class");
+        return Err(Error::data(part.display(), found, expected));
     }
     check_class_names(&names)
         .map_err(|found| Error::data(part.display(), found, "names of classes"))?;
     Ok(names)
 }
 
+/// Class names for a message.
+fn listed(names: &[String]) -> String {
+    let (shown, rest) = names.split_at(names.len().min(MAX_LISTED));
+    let dots = if rest.is_empty() { "" } else { ", ..." };
+    format!("{}{dots}", shown.join(", "))
+}
+
+/// The images of `train` or `test`.
 fn read_part(part: &Path, classes: &[String]) -> Result<Vec<Image>> {
     let mut files = Vec::new();
-    for (label, class) in (0..).zip(classes) {
+    for (label, class) in classes.iter().enumerate() {
         let class = part.join(class);
-        let of_class = list(&class)?;
-        if of_class.is_empty() {
+        let class_files = list(&class)?;
+        if class_files.is_empty() {
             return Err(Error::data(class.display(), "no images", "at least one"));
         }
-        files.extend(of_class.into_iter().map(|file| (label, file)));
+        files.extend(class_files.into_iter().map(|file| (label as u8, file)));
     }
     // Gathered before the first error is picked, so that it is the same one on any number of
     // threads.
@@ -108,13 +109,12 @@ fn read_part(part: &Path, classes: &[String]) -> Result<Vec<Image>> {
             })
         })
         .collect();
-    let mut pictures = decoded.into_iter().collect::<Result<Vec<_>>>()?;
-    pictures.par_sort_by(|a, b| (a.label, &a.pixels).cmp(&(b.label, &b.pixels)));
-    number(&mut pictures);
-    Ok(pictures)
+    let mut images = decoded.into_iter().collect::<Result<Vec<_>>>()?;
+    images.par_sort_by(|a, b| (a.label, &a.pixels).cmp(&(b.label, &b.pixels)));
+    Ok(images)
 }
 
-/// [`PIXELS`] bytes of one image: gray becomes three equal channels, transparency is dropped.
+/// [`IMAGE_BYTES`] bytes of one image: gray becomes three equal channels, transparency is dropped.
 fn decode(path: &Path) -> Result<Box<[u8]>> {
     let unreadable = |error| Error::data(path.display(), error, "a PNG or JPEG image");
     if !path.is_file() {
@@ -132,7 +132,7 @@ fn decode(path: &Path) -> Result<Box<[u8]>> {
         .map_err(unreadable)?;
     // Before decoding, so that an image of another size is never unpacked.
     let (width, height) = decoder.dimensions();
-    if (width, height) != (SIDE, SIDE) {
+    if (width, height) != (IMAGE_SIDE as u32, IMAGE_SIDE as u32) {
         let found = format!("{width}x{height}");
         return Err(Error::data(path.display(), found, "32x32"));
     }
@@ -145,7 +145,7 @@ fn decode(path: &Path) -> Result<Box<[u8]>> {
     Ok(planar.into())
 }
 
-/// What a folder holds, in alphabetical order.
+/// Entries of a folder, in alphabetical order, without hidden ones.
 fn list(folder: &Path) -> Result<Vec<PathBuf>> {
     let mut paths = Vec::new();
     for entry in fs::read_dir(folder).map_err(Error::io("read", folder))? {

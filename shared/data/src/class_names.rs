@@ -1,28 +1,22 @@
-//! Names of classes: what is allowed as one, in which order class folders are labels, and the official names
-//! file of the binary form.
+//! Class names: what is allowed as one, the order of class folders, the one-name-a-line file.
 
 use std::cmp::Ordering;
 
-use super::{CLASS_NAMES, CLASSES};
+/// The most classes a data set can have: labels are bytes.
+pub const MAX_CLASSES: usize = 256;
 
-/// The names file of the official binary form, one name a line.
-pub const NAMES_FILE: &str = "batches.meta.txt";
+/// Bytes of the longest name allowed.
+const MAX_NAME_BYTES: usize = 100;
 
-/// The longest name.
-const LONGEST: usize = 100;
-
-/// Refuses what is no list of class names: another number than [`CLASSES`], names that are empty, twice
-/// there, too long, or no names of folders. Returns what was found.
+/// Refuses what is no list of class names: fewer than 2 or more than [`MAX_CLASSES`], names that are empty,
+/// repeated, too long, or no names of folders. Returns what was found.
 pub fn check_class_names(names: &[String]) -> Result<(), String> {
-    if names.len() != CLASSES {
-        return Err(format!(
-            "{} names, where there are {CLASSES} classes",
-            names.len()
-        ));
+    if !(2..=MAX_CLASSES).contains(&names.len()) {
+        return Err(format!("{} names of classes", names.len()));
     }
     for (index, name) in names.iter().enumerate() {
         let is_name = !name.is_empty()
-            && name.len() <= LONGEST
+            && name.len() <= MAX_NAME_BYTES
             && name != "."
             && name != ".."
             && !name.chars().any(|c| c == '/' || c.is_control());
@@ -39,7 +33,7 @@ pub fn order(a: &str, b: &str) -> Ordering {
     key(a).cmp(&key(b)).then_with(|| a.cmp(b))
 }
 
-/// A part of a name; numbers come before letters, as in ASCII.
+/// A part of a name; numbers precede letters, as in ASCII.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
 enum Chunk {
     /// Without leading zeros, by length and then by digits.
@@ -52,24 +46,18 @@ fn chunks(name: &str) -> Vec<Chunk> {
     let runs = characters.chunk_by(|a, b| a.is_ascii_digit() == b.is_ascii_digit());
     runs.map(|run| {
         let text: String = run.iter().collect();
-        match run[0].is_ascii_digit() {
-            true => {
-                let digits = text.trim_start_matches('0');
-                Chunk::Number(digits.len(), digits.into())
-            }
-            false => Chunk::Text(text),
+        if run[0].is_ascii_digit() {
+            let digits = text.trim_start_matches('0');
+            Chunk::Number(digits.len(), digits.into())
+        } else {
+            Chunk::Text(text)
         }
     })
     .collect()
 }
 
-/// CIFAR-10's own names.
-pub fn official() -> Vec<String> {
-    CLASS_NAMES.map(String::from).to_vec()
-}
-
-/// The names of a names file: its lines that are not blank.
-pub fn parse(text: &str) -> Vec<String> {
+/// The names in a file of one a line; blank lines are skipped.
+pub fn from_lines(text: &str) -> Vec<String> {
     let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
     lines.map(String::from).collect()
 }
@@ -77,6 +65,7 @@ pub fn parse(text: &str) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::DATASETS;
 
     #[test]
     fn class_folders_are_sorted_by_number_and_without_regard_to_case() {
@@ -86,22 +75,32 @@ mod tests {
             names,
             ["airplane", "class1", "class2", "class10", "ship", "Truck"]
         );
-        let mut official = CLASS_NAMES;
-        official.sort_by(|a, b| order(a, b));
-        assert_eq!(official, CLASS_NAMES);
+        for spec in DATASETS {
+            assert!(
+                spec.classes.is_sorted_by(|a, b| order(a, b).is_lt()),
+                "{}",
+                spec.name
+            );
+        }
     }
 
     #[test]
-    fn what_is_no_class_name_is_refused() {
+    fn invalid_class_names_and_class_counts_are_refused() {
+        let numbered = |count: usize| (0..count).map(|n| n.to_string()).collect::<Vec<_>>();
         let with = |name: &str| {
-            let mut names = official();
+            let mut names = numbered(10);
             names[3] = name.into();
             check_class_names(&names)
         };
         with("a cat").unwrap();
-        for wrong in ["", "..", "a/b", "dog", "a\nb", &"x".repeat(101)] {
+        for wrong in ["", "..", "a/b", "5", "a\nb", &"x".repeat(101)] {
             assert!(with(wrong).is_err(), "{wrong:?}");
         }
-        assert!(check_class_names(&official()[1..]).is_err());
+        for count in [2, 100, 256] {
+            check_class_names(&numbered(count)).unwrap();
+        }
+        for count in [0, 1, 257] {
+            assert!(check_class_names(&numbered(count)).is_err(), "{count}");
+        }
     }
 }
