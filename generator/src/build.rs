@@ -4,9 +4,9 @@
 
 use std::ops::Range;
 
-use attacks::{AttackBatch, AttackKind, quantize, style_of};
+use attacks::{AttackBatch, AttackKind, SplitStyles, quantize};
 use base::{Error, Result, log, output, progress::Progress, signal::Stop};
-use candle_core::{Device, Tensor};
+use candle_core::Device;
 use data::{Dataset, Image, Split};
 use nn::{
     Precision, device,
@@ -241,20 +241,9 @@ impl Builder<'_> {
         let pictures = self.pictures(split, ids);
         let labels: Vec<u8> = pictures.iter().map(|picture| picture.label).collect();
         let clean = bytes(&pictures);
-        let images = quantize::to_tensor(&clean, self.device)?;
-        let styles = if kind.traits().needs_style {
-            self.styles(split, ids, &labels)?
-        } else {
-            images.clone()
-        };
-        let batch = AttackBatch {
-            images,
-            styles,
-            labels: &labels,
-            ids,
-            seed: self.args.seed,
-        };
-        let samples = attacks::run(attack, self.net, &batch, &clean)?;
+        let styles = SplitStyles(self.data.split(split));
+        let batch = AttackBatch::new(&clean, &labels, ids, self.args.seed, self.device)?;
+        let samples = attacks::generate(attack, self.net, &batch.with_styles(&styles))?;
         let row = |(id, sample): (&u64, attacks::Sample)| SampleRow {
             image_id: *id,
             attack_id: i64::from(kind.id()),
@@ -266,16 +255,6 @@ impl Builder<'_> {
             steps: sample.steps,
         };
         Ok(ids.iter().zip(samples).map(row).collect())
-    }
-
-    /// For each image one of another class of its split, `[B,3,32,32]`.
-    fn styles(&self, split: Split, ids: &[u64], labels: &[u8]) -> Result<Tensor> {
-        let all = self.data.split(split);
-        let of_split: Vec<u8> = all.iter().map(|image| image.label).collect();
-        let styles = std::iter::zip(ids, labels)
-            .map(|(id, label)| Ok(&all[style_of(self.args.seed, *id, *label, &of_split)?]))
-            .collect::<Result<Vec<_>>>()?;
-        quantize::to_tensor(&bytes(&styles), self.device)
     }
 }
 

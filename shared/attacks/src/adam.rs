@@ -1,16 +1,15 @@
-//! Adam (Kingma and Ba, 2015) on one tensor, in PyTorch's order of operations: a gradient comes
-//! in, the moved tensor goes out.
+//! Adam (Kingma and Ba, 2015) on one tensor, in PyTorch's order of operations.
 
 use candle_core::Tensor;
 
-use super::cohort::select;
+use super::active_set::select;
 use base::Result;
 
 const BETA1: f64 = 0.9;
 const BETA2: f64 = 0.999;
 const EPSILON: f64 = 1e-8;
 
-/// The two moments of every element, and how many steps were taken.
+/// First and second moment of every element, and the number of steps taken.
 pub struct Adam {
     learning_rate: f64,
     mean: Tensor,
@@ -19,7 +18,7 @@ pub struct Adam {
 }
 
 impl Adam {
-    /// No step taken yet, for tensors of this shape.
+    /// Before the first step, for tensors of the shape of `like`.
     pub fn new(learning_rate: f64, like: &Tensor) -> Result<Self> {
         Ok(Self {
             learning_rate,
@@ -40,7 +39,7 @@ impl Adam {
         Ok((values - ((&self.mean / scale)? * step_size)?)?)
     }
 
-    /// Only these rows go on.
+    /// Drops all rows but these.
     pub fn keep(&mut self, rows: &[usize]) -> Result<()> {
         self.mean = select(&self.mean, rows)?;
         self.square = select(&self.square, rows)?;

@@ -1,31 +1,30 @@
 //! BIM, the basic iterative method (Kurakin, Goodfellow, Bengio, "Adversarial examples in the
-//! physical world", 2017): FGSM's step many times, kept near the clean image and in `[0,1]`.
+//! physical world", 2017): iterated FGSM, projected onto the eps ball and `[0,1]`.
 
-use candle_core::Tensor;
 use serde::{Deserialize, Serialize};
 
 use super::{
     Attack, AttackBatch, AttackTraits, Perturbed, Preset,
-    check::{self, Check, number, steps},
+    params::{RangeCheck, channel_scale_in_range, in_range, steps_in_range},
     preset::Parameters,
-    sign,
+    signed_gradient::SignedGradient,
 };
 use base::Result;
 use nn::model::Classifier;
 
-/// Steps along the sign of the gradient; the last iterate is the result.
+/// Signed-gradient steps from the clean image; the last iterate is the result.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Bim {
-    /// Largest change of a pixel, 0 to 1; 1 bounds nothing.
+    /// Radius of the Linf ball, 0 to 1; 1 bounds nothing.
     pub eps: f64,
-    /// Size of a step in `[0,1]` units, 0 to 1.
+    /// Step size in `[0,1]` units, 0 to 1.
     pub step: f64,
-    /// How many such steps.
+    /// Number of steps.
     pub steps: u32,
-    /// What divides the step in R, G and B.
+    /// Divisors of the step size in R, G and B.
     pub channel_scale: [f64; 3],
-    /// Size of one more step before the others, undivided; 0 for none. The paper takes one.
+    /// Size of one more step before the others, not divided; 0 for none. The paper takes one.
     pub first_step: f64,
 }
 
@@ -56,43 +55,25 @@ impl Parameters for Bim {
         }
     }
 
-    fn check(&self) -> Check {
-        number("eps", self.eps, 0.0..=1.0)?;
-        number("step", self.step, 0.0..=1.0)?;
-        steps(self.steps)?;
-        check::channel_scale(&self.channel_scale)?;
-        number("first_step", self.first_step, 0.0..=1.0)
+    fn check(&self) -> RangeCheck {
+        in_range("eps", self.eps, 0.0..=1.0)?;
+        in_range("step", self.step, 0.0..=1.0)?;
+        steps_in_range(self.steps)?;
+        channel_scale_in_range(&self.channel_scale)?;
+        in_range("first_step", self.first_step, 0.0..=1.0)
     }
 }
 
 impl Attack for Bim {
-    fn perturb(&self, net: &dyn Classifier, batch: &AttackBatch) -> Result<Perturbed> {
-        batch.check()?;
-        let clean = &batch.images;
-        let low = (clean - self.eps)?.maximum(0f32)?;
-        let high = (clean + self.eps)?.minimum(1f32)?;
-        let walk = |images: &Tensor, step: &Tensor| -> Result<Tensor> {
-            let sign = sign::of_gradient(net, images, batch)?;
-            let moved = (images + sign.broadcast_mul(step)?)?;
-            Ok(moved.maximum(&low)?.minimum(&high)?)
+    fn perturb(&self, model: &dyn Classifier, batch: &AttackBatch) -> Result<Perturbed> {
+        let attack = SignedGradient {
+            eps: self.eps,
+            step: self.step,
+            steps: self.steps,
+            channel_scale: self.channel_scale,
+            first_step: self.first_step,
+            random_start: None,
         };
-
-        let mut images = clean.clone();
-        let mut taken = self.steps;
-        if self.first_step > 0.0 {
-            images = walk(
-                &images,
-                &sign::channel_step(self.first_step, &[1.0; 3], clean)?,
-            )?;
-            taken += 1;
-        }
-        let step = sign::channel_step(self.step, &self.channel_scale, clean)?;
-        for _ in 0..self.steps {
-            images = walk(&images, &step)?;
-        }
-        Ok(Perturbed {
-            images,
-            steps: vec![taken; batch.ids.len()],
-        })
+        attack.perturb(model, batch)
     }
 }

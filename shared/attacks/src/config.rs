@@ -4,7 +4,7 @@ use std::path::Path;
 
 use toml::{Table, Value};
 
-use super::{AttackConfig, AttackKind, Preset, check::Invalid, preset::Parameters};
+use super::{AttackConfig, AttackKind, Preset, params::OutOfRange, preset::Parameters};
 use base::{Error, Result, files};
 
 impl AttackConfig {
@@ -108,12 +108,12 @@ pub(super) fn changed<P: Parameters>(
             Error::data(format!("{what} {name}"), value, expected(error.message()))
         })?;
     }
-    parameters.check().map_err(|invalid| {
-        let Invalid {
+    parameters.check().map_err(|refused| {
+        let OutOfRange {
             parameter,
             found,
             expected,
-        } = invalid;
+        } = refused;
         Error::data(format!("{file}: [{kind}] {parameter}"), found, expected)
     })?;
     Ok(parameters)
@@ -141,7 +141,7 @@ mod tests {
         let config = standard.clone().overlay(text, "F.toml").unwrap();
         let mut expected = standard;
         (expected.bim.steps, expected.bim.eps) = (3, 1.0);
-        expected.cw.space = super::super::cw::Space::Pixel;
+        expected.cw.space = crate::cw::Space::Pixel;
         assert_eq!(config, expected);
         assert_eq!(
             config.params_json(AttackKind::Bim),

@@ -1,22 +1,22 @@
 //! DeepFool, L2 (Moosavi-Dezfooli, Fawzi, Frossard, "DeepFool: a simple and accurate method to
-//! fool deep neural networks", 2016): step after step over the nearest class boundary of the
-//! linearized model, until the prediction leaves the label.
+//! fool deep neural networks", 2016): steps across the nearest class boundary of the
+//! linearized model until the prediction leaves the label.
 //!
-//! What each image goes through is torchattacks' algorithm; here all images go at once, and
-//! those that are done leave the batch.
+//! The algorithm of each image is torchattacks'; here a batch is one active set, which finished
+//! images leave.
 
 use candle_core::Tensor;
 use serde::{Deserialize, Serialize};
 
 use super::{
     Attack, AttackBatch, AttackTraits, Perturbed, Preset,
-    check::{Check, number, steps},
-    cohort::{Cohort, column, pick, select},
-    gradient, logits,
+    active_set::{ActiveSet, column, pick, select},
+    gradient,
+    logits::{self, LogitRow},
+    params::{RangeCheck, in_range, steps_in_range},
     preset::Parameters,
 };
 use base::Result;
-use data::CLASSES;
 use nn::model::{Classifier, Linearized};
 
 /// `x <- clip(x + (1 + overshoot) * step_scale * |f'| / |w'|^2 * w'`), where `f'` and `w'` are the
@@ -26,9 +26,9 @@ use nn::model::{Classifier, Linearized};
 pub struct DeepFool {
     /// The most steps an image takes.
     pub steps: u32,
-    /// How far beyond the boundary, as a part of the step, 0 to 10.
+    /// Overshoot beyond the boundary, as a part of the step, 0 to 10.
     pub overshoot: f64,
-    /// What part of the way to the boundary a step goes, 0 to 10; 1 in both presets.
+    /// Step size as a part of the distance to the boundary, 0 to 10; 1 in both presets.
     pub step_scale: f64,
 }
 
@@ -52,39 +52,39 @@ impl Parameters for DeepFool {
         }
     }
 
-    fn check(&self) -> Check {
-        steps(self.steps)?;
-        number("overshoot", self.overshoot, 0.0..=10.0)?;
-        number("step_scale", self.step_scale, 0.0..=10.0)
+    fn check(&self) -> RangeCheck {
+        steps_in_range(self.steps)?;
+        in_range("overshoot", self.overshoot, 0.0..=10.0)?;
+        in_range("step_scale", self.step_scale, 0.0..=10.0)
     }
 }
 
 impl Attack for DeepFool {
-    fn perturb(&self, net: &dyn Classifier, batch: &AttackBatch) -> Result<Perturbed> {
-        batch.check()?;
-        let mut images = batch.images.clone();
-        let mut taken = vec![0; batch.ids.len()];
-        let mut cohort = Cohort::new(batch.ids.len());
+    fn perturb(&self, model: &dyn Classifier, batch: &AttackBatch) -> Result<Perturbed> {
+        let mut images = batch.images().clone();
+        let mut taken = vec![0; batch.len()];
+        let mut active = ActiveSet::new(batch.len());
         for _ in 0..self.steps {
-            let (ids, labels) = (cohort.of(batch.ids), cohort.of(batch.labels));
-            let mut around = net.linearized(&images)?;
-            let mut rows = logits::rows(around.logits(), &ids)?;
+            let (ids, labels) = (active.gather(batch.ids()), active.gather(batch.labels()));
+            let mut linearized = model.linearized(&images)?;
+            let mut rows = logits::rows(linearized.logits(), &ids, &labels)?;
             let fooled: Vec<bool> = std::iter::zip(&rows, &labels)
-                .map(|(row, &label)| logits::predicted(row) != label)
+                .map(|(row, &label)| logits::argmax(row) != label)
                 .collect();
-            let mut places: Vec<usize> = (0..rows.len()).collect();
-            if let Some(stay) = cohort.dismiss(&fooled, &images)? {
-                images = select(&images, &stay)?;
-                rows = pick(&rows, &stay);
-                places = stay;
+            let mut positions: Vec<usize> = (0..rows.len()).collect();
+            if let Some(kept) = active.retire(&fooled, &images)? {
+                images = select(&images, &kept)?;
+                rows = pick(&rows, &kept);
+                positions = kept;
             }
-            if cohort.members().is_empty() {
+            if active.is_empty() {
                 break;
             }
 
-            let (ids, labels) = (cohort.of(batch.ids), cohort.of(batch.labels));
-            let boundaries = nearest_boundaries(&mut *around, &places, &rows, (&ids, &labels))?;
-            // Where no class pulls at all there is nowhere to go.
+            let (ids, labels) = (active.gather(batch.ids()), active.gather(batch.labels()));
+            let boundaries =
+                nearest_boundaries(&mut *linearized, &positions, &rows, (&ids, &labels))?;
+            // Where the gradients of all classes are zero there is no direction to step in.
             let stuck: Vec<bool> = boundaries.ratio.iter().map(Option::is_none).collect();
             let length = (1.0 + self.overshoot) * self.step_scale;
             let scale = boundaries
@@ -94,24 +94,24 @@ impl Attack for DeepFool {
                 .collect();
             let scale = column(scale, images.device())?;
             images = (images + boundaries.normal.broadcast_mul(&scale)?)?.clamp(0f32, 1f32)?;
-            for (&row, stuck) in cohort.members().iter().zip(&stuck) {
+            for (&row, stuck) in active.rows().iter().zip(&stuck) {
                 taken[row] += u32::from(!stuck);
             }
-            if let Some(stay) = cohort.dismiss(&stuck, &images)? {
-                images = select(&images, &stay)?;
+            if let Some(kept) = active.retire(&stuck, &images)? {
+                images = select(&images, &kept)?;
             }
-            if cohort.members().is_empty() {
+            if active.is_empty() {
                 break;
             }
         }
         Ok(Perturbed {
-            images: cohort.finish(&images)?,
+            images: active.into_batch_order(&images)?,
             steps: taken,
         })
     }
 }
 
-/// For each image the nearest boundary of the linearized net.
+/// For each image the nearest class boundary of the linearized model.
 struct Boundaries {
     /// `w'`, `[B,3,32,32]`.
     normal: Tensor,
@@ -119,26 +119,28 @@ struct Boundaries {
     ratio: Vec<Option<f64>>,
 }
 
-/// Those at these places of a model around images: one way back for each of the nine other classes.
+/// The boundaries of the images at these positions of a linearized batch: one backward pass for
+/// each class other than the label.
 fn nearest_boundaries(
-    around: &mut dyn Linearized,
-    places: &[usize],
-    rows: &[logits::Row],
+    linearized: &mut dyn Linearized,
+    positions: &[usize],
+    rows: &[LogitRow],
     (ids, labels): (&[u64], &[u8]),
 ) -> Result<Boundaries> {
-    let device = around.logits().device().clone();
-    let slopes = (0..CLASSES - 1).map(|nth| {
-        let entries = |&label: &u8| [(other(label, nth), 1.0), (usize::from(label), -1.0)];
+    let device = linearized.logits().device().clone();
+    let classes = linearized.logits().dim(1)?;
+    let grads = (0..classes - 1).map(|nth| {
+        let entries = |&label: &u8| [(nth_other(label, nth), 1.0), (usize::from(label), -1.0)];
         let entries: Vec<_> = labels.iter().map(entries).collect();
-        logits::slopes(&entries, &device)
+        logits::sparse_grad(&entries, classes, &device)
     });
-    let normals = around.vjp(places, &slopes.collect::<Result<Vec<_>>>()?)?;
+    let normals = linearized.vjp(positions, &grads.collect::<Result<Vec<_>>>()?)?;
     let mut nearest = vec![None; ids.len()];
     for (nth, normal) in normals.iter().enumerate() {
-        gradient::check(normal, ids)?;
+        gradient::check_finite(normal, ids)?;
         let squares = normal.sqr()?.flatten_from(1)?.sum(1)?.to_vec1::<f32>()?;
         for (i, &square) in squares.iter().enumerate() {
-            let difference = rows[i][other(labels[i], nth)] - rows[i][usize::from(labels[i])];
+            let difference = rows[i][nth_other(labels[i], nth)] - rows[i][usize::from(labels[i])];
             let (difference, square) = (f64::from(difference.abs()), f64::from(square));
             let distance = difference / square.sqrt();
             let nearer = nearest[i].is_none_or(|(best, _, _)| distance < best);
@@ -161,7 +163,7 @@ fn nearest_boundaries(
     })
 }
 
-/// The `nth` of the nine classes that are not the label.
-fn other(label: u8, nth: usize) -> usize {
+/// The `nth` of the classes other than the label.
+fn nth_other(label: u8, nth: usize) -> usize {
     nth + usize::from(nth >= usize::from(label))
 }

@@ -5,9 +5,9 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Attack, AttackBatch, AttackTraits, Perturbed, Preset,
-    check::{self, Check, number},
+    params::{RangeCheck, channel_scale_in_range, in_range},
     preset::Parameters,
-    sign,
+    signed_gradient::SignedGradient,
 };
 use base::Result;
 use nn::model::Classifier;
@@ -16,9 +16,9 @@ use nn::model::Classifier;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Fgsm {
-    /// Size of the step in `[0,1]` units, 0 to 1.
+    /// Step size in `[0,1]` units, 0 to 1.
     pub step: f64,
-    /// What divides the step in R, G and B; the paper's are the channels' standard deviations.
+    /// Divisors of the step size in R, G and B; the paper's are the channels' standard deviations.
     pub channel_scale: [f64; 3],
 }
 
@@ -41,20 +41,19 @@ impl Parameters for Fgsm {
         }
     }
 
-    fn check(&self) -> Check {
-        number("step", self.step, 0.0..=1.0)?;
-        check::channel_scale(&self.channel_scale)
+    fn check(&self) -> RangeCheck {
+        in_range("step", self.step, 0.0..=1.0)?;
+        channel_scale_in_range(&self.channel_scale)
     }
 }
 
 impl Attack for Fgsm {
-    fn perturb(&self, net: &dyn Classifier, batch: &AttackBatch) -> Result<Perturbed> {
-        batch.check()?;
-        let step = sign::channel_step(self.step, &self.channel_scale, &batch.images)?;
-        let sign = sign::of_gradient(net, &batch.images, batch)?;
-        Ok(Perturbed {
-            images: (&batch.images + sign.broadcast_mul(&step)?)?,
-            steps: vec![1; batch.ids.len()],
-        })
+    fn perturb(&self, model: &dyn Classifier, batch: &AttackBatch) -> Result<Perturbed> {
+        let attack = SignedGradient {
+            step: self.step,
+            channel_scale: self.channel_scale,
+            ..SignedGradient::default()
+        };
+        attack.perturb(model, batch)
     }
 }

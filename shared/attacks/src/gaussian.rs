@@ -1,11 +1,11 @@
-//! Gaussian noise: pixels come in, pixels plus white noise go out; the model is not asked.
+//! Additive Gaussian white noise, which needs no model.
 
 use candle_core::Tensor;
 use serde::{Deserialize, Serialize};
 
 use super::{
     Attack, AttackBatch, AttackTraits, Perturbed, Preset,
-    check::{Check, number},
+    params::{RangeCheck, in_range},
     preset::Parameters,
 };
 use base::{Result, random::Stream};
@@ -32,23 +32,22 @@ impl Parameters for Gaussian {
         Self { std: 0.1 }
     }
 
-    fn check(&self) -> Check {
-        number("std", self.std, 0.0..=1.0)
+    fn check(&self) -> RangeCheck {
+        in_range("std", self.std, 0.0..=1.0)
     }
 }
 
 impl Attack for Gaussian {
     fn perturb(&self, _: &dyn Classifier, batch: &AttackBatch) -> Result<Perturbed> {
-        batch.check()?;
-        let mut noise = Vec::with_capacity(batch.ids.len() * IMAGE_BYTES);
-        for &id in batch.ids {
-            let mut stream = Stream::new(batch.seed, "gaussian", &[id]);
+        let mut noise = Vec::with_capacity(batch.pixels().len());
+        for &id in batch.ids() {
+            let mut stream = Stream::new(batch.seed(), "gaussian", &[id]);
             noise.extend((0..IMAGE_BYTES).map(|_| (self.std * stream.normal()) as f32));
         }
-        let noise = Tensor::from_vec(noise, batch.images.dims(), batch.images.device())?;
+        let noise = Tensor::from_vec(noise, batch.images().dims(), batch.device())?;
         Ok(Perturbed {
-            images: (&batch.images + noise)?,
-            steps: vec![1; batch.ids.len()],
+            images: (batch.images() + noise)?,
+            steps: vec![1; batch.len()],
         })
     }
 }

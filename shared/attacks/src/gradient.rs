@@ -1,4 +1,4 @@
-//! The gradient of a loss with respect to pixels: the one place where attacks differentiate.
+//! Gradients with respect to pixels, by automatic differentiation.
 //!
 //! Only the pixels are a candle variable. The model's weights are plain tensors, so nothing else
 //! is tracked.
@@ -7,7 +7,7 @@ use candle_core::{Tensor, Var};
 
 use base::{Error, Result};
 
-/// Pixels to differentiate by: a copy that owes nothing to how `images` were computed.
+/// Pixels to differentiate by: a copy of `images` detached from the graph that computed them.
 pub fn variable(images: &Tensor) -> Result<Var> {
     Ok(Var::from_tensor(&images.detach())?)
 }
@@ -23,13 +23,15 @@ pub fn gradient(pixels: &Var, loss: &Tensor, ids: &[u64]) -> Result<Tensor> {
         return Ok(pixels.zeros_like()?.detach());
     };
     let gradient = gradient.detach().contiguous()?;
-    check(&gradient, ids)?;
+    check_finite(&gradient, ids)?;
     Ok(gradient)
 }
 
+/// Refuses gradients that are not finite.
+///
 /// # Errors
 /// [`Error::NonFinite`] when an image's gradient is not finite.
-pub fn check(gradient: &Tensor, ids: &[u64]) -> Result<()> {
+pub fn check_finite(gradient: &Tensor, ids: &[u64]) -> Result<()> {
     match finite_rows(gradient)?.iter().position(|finite| !finite) {
         None => Ok(()),
         Some(row) => Err(Error::NonFinite(format!(
@@ -39,9 +41,13 @@ pub fn check(gradient: &Tensor, ids: &[u64]) -> Result<()> {
     }
 }
 
-/// The gradient of `sum(logits * slope)`: what `slope = d loss / d logits` becomes in the pixels.
-pub fn pull_back(pixels: &Var, logits: &Tensor, slope: &Tensor, ids: &[u64]) -> Result<Tensor> {
-    gradient(pixels, &(logits * slope)?.sum_all()?, ids)
+/// Vector-Jacobian product: `grad_logits = d loss / d logits` becomes d loss / d pixels, the
+/// gradient of `sum(logits * grad_logits)`.
+///
+/// # Errors
+/// [`Error::NonFinite`] when an image's gradient is not finite.
+pub fn vjp(pixels: &Var, logits: &Tensor, grad_logits: &Tensor, ids: &[u64]) -> Result<Tensor> {
+    gradient(pixels, &(logits * grad_logits)?.sum_all()?, ids)
 }
 
 /// Whether each row of `[B,…]` holds finite numbers only.
@@ -62,7 +68,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_loss_without_pixels_has_gradient_zero_and_a_nan_is_an_error() {
+    fn a_loss_that_ignores_the_pixels_has_gradient_zero_and_a_nan_is_an_error() {
         let images = Tensor::new(&[[0.5f32, 0.0], [0.25, 1.0]], &Device::Cpu).unwrap();
         let pixels = variable(&images).unwrap();
         let constant = Tensor::new(3f32, &Device::Cpu).unwrap();

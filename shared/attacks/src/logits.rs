@@ -1,72 +1,91 @@
-//! Logits on the host: `[B,10]` comes in; classes, runners-up and margins go out.
+//! Logits on the host: argmax, runner-up and margin of each image.
 
 use candle_core::{DType, Device, Tensor};
 
 use base::{Error, Result};
-use data::CLASSES;
 
-/// The logits of one image.
-pub type Row = [f32; CLASSES];
+/// The logits of one image, one per class.
+pub type LogitRow = Vec<f32>;
 
-/// Copies logits to the host; `ids` name the images in errors.
+/// The number of classes of these logits, `[B,classes]`; `ids` and `labels` are the images'.
 ///
 /// # Errors
-/// [`Error::NonFinite`] when a logit is not finite, [`Error::Data`] when there are not ten.
-pub fn rows(logits: &Tensor, ids: &[u64]) -> Result<Vec<Row>> {
-    if logits.dims() != [ids.len(), CLASSES] {
-        let expected = format!("{:?}", [ids.len(), CLASSES]);
-        return Err(Error::data(
-            "logits",
-            format!("{:?}", logits.dims()),
-            expected,
-        ));
+/// [`Error::Data`] when there is not a row for each image, fewer than two classes, or a label
+/// that is none of them.
+pub fn check(logits: &Tensor, ids: &[u64], labels: &[u8]) -> Result<usize> {
+    let classes = match *logits.dims() {
+        [rows, classes] if rows == ids.len() && classes > 1 => classes,
+        _ => {
+            return Err(Error::data(
+                "logits",
+                format!("{:?}", logits.dims()),
+                format!("[{}, classes], two classes at least", ids.len()),
+            ));
+        }
+    };
+    match labels.iter().position(|&l| usize::from(l) >= classes) {
+        None => Ok(classes),
+        Some(row) => Err(Error::data(
+            format!("image {}", ids[row]),
+            format!("label {}", labels[row]),
+            format!("a label from 0 to {}, as the model has", classes - 1),
+        )),
     }
-    let values = logits.detach().to_dtype(DType::F32)?.to_vec2::<f32>()?;
-    let mut rows = Vec::with_capacity(ids.len());
-    for (values, id) in values.iter().zip(ids) {
-        if !values.iter().all(|z| z.is_finite()) {
+}
+
+/// Copies logits to the host; `ids` and `labels` are the images'.
+///
+/// # Errors
+/// What [`check`] refuses, and [`Error::NonFinite`] when a logit is not finite.
+pub fn rows(logits: &Tensor, ids: &[u64], labels: &[u8]) -> Result<Vec<LogitRow>> {
+    check(logits, ids, labels)?;
+    let rows = logits.detach().to_dtype(DType::F32)?.to_vec2::<f32>()?;
+    for (row, id) in rows.iter().zip(ids) {
+        if !row.iter().all(|z| z.is_finite()) {
             return Err(Error::NonFinite(format!(
                 "image {id}: the model's logits are not finite"
             )));
         }
-        let mut row = [0.0; CLASSES];
-        row.copy_from_slice(values);
-        rows.push(row);
     }
     Ok(rows)
 }
 
-/// The class of the largest logit, the first of equals.
-pub fn predicted(row: &Row) -> u8 {
-    largest(row, None) as u8
+/// Argmax: the class of the largest logit, the first of equals.
+pub fn argmax(row: &[f32]) -> u8 {
+    argmax_without(row, None) as u8
 }
 
-/// The class of the largest logit but the label's.
-pub fn runner_up(row: &Row, label: u8) -> usize {
-    // Leaving the label out, not multiplying it away: all logits may be negative.
-    largest(row, Some(usize::from(label)))
+/// The class of the largest logit other than the label's.
+pub fn runner_up(row: &[f32], label: u8) -> usize {
+    // Skipped, not multiplied by 0: all logits may be negative.
+    argmax_without(row, Some(usize::from(label)))
 }
 
-/// How far the label is ahead: its logit less the largest other; negative once fooled.
-pub fn margin(row: &Row, label: u8) -> f32 {
+/// The label's logit minus the largest other one; negative for an adversarial example.
+pub fn margin(row: &[f32], label: u8) -> f32 {
     row[usize::from(label)] - row[runner_up(row, label)]
 }
 
-/// `[B,10]`: `rows[i] = value` for each `(class, value)` of image i, zero elsewhere.
-pub fn slopes<const N: usize>(entries: &[[(usize, f32); N]], device: &Device) -> Result<Tensor> {
-    let mut values = vec![0f32; entries.len() * CLASSES];
-    for (row, entries) in values.chunks_exact_mut(CLASSES).zip(entries) {
+/// A gradient in the logits, `[B,classes]`: `value` at each `(class, value)` of image i, zero
+/// elsewhere.
+pub fn sparse_grad<const N: usize>(
+    entries: &[[(usize, f32); N]],
+    classes: usize,
+    device: &Device,
+) -> Result<Tensor> {
+    let mut values = vec![0f32; entries.len() * classes];
+    for (row, entries) in values.chunks_exact_mut(classes).zip(entries) {
         for &(class, value) in entries {
             row[class] += value;
         }
     }
-    Ok(Tensor::from_vec(values, (entries.len(), CLASSES), device)?)
+    Ok(Tensor::from_vec(values, (entries.len(), classes), device)?)
 }
 
-fn largest(row: &Row, but: Option<usize>) -> usize {
-    let mut best = usize::from(but == Some(0));
-    for class in best + 1..CLASSES {
-        if Some(class) != but && row[class] > row[best] {
+fn argmax_without(row: &[f32], skipped: Option<usize>) -> usize {
+    let mut best = usize::from(skipped == Some(0));
+    for class in best + 1..row.len() {
+        if Some(class) != skipped && row[class] > row[best] {
             best = class;
         }
     }
@@ -78,13 +97,25 @@ mod tests {
     use super::*;
 
     #[test]
-    fn margins_of_negative_logits_leave_the_label_out() {
-        let mut row = [-50.0; CLASSES];
+    fn argmax_runner_up_and_margin_hold_for_negative_logits() {
+        let mut row = [-50.0; 10];
         (row[3], row[7]) = (-10.0, -12.0);
-        assert_eq!(predicted(&row), 3);
+        assert_eq!(argmax(&row), 3);
         assert_eq!(runner_up(&row, 3), 7);
         assert_eq!(margin(&row, 3), 2.0);
         assert_eq!(margin(&row, 0), -40.0);
-        assert_eq!(runner_up(&[0.0; CLASSES], 0), 1);
+        assert_eq!(runner_up(&[0.0; 10], 0), 1);
+    }
+
+    #[test]
+    fn the_class_count_is_the_models_and_a_label_beyond_it_is_refused() {
+        let logits = Tensor::new(&[[0f32, 1.0, 2.0]], &Device::Cpu).unwrap();
+        assert_eq!(check(&logits, &[7], &[2]).unwrap(), 3);
+        let error = check(&logits, &[7], &[3]).unwrap_err();
+        assert_eq!(error.exit_code(), 3);
+        assert!(error.to_string().starts_with("image 7: found label 3"));
+        assert_eq!(check(&logits, &[7, 8], &[0, 0]).unwrap_err().exit_code(), 3);
+        let one_class = Tensor::new(&[[0f32]], &Device::Cpu).unwrap();
+        assert_eq!(check(&one_class, &[7], &[0]).unwrap_err().exit_code(), 3);
     }
 }

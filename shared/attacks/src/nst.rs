@@ -1,6 +1,6 @@
 //! NST, neural style transfer (Gatys, Ecker, Bethge, "Image style transfer using convolutional
-//! neural networks", 2016): the model's own feature maps pull an image towards one of another
-//! class.
+//! neural networks", 2016): moves an image's feature maps in the attacked model towards those of
+//! an image of another class, the style image.
 //!
 //! Each image minimizes `style_weight * style + content_weight * content` by SGD. The paper's
 //! style is the stage-1 map and its content the stage-4 map, both of the style image. The
@@ -11,25 +11,24 @@ use candle_core::Tensor;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Attack, AttackBatch, AttackTraits, Perturbed, Preset,
-    check::{Check, number, steps},
-    gradient,
+    Attack, AttackBatch, AttackTraits, Perturbed, Preset, gradient,
+    params::{RangeCheck, in_range, steps_in_range},
     preset::Parameters,
 };
 use base::Result;
 use nn::model::{Classifier, Features};
 
-/// The parameters of the transfer.
+/// The parameters of the style transfer.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Nst {
-    /// What of the style image is copied.
+    /// Which statistics of the style image are copied.
     pub style: Style,
-    /// Whose stage-4 map is kept.
+    /// The image whose stage-4 map is the content target.
     pub content: Content,
-    /// How two maps are compared.
+    /// Distance of two feature maps.
     pub distance: Distance,
-    /// What a step is made of.
+    /// The direction of a step.
     pub step: Step,
     /// Learning rate, 0 to 1e6.
     pub lr: f64,
@@ -45,7 +44,7 @@ pub struct Nst {
     pub content_weight: f64,
 }
 
-/// What of the style image is copied.
+/// Which statistics of the style image are copied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Style {
@@ -55,7 +54,7 @@ pub enum Style {
     Gram,
 }
 
-/// Whose stage-4 map is kept.
+/// The image whose stage-4 map is the content target.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Content {
@@ -65,25 +64,25 @@ pub enum Content {
     Own,
 }
 
-/// How two maps of an image are compared.
+/// Distance of two feature maps of an image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Distance {
     /// Mean of the squared differences.
     Mean,
-    /// The same, divided by the mean of the target's squares: no matter how wide a model is or
-    /// how large its features are, 1 is as far as a map of zeros.
+    /// The same, divided by the mean of the target's squares, so that a map of zeros is at
+    /// distance 1, whatever the model's width and the size of its features.
     Relative,
 }
 
-/// What a step is made of.
+/// The direction of a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Step {
     /// The gradient, as it is.
     Gradient,
-    /// The gradient divided by its L2 norm, for each image: how far an image goes then
-    /// depends on `lr`, momentum and steps alone, and no model makes it run away.
+    /// The gradient divided by its L2 norm, for each image: the distance an image moves then
+    /// depends on `lr`, momentum and steps alone, so that no model makes it diverge.
     Direction,
 }
 
@@ -124,71 +123,70 @@ impl Parameters for Nst {
         }
     }
 
-    fn check(&self) -> Check {
-        number("lr", self.lr, 0.0..=1e6)?;
-        number("momentum", self.momentum, 0.0..=1.0)?;
-        number("weight_decay", self.weight_decay, 0.0..=1.0)?;
-        steps(self.steps)?;
-        number("style_weight", self.style_weight, 0.0..=1e9)?;
-        number("content_weight", self.content_weight, 0.0..=1e9)
+    fn check(&self) -> RangeCheck {
+        in_range("lr", self.lr, 0.0..=1e6)?;
+        in_range("momentum", self.momentum, 0.0..=1.0)?;
+        in_range("weight_decay", self.weight_decay, 0.0..=1.0)?;
+        steps_in_range(self.steps)?;
+        in_range("style_weight", self.style_weight, 0.0..=1e9)?;
+        in_range("content_weight", self.content_weight, 0.0..=1e9)
     }
 }
 
 impl Attack for Nst {
-    fn perturb(&self, net: &dyn Classifier, batch: &AttackBatch) -> Result<Perturbed> {
-        batch.check()?;
-        let lender = net.features(&batch.styles)?;
-        let style = self.style_of(&lender)?;
+    fn perturb(&self, model: &dyn Classifier, batch: &AttackBatch) -> Result<Perturbed> {
+        let style_features = model.features(&batch.style_images()?)?;
+        let style = self.style_targets(&style_features)?;
         let content = match self.content {
-            Content::StyleImage => lender.maps[4].clone(),
-            Content::Own => net.features(&batch.images)?.maps[4].clone(),
+            Content::StyleImage => style_features.maps[4].clone(),
+            Content::Own => model.features(batch.images())?.maps[4].clone(),
         };
 
-        let mut images = batch.images.clone();
+        let mut images = batch.images().clone();
         let mut velocity: Option<Tensor> = None;
         for _ in 0..self.steps {
             let pixels = gradient::variable(&images)?;
-            let features = net.features(&pixels)?;
+            let features = model.features(&pixels)?;
             let mut loss = (self.distance(&features.maps[4], &content)? * self.content_weight)?;
-            for (map, target) in std::iter::zip(self.style_of(&features)?, &style) {
+            for (map, target) in std::iter::zip(self.style_targets(&features)?, &style) {
                 loss = (loss + (self.distance(&map, target)? * self.style_weight)?)?;
             }
-            let mut gradient = gradient::gradient(&pixels, &loss.sum_all()?, batch.ids)?;
+            let mut gradient = gradient::gradient(&pixels, &loss.sum_all()?, batch.ids())?;
             if self.step == Step::Direction {
                 gradient = direction(&gradient)?;
             }
-            // PyTorch's SGD: the decay joins the gradient, momentum starts at the first one.
-            let slope = (gradient + (&images * self.weight_decay)?)?;
-            let moved = match velocity {
-                Some(velocity) => ((velocity * self.momentum)? + slope)?,
-                None => slope,
+            // PyTorch's SGD: weight decay is added to the gradient, the first velocity is the first one.
+            let gradient = (gradient + (&images * self.weight_decay)?)?;
+            let step = match velocity {
+                Some(velocity) => ((velocity * self.momentum)? + gradient)?,
+                None => gradient,
             };
-            images = (images - (&moved * self.lr)?)?;
-            velocity = Some(moved);
+            images = (images - (&step * self.lr)?)?;
+            velocity = Some(step);
         }
         Ok(Perturbed {
             images,
-            steps: vec![self.steps; batch.ids.len()],
+            steps: vec![self.steps; batch.len()],
         })
     }
 }
 
 impl Nst {
-    fn style_of(&self, features: &Features) -> Result<Vec<Tensor>> {
+    fn style_targets(&self, features: &Features) -> Result<Vec<Tensor>> {
         match self.style {
             Style::Features => Ok(vec![features.maps[1].clone()]),
             Style::Gram => features.maps[1..=2].iter().map(gram).collect(),
         }
     }
 
-    /// How far each image's map is from its target: `[B]`.
+    /// The distance of each image's map to its target: `[B]`.
     fn distance(&self, map: &Tensor, target: &Tensor) -> Result<Tensor> {
         let distance = (map - target)?.sqr()?.flatten_from(1)?.mean(1)?;
         match self.distance {
             Distance::Mean => Ok(distance),
             Distance::Relative => {
                 let size = target.sqr()?.flatten_from(1)?.mean(1)?;
-                // A map of zeros has no size to compare with.
+                // Avoids a division by zero where the target is all zeros.
                 Ok((distance / (size + 1e-12)?)?)
             }
         }
@@ -205,7 +203,7 @@ fn direction(gradient: &Tensor) -> Result<Tensor> {
     Ok(rows.broadcast_div(&length)?.reshape(gradient.shape())?)
 }
 
-/// `[B,H,W,C]` to `[B,C,C]`: how much every two channels go together, divided by C*H*W.
+/// Gram matrix: `[B,H,W,C]` to `[B,C,C]`, the channels' inner products divided by C*H*W.
 fn gram(map: &Tensor) -> Result<Tensor> {
     let (_, h, w, c) = map.dims4()?;
     let positions = map.flatten(1, 2)?;

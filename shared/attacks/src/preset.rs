@@ -4,7 +4,7 @@ use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use super::{Attack, AttackTraits, check::Check};
+use super::{Attack, AttackTraits, params::RangeCheck};
 
 /// Named defaults of all parameters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -50,5 +50,5 @@ pub trait Parameters: Attack + Clone + Serialize + DeserializeOwned {
     /// The preset's parameters.
     fn preset(preset: Preset) -> Self;
     /// Refuses parameters that are not finite or out of range.
-    fn check(&self) -> Check;
+    fn check(&self) -> RangeCheck;
 }

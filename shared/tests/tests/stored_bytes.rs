@@ -1,5 +1,5 @@
-//! The stored bytes of a trained model's attacks: of what fools the model as floats, at least 99% must
-//! fool it as bytes, hardly further from the clean images (design: quantizing).
+//! Quantization of attacks on a trained model: at least 99% of the images that fool it as floats
+//! fool it as stored bytes, at hardly more distance from the clean images.
 
 use std::{collections::HashMap, path::Path, sync::Mutex};
 
@@ -9,16 +9,16 @@ use candle_core::{Device, Tensor};
 use data::IMAGE_BYTES;
 use nn::model::{Classifier, FrozenResNet34, ResNet34, Weights, predicted_classes};
 
-/// Shifts that leave a grating in its class, so that twelve images become many.
+/// Shifts that keep a grating in its class: augmentation of the twelve images.
 const SHIFTS: [(usize, usize); 3] = [(0, 0), (3, 0), (0, 5)];
 
-/// The trained model of the golden files, and the bytes and labels of their images in every
-/// shift, as far as the model gets them right.
+/// The trained model of the golden files, and the bytes and labels of their shifted images that
+/// the model classifies right.
 fn trained() -> (FrozenResNet34, Vec<u8>, Vec<u8>) {
     let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("golden");
     let path = golden.join("attacks_weights.safetensors");
     let weights = Weights::read(&path, &Device::Cpu).unwrap().0;
-    let net = ResNet34::new("the model", weights)
+    let model = ResNet34::new("the model", weights)
         .unwrap()
         .frozen()
         .unwrap();
@@ -34,32 +34,32 @@ fn trained() -> (FrozenResNet34, Vec<u8>, Vec<u8>) {
             .unwrap()
     };
     let (mut right, mut labels) = (Vec::new(), Vec::new());
-    for (picture, label) in bytes("images")
+    for (image, label) in bytes("images")
         .chunks_exact(IMAGE_BYTES)
         .zip(bytes("labels"))
     {
         for (x, y) in SHIFTS {
             let from = |i: usize| i / 1024 * 1024 + (i / 32 % 32 + y) % 32 * 32 + (i + x) % 32;
-            let shifted: Vec<u8> = (0..IMAGE_BYTES).map(|i| picture[from(i)]).collect();
+            let shifted: Vec<u8> = (0..IMAGE_BYTES).map(|i| image[from(i)]).collect();
             let image = quantize::to_tensor(&shifted, &Device::Cpu).unwrap();
-            if predicted_classes(&net.logits(&image).unwrap()).unwrap() == [label] {
+            if predicted_classes(&model.logits(&image).unwrap()).unwrap() == [label] {
                 right.extend(shifted);
                 labels.push(label);
             }
         }
     }
-    (net, right, labels)
+    (model, right, labels)
 }
 
-/// An attack whose floats are kept, so that they can be compared with the bytes made of them.
+/// Wraps an attack and keeps its floats, to compare them with the bytes.
 struct Recorder {
     attack: Box<dyn Attack>,
     floats: Mutex<Option<Tensor>>,
 }
 
 impl Attack for Recorder {
-    fn perturb(&self, net: &dyn Classifier, batch: &AttackBatch) -> Result<Perturbed> {
-        let perturbed = self.attack.perturb(net, batch)?;
+    fn perturb(&self, model: &dyn Classifier, batch: &AttackBatch) -> Result<Perturbed> {
+        let perturbed = self.attack.perturb(model, batch)?;
         let floats = perturbed.images.clamp(0f32, 1f32)?;
         self.floats.lock().unwrap().replace(floats);
         Ok(perturbed)
@@ -82,26 +82,20 @@ fn median(mut values: Vec<f64>) -> f64 {
 }
 
 #[test]
-fn what_fools_a_trained_net_as_floats_fools_it_as_bytes_hardly_further_away() {
-    let (net, clean, labels) = trained();
+fn quantized_samples_fool_a_trained_model_as_floats_do_at_hardly_more_distance() {
+    let (model, clean, labels) = trained();
     let images = quantize::to_tensor(&clean, &Device::Cpu).unwrap();
     let ids: Vec<u64> = (0..labels.len() as u64).collect();
     assert!(labels.len() >= 25, "{} images", labels.len());
     for preset in [Preset::Paper, Preset::Standard] {
         for kind in [AttackKind::DeepFool, AttackKind::Cw] {
             let attack = AttackConfig::preset(preset).build(kind);
-            let batch = AttackBatch {
-                images: images.clone(),
-                styles: images.clone(),
-                labels: &labels,
-                ids: &ids,
-                seed: 0,
-            };
+            let batch = AttackBatch::new(&clean, &labels, &ids, 0, &Device::Cpu).unwrap();
             let attack = Recorder {
                 attack,
                 floats: Mutex::default(),
             };
-            let samples = attacks::run(&attack, &net, &batch, &clean).unwrap();
+            let samples = attacks::generate(&attack, &model, &batch).unwrap();
             let floats = attack.floats.into_inner().unwrap().unwrap();
             let float_l2 = distances(&floats, &images);
             let fooled: Vec<usize> = (0..labels.len())

@@ -11,9 +11,10 @@
 //! the last hair's breadth to a boundary, and its rounding decides whether five steps or fifty end
 //! it.
 
+use attacks::{AttackBatch, StyleSource, quantize};
 use base::Result;
 use candle_core::{Device, Tensor};
-use data::{CLASSES, synthetic::draw};
+use data::{CLASSES, IMAGE_BYTES, synthetic::draw};
 use nn::model::{Classifier, FrozenResNet34, Metadata, ResNet34, Weights, predicted_classes};
 
 use crate::batch::TrainBatch;
@@ -39,6 +40,9 @@ pub struct Inputs {
     pub images: Tensor,
     /// What the model takes them for.
     pub labels: Vec<u8>,
+    /// The images' bytes.
+    pixels: Vec<u8>,
+    ids: Vec<u64>,
     weights: Weights,
 }
 
@@ -54,6 +58,8 @@ impl Inputs {
             width,
             device: device.clone(),
             labels: predicted_classes(&net.logits(&images)?)?,
+            ids: (0..).take(batch).collect(),
+            pixels: quantize::round(&images.flatten_all()?.to_vec1()?),
             images,
             net,
             weights,
@@ -78,6 +84,12 @@ impl Inputs {
         }
     }
 
+    /// What an attack sees; the style of each image is the next one.
+    pub fn attack_batch(&self) -> Result<AttackBatch<'_>> {
+        let batch = AttackBatch::new(&self.pixels, &self.labels, &self.ids, 0, &self.device)?;
+        Ok(batch.with_styles(self))
+    }
+
     /// The model's tensors as `net.NAME`, with `images` and `labels`, all of them f32, as a safetensors file.
     pub fn bytes(&self) -> Result<Vec<u8>> {
         let labels: Vec<f32> = self.labels.iter().copied().map(f32::from).collect();
@@ -92,13 +104,20 @@ impl Inputs {
     }
 }
 
-/// Drawn images, class by class in turn, from 0.1 to 0.9.
+impl StyleSource for Inputs {
+    fn style(&self, _: u64, id: u64, _: u8) -> Result<Vec<u8>> {
+        let next = (id as usize + 1) % self.ids.len();
+        Ok(self.pixels[next * IMAGE_BYTES..(next + 1) * IMAGE_BYTES].to_vec())
+    }
+}
+
+/// Drawn images of bytes, class by class in turn, from 0.1 to 0.9.
 fn drawn(count: usize, device: &Device) -> Result<Tensor> {
     let bytes = (0..count).flat_map(|index| draw(0, index as u64, (index % CLASSES) as u8));
     let floats: Vec<f32> = bytes
         .map(|byte| 0.1 + 0.8 * f32::from(byte) / 255.0)
         .collect();
-    Ok(Tensor::from_vec(floats, (count, 3, 32, 32), device)?)
+    quantize::to_tensor(&quantize::round(&floats), device)
 }
 
 /// A fresh model whose norms are set as above and whose running statistics are the images' own.

@@ -71,16 +71,8 @@ impl Work {
             Self::JointStep => training(inputs, joint(inputs)?),
             Self::Attack(kind) => {
                 let attack = AttackConfig::preset(Preset::Standard).build(kind);
-                let ids: Vec<u64> = (0..).take(inputs.labels.len()).collect();
-                let styles = neighbors(&inputs.images)?;
+                let batch = inputs.attack_batch()?;
                 Ok(Box::new(move || {
-                    let batch = attacks::AttackBatch {
-                        images: inputs.images.clone(),
-                        styles: styles.clone(),
-                        labels: &inputs.labels,
-                        ids: &ids,
-                        seed: 0,
-                    };
                     let steps = attack.perturb(&inputs.net, &batch)?.steps;
                     let sum: f64 = steps.iter().copied().map(f64::from).sum();
                     Ok(Some(sum / steps.len() as f64))
@@ -146,11 +138,4 @@ fn joint(inputs: &Inputs) -> Result<JointStep> {
         &optimizer(),
         losses,
     )
-}
-
-/// For each image the next one.
-fn neighbors(images: &Tensor) -> Result<Tensor> {
-    let count = images.dim(0)?;
-    let next: Vec<u32> = (0..count).map(|row| ((row + 1) % count) as u32).collect();
-    Ok(images.index_select(&Tensor::new(next, images.device())?, 0)?)
 }

@@ -87,16 +87,10 @@ fn write_with(
         };
         let rows: Vec<ImageRow> = ids.iter().zip(pictures).zip(preds).map(row).collect();
         writer.insert_images(&rows).unwrap();
-        let batch = AttackBatch {
-            styles: images.clone(),
-            images,
-            labels: &labels,
-            ids: &ids,
-            seed: 0,
-        };
+        let batch = AttackBatch::new(&clean, &labels, &ids, 0, &Device::Cpu).unwrap();
         let kinds = ATTACKS.into_iter();
         for kind in kinds.filter(|kind| all || split != Split::Test || *kind != AttackKind::Bim) {
-            let samples = attacks::run(config.build(kind).as_ref(), &net, &batch, &clean).unwrap();
+            let samples = attacks::generate(config.build(kind).as_ref(), &net, &batch).unwrap();
             let row = |(id, sample): (&u64, attacks::Sample)| SampleRow {
                 image_id: *id,
                 attack_id: i64::from(kind.id()),

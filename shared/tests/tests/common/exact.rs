@@ -1,9 +1,9 @@
-//! The classifier in f64, of candle's own operations: weights come in, logits and maps go out.
+//! ResNet34 in f64, of candle's own operations.
 //!
-//! An attack is many steps, and a unit of the model within a millionth of its bend turns the last
-//! bit of one step into another way of the next ones. So that such ways can be compared at all,
-//! attacks are walked on arithmetic that rounds nowhere near as much as PyTorch's f32. That our own
-//! kernels compute the same model is tested apart, in values and in gradients.
+//! An attack is many steps, and a ReLU within a millionth of zero turns a difference in the last
+//! bit of one step into other iterates later. Iterates can be compared only on arithmetic that is
+//! much more precise than PyTorch's f32. That our own kernels compute the same model is tested
+//! elsewhere, in values and in gradients.
 
 use std::collections::BTreeMap;
 
@@ -15,9 +15,9 @@ use nn::model::{Classifier, Features, Weights};
 const BLOCKS: [usize; 4] = [3, 4, 6, 3];
 
 /// A ResNet34 in evaluation mode.
-pub struct Exact(BTreeMap<String, Tensor>);
+pub struct F64ResNet34(BTreeMap<String, Tensor>);
 
-impl Exact {
+impl F64ResNet34 {
     pub fn new(weights: &Weights) -> Self {
         let double = |tensor: &Tensor| tensor.to_dtype(DType::F64).unwrap();
         let tensors = weights.tensors().iter();
@@ -48,7 +48,7 @@ impl Exact {
     }
 }
 
-impl Classifier for Exact {
+impl Classifier for F64ResNet34 {
     fn features(&self, images: &Tensor) -> Result<Features> {
         let mut x = images.to_dtype(DType::F64)?;
         x = self.layer(&x, "conv1", "bn1", 1)?.relu()?;

@@ -1,21 +1,24 @@
-//! Small models and images for tests: every product and sum is one image's own, so that not
-//! one bit depends on the batch.
+//! Small models and images for tests. Every product and sum belongs to one image, so that no bit
+//! of a result depends on the batch.
 
 use candle_core::{Device, Tensor};
 
-use super::{AttackBatch, gradient, logits, quantize};
+use crate::{AttackBatch, StyleSource, gradient, logits, quantize};
 use base::{Result, random::Stream};
-use data::{CLASSES, IMAGE_BYTES};
+use data::IMAGE_BYTES;
 use nn::model::{Classifier, Features};
 
-/// Layers with tanh between them; no layer is a model that ignores its input.
-pub struct Toy {
+/// Classes of a [`TestModel`].
+pub const CLASSES: usize = 10;
+
+/// A linear model or a multilayer perceptron with tanh; without layers it ignores its input.
+pub struct TestModel {
     layers: Vec<Tensor>,
     bias: Tensor,
 }
 
-impl Toy {
-    /// One layer with these `[10, PIXELS]` weights and biases.
+impl TestModel {
+    /// One layer with these `[CLASSES, IMAGE_BYTES]` weights and biases.
     pub fn linear(weights: Vec<f32>, bias: &[f32; CLASSES]) -> Self {
         let layer = matrix(weights, CLASSES, IMAGE_BYTES);
         Self {
@@ -55,16 +58,17 @@ impl Toy {
         self
     }
 
-    /// What it takes images for.
-    pub fn classes(&self, bytes: &[u8]) -> Vec<u8> {
+    /// Its predictions.
+    pub fn predict(&self, bytes: &[u8]) -> Vec<u8> {
         let images = quantize::to_tensor(bytes, &Device::Cpu).unwrap();
-        let ids = vec![0; bytes.len() / IMAGE_BYTES];
-        let rows = logits::rows(&self.logits(&images).unwrap(), &ids).unwrap();
-        rows.iter().map(logits::predicted).collect()
+        let count = bytes.len() / IMAGE_BYTES;
+        let logits = self.logits(&images).unwrap();
+        let rows = logits::rows(&logits, &vec![0; count], &vec![0; count]).unwrap();
+        rows.iter().map(|row| logits::argmax(row)).collect()
     }
 }
 
-impl Classifier for Toy {
+impl Classifier for TestModel {
     fn features(&self, images: &Tensor) -> Result<Features> {
         let stage1 = (images + images.sqr()?)?;
         let channels_last = |map: &Tensor| map.permute((0, 2, 3, 1))?.contiguous();
@@ -88,8 +92,8 @@ impl Classifier for Toy {
             if depth > 0 {
                 values = values.tanh()?;
             }
-            // A product for each image, with weights of its own: `broadcast_matmul` would make
-            // one of them all, whose order of additions depends on how many there are.
+            // One matrix product per image: `broadcast_matmul` would make one of the whole batch,
+            // whose order of additions depends on the batch size.
             let shape = (values.dim(0)?, layer.dim(0)?, layer.dim(1)?);
             let layers = layer.broadcast_as(shape)?.contiguous()?;
             values = values.unsqueeze(1)?.matmul(&layers)?.squeeze(1)?;
@@ -110,7 +114,7 @@ fn matrix(weights: Vec<f32>, outputs: usize, inputs: usize) -> Tensor {
     weights.t().unwrap().contiguous().unwrap()
 }
 
-/// Cubes of normal numbers: as in a real model's gradients, few weights matter and most hardly do.
+/// Cubes of normal numbers: heavy-tailed, as the gradients of a trained model are.
 fn weights(seed: u64, inputs: usize, outputs: usize, gain: f64) -> Vec<f32> {
     let mut stream = Stream::new(seed, "toy weights", &[]);
     // The sixth moment of a normal number is 15.
@@ -120,85 +124,85 @@ fn weights(seed: u64, inputs: usize, outputs: usize, gain: f64) -> Vec<f32> {
         .collect()
 }
 
-/// Random images of bytes, a few of them exactly 0 and 255.
-pub fn pictures(count: u64) -> Vec<u8> {
+/// Random images of bytes, some of them exactly 0 and 255.
+pub fn random_images(count: u64) -> Vec<u8> {
     let mut bytes = Vec::new();
-    for picture in 0..count {
-        let mut stream = Stream::new(picture, "toy images", &[]);
+    for image in 0..count {
+        let mut stream = Stream::new(image, "toy images", &[]);
         bytes.extend((0..IMAGE_BYTES).map(|_| (127.5 + 45.0 * stream.normal()) as u8));
     }
     bytes
 }
 
-/// Images, labels and ids that live as long as a test.
-pub struct Lot {
+/// Owned images, labels and ids of a batch.
+pub struct TestBatch {
     pub bytes: Vec<u8>,
     pub labels: Vec<u8>,
     pub ids: Vec<u64>,
 }
 
-impl Lot {
-    /// Images with the labels that `net` gives them.
-    pub fn of(net: &Toy, bytes: Vec<u8>) -> Self {
-        let labels = net.classes(&bytes);
+impl TestBatch {
+    /// Images with the labels that `model` predicts.
+    pub fn of(model: &TestModel, bytes: Vec<u8>) -> Self {
+        let labels = model.predict(&bytes);
         let ids = (0..labels.len() as u64).map(|i| 100 + i).collect();
         Self { bytes, labels, ids }
     }
 
-    /// Random images that `net` is as sure of as a trained one: each went 0.2 (L2) up the
+    /// Random images with margins as large as a trained model's: each moved by 0.2 (L2) along the
     /// gradient of its margin.
-    pub fn sure(net: &Toy, count: u64) -> Self {
-        let mut lot = Self::of(net, pictures(count));
-        let images = lot.batch().images;
-        let pixels = gradient::variable(&images).unwrap();
-        let logits = net.logits(&pixels).unwrap();
-        let slopes: Vec<_> = std::iter::zip(logits::rows(&logits, &lot.ids).unwrap(), &lot.labels)
+    pub fn confident(model: &TestModel, count: u64) -> Self {
+        let mut test = Self::of(model, random_images(count));
+        let pixels = gradient::variable(test.batch().images()).unwrap();
+        let logits = model.logits(&pixels).unwrap();
+        let rows = logits::rows(&logits, &test.ids, &test.labels).unwrap();
+        let grads: Vec<_> = std::iter::zip(rows, &test.labels)
             .map(|(row, &l)| [(l.into(), 1.0), (logits::runner_up(&row, l), -1.0)])
             .collect();
-        let slope = logits::slopes(&slopes, &Device::Cpu).unwrap();
-        let up = gradient::pull_back(&pixels, &logits, &slope, &lot.ids).unwrap();
+        let grad_logits = logits::sparse_grad(&grads, CLASSES, &Device::Cpu).unwrap();
+        let up = gradient::vjp(&pixels, &logits, &grad_logits, &test.ids).unwrap();
         let up = up.flatten_all().unwrap().to_vec1::<f32>().unwrap();
-        for (picture, up) in lot
+        for (image, up) in test
             .bytes
             .chunks_exact_mut(IMAGE_BYTES)
             .zip(up.chunks_exact(IMAGE_BYTES))
         {
             let length = up.iter().map(|g| g * g).sum::<f32>().sqrt();
-            for (byte, g) in picture.iter_mut().zip(up) {
+            for (byte, g) in image.iter_mut().zip(up) {
                 *byte = (f32::from(*byte) + 0.2 * 255.0 * g / length).round() as u8;
             }
         }
-        Self::of(net, lot.bytes)
+        Self::of(model, test.bytes)
     }
 
     /// The same images in this order, or some of them.
     pub fn rows(&self, rows: &[usize]) -> Self {
-        let picture = |row: usize| {
+        let image = |row: usize| {
             self.bytes[row * IMAGE_BYTES..(row + 1) * IMAGE_BYTES]
                 .iter()
                 .copied()
         };
         Self {
-            bytes: rows.iter().flat_map(|&row| picture(row)).collect(),
+            bytes: rows.iter().flat_map(|&row| image(row)).collect(),
             labels: rows.iter().map(|&row| self.labels[row]).collect(),
             ids: rows.iter().map(|&row| self.ids[row]).collect(),
         }
     }
 
-    /// As a batch; the styles are the images upside down, so each image has its own.
+    /// As a batch with [`StyleSource`].
     pub fn batch(&self) -> AttackBatch<'_> {
-        let images = quantize::to_tensor(&self.bytes, &Device::Cpu).unwrap();
-        let styles: Vec<u8> = self
-            .bytes
-            .chunks_exact(IMAGE_BYTES)
-            .flat_map(|picture| picture.iter().rev().map(|byte| byte / 2 + 60))
-            .collect();
-        AttackBatch {
-            images,
-            styles: quantize::to_tensor(&styles, &Device::Cpu).unwrap(),
-            labels: &self.labels,
-            ids: &self.ids,
-            seed: 11,
-        }
+        let (labels, ids) = (&self.labels, &self.ids);
+        AttackBatch::new(&self.bytes, labels, ids, 11, &Device::Cpu)
+            .unwrap()
+            .with_styles(self)
+    }
+}
+
+impl StyleSource for TestBatch {
+    /// The image itself upside down and paler, so that each has its own style.
+    fn style(&self, _: u64, id: u64, _: u8) -> Result<Vec<u8>> {
+        let row = self.ids.iter().position(|&other| other == id).unwrap();
+        let image = &self.bytes[row * IMAGE_BYTES..(row + 1) * IMAGE_BYTES];
+        Ok(image.iter().rev().map(|byte| byte / 2 + 60).collect())
     }
 }

@@ -1,10 +1,10 @@
-//! Checks of parameters: a value and its range come in, the reason why it is refused goes out.
+//! Range checks of attack parameters.
 
 use std::ops::RangeInclusive;
 
-/// Why a parameter is refused.
+/// A parameter that is out of range.
 #[derive(Debug, PartialEq)]
-pub struct Invalid {
+pub struct OutOfRange {
     /// The parameter's name.
     pub parameter: &'static str,
     /// Its value.
@@ -13,28 +13,28 @@ pub struct Invalid {
     pub expected: String,
 }
 
-/// A refused parameter, or nothing.
-pub type Check = Result<(), Invalid>;
+/// Nothing, or the first parameter that is out of range.
+pub type RangeCheck = Result<(), OutOfRange>;
 
 /// `value` is finite and in `range`.
-pub fn number(parameter: &'static str, value: f64, range: RangeInclusive<f64>) -> Check {
+pub fn in_range(parameter: &'static str, value: f64, range: RangeInclusive<f64>) -> RangeCheck {
     // A NaN is in no range, an infinity in none that ends.
     if range.contains(&value) {
         return Ok(());
     }
-    Err(Invalid {
+    Err(OutOfRange {
         parameter,
         found: value.to_string(),
         expected: format!("a number from {} to {}", range.start(), range.end()),
     })
 }
 
-/// `value` is from 1 to 100,000.
-pub fn steps(value: u32) -> Check {
+/// The number of steps is from 1 to 100,000.
+pub fn steps_in_range(value: u32) -> RangeCheck {
     if (1..=100_000).contains(&value) {
         return Ok(());
     }
-    Err(Invalid {
+    Err(OutOfRange {
         parameter: "steps",
         found: value.to_string(),
         expected: "a whole number from 1 to 100000".into(),
@@ -42,8 +42,8 @@ pub fn steps(value: u32) -> Check {
 }
 
 /// Every divisor of the three channels is from 0.001 to 1000.
-pub fn channel_scale(scale: &[f64; 3]) -> Check {
+pub fn channel_scale_in_range(scale: &[f64; 3]) -> RangeCheck {
     scale
         .iter()
-        .try_for_each(|&divisor| number("channel_scale", divisor, 1e-3..=1e3))
+        .try_for_each(|&divisor| in_range("channel_scale", divisor, 1e-3..=1e3))
 }

@@ -1,0 +1,67 @@
+//! C&W, L2 (Carlini and Wagner, "Towards evaluating the robustness of neural networks", 2017):
+//! optimizes the smallest perturbation that changes the class.
+//!
+//! Each image minimizes `|x - clean|^2 + c * max(margin + confidence, 0)`, where the margin is
+//! the label's logit minus another one's. The result is the smallest iterate that is misclassified
+//! with the given confidence.
+
+mod params;
+mod state;
+
+pub use params::{Cw, OnFailure, Space, Target};
+
+use super::{
+    Attack, AttackBatch, Perturbed,
+    active_set::{ActiveSet, select},
+    logits,
+};
+use base::Result;
+use nn::model::Classifier;
+use state::CwState;
+
+/// How many times an image's objective is checked for an early stop.
+const STOP_CHECKS: u32 = 10;
+
+impl Attack for Cw {
+    /// An image that the model misclassifies already is left unchanged.
+    fn perturb(&self, model: &dyn Classifier, batch: &AttackBatch) -> Result<Perturbed> {
+        let mut active = ActiveSet::new(batch.len());
+        let mut taken = vec![0; batch.len()];
+        let rows = logits::rows(&model.logits(batch.images())?, batch.ids(), batch.labels())?;
+        let misclassified: Vec<bool> = std::iter::zip(&rows, batch.labels())
+            .map(|(row, &label)| logits::argmax(row) != label)
+            .collect();
+        let mut clean = batch.images().clone();
+        if let Some(kept) = active.retire(&misclassified, &clean)? {
+            clean = select(&clean, &kept)?;
+        }
+        if active.is_empty() {
+            return Ok(Perturbed {
+                images: active.into_batch_order(&clean)?,
+                steps: taken,
+            });
+        }
+
+        let rows = active.gather(&rows);
+        let (ids, labels) = (active.gather(batch.ids()), active.gather(batch.labels()));
+        let mut state = CwState::new(self, clean, ids, labels, &rows)?;
+        let interval = (self.steps / STOP_CHECKS).max(1);
+        for step in 0..self.steps {
+            state.step(model)?;
+            active.rows().iter().for_each(|&row| taken[row] += 1);
+            if self.early_stop && step % interval == 0 {
+                let increased = state.objective_increased();
+                if let Some(kept) = active.retire(&increased, &state.result()?)? {
+                    state.keep(&kept)?;
+                }
+                if active.is_empty() {
+                    break;
+                }
+            }
+        }
+        Ok(Perturbed {
+            images: active.into_batch_order(&state.result()?)?,
+            steps: taken,
+        })
+    }
+}
