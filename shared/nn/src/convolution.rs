@@ -2,7 +2,7 @@
 //! PyTorch's. On the CPU our own kernels compute all three directions, and only those that
 //! somebody asks for; on CUDA cuDNN does.
 
-use candle_core::{CpuStorage, CustomOp3, Layout, Result, Shape, Tensor, bail};
+use candle_core::{CpuStorage, CustomOp3, DType, Layout, Result, Shape, Tensor, bail};
 
 #[cfg(feature = "cuda")]
 use super::cuda;
@@ -12,16 +12,20 @@ use kernels::{
     shape::{ConvShape, NhwcShape},
 };
 
-/// `x` `[B,H,W,I]` convolved with `filter`, plus `bias` `[O]`: `[B,H',W',O]`.
-pub fn conv2d(x: &Tensor, filter: &Conv2d, bias: &Tensor) -> Result<Tensor> {
+/// `x` `[B,H,W,I]` convolved with `filter`, plus `bias` `[O]`, if any: `[B,H',W',O]`.
+pub fn conv2d(x: &Tensor, filter: &Conv2d, bias: Option<&Tensor>) -> Result<Tensor> {
+    let bias = match bias {
+        Some(bias) => bias.clone(),
+        None => Tensor::zeros(filter.weight.dim(0)?, DType::F32, x.device())?,
+    };
     let geometry = filter.geometry(pictures(x.shape())?)?;
     #[cfg(feature = "cuda")]
     if x.device().is_cuda() {
-        return cuda::convolve(x, &filter.weight, bias, geometry, false);
+        return cuda::convolve(x, &filter.weight, &bias, geometry, false);
     }
     let weight = filter.weight.contiguous()?;
     x.contiguous()?
-        .apply_op3(&weight, bias, Convolution(geometry))
+        .apply_op3(&weight, &bias, Convolution(geometry))
 }
 
 /// The transpose of [`conv2d`] without padding: `x` `[B,H,W,I]`, `weight` `[I,O,k,k]`, `bias`

@@ -185,8 +185,8 @@ impl Projection {
             padding,
         };
         Ok(match self.shape {
-            Shape::Halve => crate::conv2d(x, &filter(2, 1), bias)?,
-            Shape::Keep => crate::conv2d(x, &filter(1, 0), bias)?,
+            Shape::Halve => crate::conv2d(x, &filter(2, 1), Some(bias))?,
+            Shape::Keep => crate::conv2d(x, &filter(1, 0), Some(bias))?,
             Shape::Double => crate::conv_transpose2d(x, weight, bias, 2)?,
         })
     }

@@ -140,7 +140,7 @@ impl Linear {
             padding: 0,
         };
         let x = x.reshape(((), 1, 1, inputs))?;
-        Ok(crate::conv2d(&x, &filter, &self.bias)?.flatten_from(1)?)
+        Ok(crate::conv2d(&x, &filter, Some(&self.bias))?.flatten_from(1)?)
     }
 }
 

@@ -6,7 +6,7 @@ use super::{super::*, *};
 
 /// Shifts that put each channel wholly above or wholly below zero, so that no rounding decides
 /// what a ReLU cuts.
-fn decided(channels: usize, key: u64) -> Tensor {
+pub(super) fn decided(channels: usize, key: u64) -> Tensor {
     let mut stream = Stream::new(key, "decided", &[]);
     let mut draw = || match stream.between(0.0, 1.0) {
         x if x < 0.3 => -1000.0,

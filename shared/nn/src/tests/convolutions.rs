@@ -23,7 +23,7 @@ proptest! {
             random(&[c_out], 3),
         ];
         assert_same(
-            |a| conv2d(&a[0], &filter(&a[1], stride, padding), &a[2]),
+            |a| conv2d(&a[0], &filter(&a[1], stride, padding), Some(&a[2])),
             |a| {
                 let filter = filter(&a[1], stride, padding);
                 stock::conv2d(&a[0], &filter)?.broadcast_add(&a[2])
@@ -58,7 +58,7 @@ proptest! {
         let x = random(&[images, side, side, c_in], 1);
         let (weight, bias) = (random(&[c_out, c_in, 3, 3], 2), random(&[c_out], 3));
         let bits = |x: &Tensor| -> Vec<f32> {
-            let y = conv2d(x, &filter(&weight, stride, 1), &bias).unwrap();
+            let y = conv2d(x, &filter(&weight, stride, 1), Some(&bias)).unwrap();
             y.flatten_all().unwrap().to_vec1().unwrap()
         };
         let alone: Vec<f32> = (0..images).flat_map(|i| bits(&x.narrow(0, i, 1).unwrap())).collect();
@@ -70,7 +70,7 @@ proptest! {
 fn a_constant_weight_gets_no_gradient() {
     let x = Var::from_tensor(&random(&[2, 8, 8, 3], 1)).unwrap();
     let (weight, bias) = (random(&[4, 3, 3, 3], 2), random(&[4], 3));
-    let y = conv2d(&x, &filter(&weight, 1, 1), &bias).unwrap();
+    let y = conv2d(&x, &filter(&weight, 1, 1), Some(&bias)).unwrap();
     let gradients = y.sum_all().unwrap().backward().unwrap();
     assert!(gradients.get(&x).is_some());
     assert!(gradients.get(&weight).is_none() && gradients.get(&bias).is_none());

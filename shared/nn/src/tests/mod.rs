@@ -2,6 +2,7 @@
 
 mod chains;
 mod convolutions;
+mod primitives;
 mod stock;
 
 use candle_core::{Device, Result, Tensor, Var, backprop::GradStore};
