@@ -189,27 +189,27 @@ test:
 
 ## kills, stops, cuts, flips and fills the disk under both programs; FULL=1 for the full counts
 test-reliability: build
-	scripts/test-reliability $(if $(FULL),--full)
+	scripts/test/test-reliability $(if $(FULL),--full)
 
 ## feeds all that reads other people's files with anything; needs cargo-fuzz and a C++ compiler
 fuzz: build
-	scripts/fuzz $(FUZZ_SECONDS)
+	scripts/test/fuzz $(FUZZ_SECONDS)
 
 ## the Slurm jobs on a real Slurm of this machine; needs slurm-wlm and root
 test-slurm: build
-	scripts/test-slurm
+	scripts/test/test-slurm
 
 ## what the programs write, read by PyTorch and TensorBoard; PYTHON needs torch and tensorboard
 test-python: build
-	'$(PYTHON)' scripts/test-python
+	'$(PYTHON)' scripts/test/test-python
 
 ## images per second beside PyTorch's, on the CPU; PYTHON needs torch, safetensors and torchattacks
 bench: build
-	'$(PYTHON)' scripts/bench '$(BIN)/trainer'
+	'$(PYTHON)' scripts/bench/bench '$(BIN)/trainer'
 
 ## how fast a store as large as CIFAR-10's is merged, beside the disk, and verified
 bench-store: build
-	scripts/bench-store
+	scripts/bench/bench-store
 
 ## format, lock file, clippy and documentation, without a warning
 lint:
@@ -221,13 +221,13 @@ lint:
 
 ## lints the CUDA code and runs its kernels' arithmetic on the CPU; needs no CUDA toolkit
 check-cuda:
-	scripts/check-cuda $(CARGO_FLAGS)
-	scripts/check-kernels
+	scripts/cuda/check-cuda $(CARGO_FLAGS)
+	scripts/cuda/check-kernels
 
 ## sets up a CUDA 13.0 toolkit and cuDNN in cuda-toolkit/, from PyPI; PYTHON needs pip
 cuda-toolkit:
-	PYTHON='$(PYTHON)' scripts/cuda-toolkit '$(TOOLKIT)'
+	PYTHON='$(PYTHON)' scripts/cuda/cuda-toolkit '$(TOOLKIT)'
 
 ## packs what a GPU machine without Rust or network needs to check and measure everything
 gpu-bundle:
-	scripts/gpu-bundle gpu-bundle
+	scripts/cuda/gpu-bundle gpu-bundle

@@ -1,4 +1,4 @@
-//! A workshop: a folder with images and a model, and the program running in it.
+//! A temporary folder with images and a model, and the program running in it.
 
 use std::{
     fs,
@@ -11,20 +11,20 @@ use nn::model::{Metadata, ResNet34};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::programs::{self, done};
+use library_tests::assert_success;
 
 /// A folder of its own with 60 images in `data` and a model of width 2 in `net.safetensors`.
-pub struct Workshop(TempDir);
+pub struct TestDir(TempDir);
 
-impl Workshop {
+impl TestDir {
     pub fn new() -> Self {
-        let workshop = Self(tempfile::tempdir().unwrap());
-        done(&workshop.run(&["synthetic", "--out", "data", "--count", "50"]));
+        let dir = Self(tempfile::tempdir().unwrap());
+        assert_success(&dir.run(&["synthetic", "--out", "data", "--count", "50"]));
         let net = ResNet34::init(2, 1, &Device::Cpu).unwrap();
-        let path = workshop.path("net.safetensors");
+        let path = dir.path("net.safetensors");
         net.weights().write(&path, &Metadata::new()).unwrap();
-        fs::write(workshop.path("quick.toml"), "[cw]\nsteps = 3\n").unwrap();
-        workshop
+        fs::write(dir.path("quick.toml"), "[cw]\nsteps = 3\n").unwrap();
+        dir
     }
 
     pub fn path(&self, name: &str) -> PathBuf {
@@ -53,7 +53,7 @@ impl Workshop {
     /// What `generator info --json` says.
     pub fn info(&self, db: &str) -> Value {
         let output = self.run(&["info", db, "--json"]);
-        done(&output);
+        assert_success(&output);
         serde_json::from_slice(&output.stdout).unwrap()
     }
 
@@ -63,13 +63,13 @@ impl Workshop {
         assert_eq!(info["meta"]["complete"], true);
         let hash = info["meta"]["content_hash"].as_str().unwrap().to_string();
         let verified = self.run(&["verify", db]);
-        done(&verified);
+        assert_success(&verified);
         assert!(String::from_utf8_lossy(&verified.stdout).contains(&hash));
         hash
     }
 
     /// Runs a command that must fail so and leave everything in this folder as it is.
-    pub fn refuses(&self, command: &mut Command, code: i32, words: &[&str]) {
-        programs::refuses(self.0.path(), command, code, words);
+    pub fn assert_refused(&self, command: &mut Command, code: i32, words: &[&str]) {
+        library_tests::assert_refused(self.0.path(), command, code, words);
     }
 }

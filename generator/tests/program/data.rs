@@ -2,16 +2,14 @@
 
 use std::{fs, process::Command};
 
-use crate::{
-    common::Workshop,
-    programs::{done, edit},
-};
+use crate::common::TestDir;
+use library_tests::{assert_success, edit};
 
 #[test]
 fn missing_files_are_named() {
-    let workshop = Workshop::new();
+    let dir = TestDir::new();
     let missing = |args: &[&str], name: &str| {
-        workshop.refuses(&mut workshop.command(args), 3, &[name, ": cannot "]);
+        dir.assert_refused(&mut dir.command(args), 3, &[name, ": cannot "]);
     };
     let build = |data, model| {
         let args = ["build", "--out", "a.db", "--data", data, "--model", model];
@@ -27,47 +25,47 @@ fn missing_files_are_named() {
 
 #[test]
 fn settings_that_are_no_text_are_refused() {
-    let workshop = Workshop::new();
-    fs::write(workshop.path("a.toml"), b"[cw]\nsteps = \xff\n").unwrap();
-    let attacks = &mut workshop.command(&["attacks", "--attacks-config", "a.toml"]);
-    workshop.refuses(attacks, 3, &["a.toml: found ", "expected text in UTF-8"]);
+    let dir = TestDir::new();
+    fs::write(dir.path("a.toml"), b"[cw]\nsteps = \xff\n").unwrap();
+    let attacks = &mut dir.command(&["attacks", "--attacks-config", "a.toml"]);
+    dir.assert_refused(attacks, 3, &["a.toml: found ", "expected text in UTF-8"]);
 }
 
 #[test]
 fn batch_files_of_a_wrong_length_or_label_are_refused() {
-    let workshop = Workshop::new();
-    let batch = workshop.path("data/data_batch_3.bin");
+    let dir = TestDir::new();
+    let batch = dir.path("data/data_batch_3.bin");
     edit(&batch, |bytes| bytes.truncate(3073 * 10 - 1));
     let said = ["data_batch_3.bin: found 30729 bytes, expected a multiple of 3073"];
-    workshop.refuses(&mut workshop.build("a.db", &[]), 3, &said);
+    dir.assert_refused(&mut dir.build("a.db", &[]), 3, &said);
 
     edit(&batch, |bytes| {
         bytes.push(0);
         bytes[3073 * 4] = 10;
     });
     let said = ["data_batch_3.bin, record 4: found label 10, expected 0 to 9"];
-    workshop.refuses(&mut workshop.build("a.db", &[]), 3, &said);
+    dir.assert_refused(&mut dir.build("a.db", &[]), 3, &said);
 
     fs::remove_file(batch).unwrap();
     let said = ["data: found no data_batch_3.bin", "expected numbers from 1"];
-    workshop.refuses(&mut workshop.build("a.db", &[]), 3, &said);
+    dir.assert_refused(&mut dir.build("a.db", &[]), 3, &said);
 }
 
 #[test]
 fn an_archive_is_read_whole_or_refused() {
-    let workshop = Workshop::new();
-    let archive = workshop.path("cifar-10-binary.tar.gz");
+    let dir = TestDir::new();
+    let archive = dir.path("cifar-10-binary.tar.gz");
     let mut tar = Command::new("tar");
     tar.arg("-czf").arg(&archive).arg("-C");
     assert!(
-        tar.arg(workshop.path("data"))
+        tar.arg(dir.path("data"))
             .arg(".")
             .status()
             .unwrap()
             .success()
     );
     let build = || {
-        let mut command = workshop.command(&["build", "--attacks", "gaussian", "--out", "a.db"]);
+        let mut command = dir.command(&["build", "--attacks", "gaussian", "--out", "a.db"]);
         command.args([
             "--data",
             "cifar-10-binary.tar.gz",
@@ -78,19 +76,19 @@ fn an_archive_is_read_whole_or_refused() {
     };
     edit(&archive, |bytes| bytes.truncate(bytes.len() / 2));
     let said = ["cifar-10-binary.tar.gz: found ", "expected a whole .tar.gz"];
-    workshop.refuses(&mut build(), 3, &said);
+    dir.assert_refused(&mut build(), 3, &said);
 
     assert!(tar.status().unwrap().success());
-    done(&build().output().unwrap());
-    assert_eq!(workshop.info("a.db")["splits"][0]["images"], 45);
+    assert_success(&build().output().unwrap());
+    assert_eq!(dir.info("a.db")["splits"][0]["images"], 45);
 }
 
 #[test]
 fn an_image_folder_needs_pictures_of_one_size_in_every_class() {
-    let workshop = Workshop::new();
+    let dir = TestDir::new();
     for part in ["train", "test"] {
         for class in 0..10u8 {
-            let folder = workshop.path(&format!("images/{part}/class{class}"));
+            let folder = dir.path(&format!("images/{part}/class{class}"));
             fs::create_dir_all(&folder).unwrap();
             let picture = image::RgbImage::from_pixel(32, 32, image::Rgb([class, 100, 200]));
             for name in ["a.png", "b.jpg"] {
@@ -100,31 +98,31 @@ fn an_image_folder_needs_pictures_of_one_size_in_every_class() {
         }
     }
     let build = || {
-        let mut command = workshop.command(&["build", "--attacks", "gaussian", "--out", "a.db"]);
+        let mut command = dir.command(&["build", "--attacks", "gaussian", "--out", "a.db"]);
         command.args(["--data", "images", "--model", "net.safetensors"]);
         command
     };
-    let picture = workshop.path("images/train/class7/a.png");
+    let picture = dir.path("images/train/class7/a.png");
     let whole = fs::read(&picture).unwrap();
     image::RgbImage::new(33, 32).save(&picture).unwrap();
     let said = ["images/train/class7/a.png: found 33x32, expected 32x32"];
-    workshop.refuses(&mut build(), 3, &said);
+    dir.assert_refused(&mut build(), 3, &said);
 
     fs::write(&picture, &whole[..whole.len() / 2]).unwrap();
     let said = [
         "images/train/class7/a.png: found ",
         "expected a PNG or JPEG image",
     ];
-    workshop.refuses(&mut build(), 3, &said);
+    dir.assert_refused(&mut build(), 3, &said);
 
     fs::remove_file(&picture).unwrap();
     let other = picture.with_file_name("b.jpg");
-    fs::rename(&other, workshop.path("b.jpg")).unwrap();
+    fs::rename(&other, dir.path("b.jpg")).unwrap();
     let said = ["images/train/class7: found no images, expected at least one"];
-    workshop.refuses(&mut build(), 3, &said);
+    dir.assert_refused(&mut build(), 3, &said);
 
     fs::write(&picture, whole).unwrap();
-    fs::rename(workshop.path("b.jpg"), other).unwrap();
-    done(&build().output().unwrap());
-    assert_eq!(workshop.info("a.db")["splits"][2]["images"], 20);
+    fs::rename(dir.path("b.jpg"), other).unwrap();
+    assert_success(&build().output().unwrap());
+    assert_eq!(dir.info("a.db")["splits"][2]["images"], 20);
 }

@@ -7,13 +7,14 @@ use serde_json::Value;
 use sha2::Digest;
 use store::Store;
 
-use crate::{common::Workshop, programs::done};
+use crate::common::TestDir;
+use library_tests::assert_success;
 
-fn workshop() -> Workshop {
-    let workshop = Workshop::new();
-    let build = &mut workshop.build("a.db", &["--attacks", "gaussian,fgsm"]);
-    done(&build.output().unwrap());
-    workshop
+fn dir() -> TestDir {
+    let dir = TestDir::new();
+    let build = &mut dir.build("a.db", &["--attacks", "gaussian,fgsm"]);
+    assert_success(&build.output().unwrap());
+    dir
 }
 
 /// Of a PNG file the planar bytes.
@@ -25,13 +26,13 @@ fn planar(png: &[u8]) -> Vec<u8> {
 
 #[test]
 fn every_export_has_every_picture() {
-    let workshop = workshop();
+    let dir = dir();
     for (format, out) in [("npz", "a.npz"), ("png", "png"), ("webdataset", "shards")] {
-        done(&workshop.run(&["export", "a.db", "--format", format, "--out", out]));
+        assert_success(&dir.run(&["export", "a.db", "--format", format, "--out", out]));
         let again = ["export", "a.db", "--format", format, "--out", out];
-        workshop.refuses(&mut workshop.command(&again), 2, &[out, "exists"]);
+        dir.assert_refused(&mut dir.command(&again), 2, &[out, "exists"]);
     }
-    let file = fs::File::open(workshop.path("a.npz")).unwrap();
+    let file = fs::File::open(dir.path("a.npz")).unwrap();
     let mut archive = zip::ZipArchive::new(file).unwrap();
     let mut array = |name: &str| {
         let mut bytes = Vec::new();
@@ -48,7 +49,7 @@ fn every_export_has_every_picture() {
             .0
             .contains("'<U8', 'fortran_order': False, 'shape': (3,)")
     );
-    let store = Store::open(&workshop.path("a.db")).unwrap();
+    let store = Store::open(&dir.path("a.db")).unwrap();
     for split in Split::ALL {
         let name = split.name();
         let (header, images) = array(&format!("{name}_images"));
@@ -60,7 +61,7 @@ fn every_export_has_every_picture() {
         let (_, labels) = array(&format!("{name}_labels"));
         let (_, ids) = array(&format!("{name}_ids"));
         let mut files = BTreeMap::new();
-        let tar = fs::File::open(workshop.path(&format!("shards/{name}-000000.tar"))).unwrap();
+        let tar = fs::File::open(dir.path(&format!("shards/{name}-000000.tar"))).unwrap();
         for entry in tar::Archive::new(tar).entries().unwrap() {
             let mut entry = entry.unwrap();
             let path = entry.path().unwrap().display().to_string();
@@ -87,7 +88,7 @@ fn every_export_has_every_picture() {
                     assert!(planar(png) == **pixels);
                     let class = store.meta().class_name(image.label);
                     let path = format!("png/{name}/{variant}/{class}/{:06}.png", image.id);
-                    assert!(&fs::read(workshop.path(&path)).unwrap() == png);
+                    assert!(&fs::read(dir.path(&path)).unwrap() == png);
                 }
                 row += 1;
                 Ok(())
@@ -99,38 +100,38 @@ fn every_export_has_every_picture() {
 
 #[test]
 fn a_card_describes_the_very_file() {
-    let workshop = workshop();
-    done(&workshop.run(&["card", "a.db"]));
-    let text = fs::read_to_string(workshop.path("a.croissant.json")).unwrap();
+    let dir = dir();
+    assert_success(&dir.run(&["card", "a.db"]));
+    let text = fs::read_to_string(dir.path("a.croissant.json")).unwrap();
     let card: Value = serde_json::from_str(&text).unwrap();
     let file = &card["distribution"][0];
-    let bytes = fs::read(workshop.path("a.db")).unwrap();
+    let bytes = fs::read(dir.path("a.db")).unwrap();
     let hash = sha2::Sha256::digest(&bytes);
     let hash: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
     assert_eq!(file["sha256"], hash);
     assert_eq!(file["contentSize"], format!("{} B", bytes.len()));
-    let markdown = fs::read_to_string(workshop.path("a.md")).unwrap();
-    assert!(markdown.contains(&workshop.hash("a.db")));
+    let markdown = fs::read_to_string(dir.path("a.md")).unwrap();
+    assert!(markdown.contains(&dir.hash("a.db")));
     assert!(markdown.contains("| `fgsm` | `{"), "{markdown}");
-    workshop.refuses(&mut workshop.command(&["card", "a.db"]), 2, &["exists"]);
+    dir.assert_refused(&mut dir.command(&["card", "a.db"]), 2, &["exists"]);
 }
 
 #[test]
 fn a_store_is_packed_and_unpacked_by_command() {
-    let workshop = workshop();
-    done(&workshop.run(&["pack", "a.db", "--out", "a.pack"]));
-    done(&workshop.run(&["unpack", "a.pack", "--out", "b.db"]));
-    assert_eq!(workshop.hash("a.db"), workshop.hash("b.db"));
-    let again = &mut workshop.command(&["unpack", "a.pack", "--out", "b.db"]);
-    workshop.refuses(again, 2, &["b.db: exists", "--force"]);
-    let wrong = &mut workshop.command(&["unpack", "a.db", "--out", "c.db"]);
-    workshop.refuses(wrong, 3, &["a.db: found other bytes", "packed store"]);
+    let dir = dir();
+    assert_success(&dir.run(&["pack", "a.db", "--out", "a.pack"]));
+    assert_success(&dir.run(&["unpack", "a.pack", "--out", "b.db"]));
+    assert_eq!(dir.hash("a.db"), dir.hash("b.db"));
+    let again = &mut dir.command(&["unpack", "a.pack", "--out", "b.db"]);
+    dir.assert_refused(again, 2, &["b.db: exists", "--force"]);
+    let wrong = &mut dir.command(&["unpack", "a.db", "--out", "c.db"]);
+    dir.assert_refused(wrong, 3, &["a.db: found other bytes", "packed store"]);
 }
 
 #[test]
 fn what_cannot_be_written_whole_is_one_line_and_leaves_nothing() {
-    let workshop = workshop();
-    done(&workshop.run(&["pack", "a.db", "--out", "a.pack"]));
+    let dir = dir();
+    assert_success(&dir.run(&["pack", "a.db", "--out", "a.pack"]));
     for (args, out) in [
         (&["pack", "a.db"][..], "b"),
         (&["unpack", "a.pack"], "b.db"),
@@ -143,10 +144,10 @@ fn what_cannot_be_written_whole_is_one_line_and_leaves_nothing() {
         let mut limited = Command::new("bash");
         // Files of 1 KiB at most.
         limited.args(["-c", "trap '' XFSZ; ulimit -f 1; exec \"$@\"", "-", program]);
-        limited.args(args).current_dir(workshop.path(""));
+        limited.args(args).current_dir(dir.path(""));
         if !out.is_empty() {
             limited.args(["--out", out]);
         }
-        workshop.refuses(&mut limited, 1, &["error: "]);
+        dir.assert_refused(&mut limited, 1, &["error: "]);
     }
 }

@@ -6,8 +6,6 @@ mod common;
 mod data;
 mod exports;
 mod outputs;
-#[path = "../../../shared/tests/programs/mod.rs"]
-mod programs;
 mod real_pictures;
 mod resuming;
 mod shards;

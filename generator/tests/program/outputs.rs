@@ -5,83 +5,72 @@ use std::{fs, process::Stdio};
 use data::Split;
 use store::Store;
 
-use crate::{common::Workshop, programs::done};
+use crate::common::TestDir;
+use library_tests::assert_success;
 
 #[test]
 fn an_output_that_exists_is_not_replaced() {
-    let workshop = Workshop::new();
-    done(
-        &workshop
-            .build("a.db", &["--attacks", "fgsm"])
-            .output()
-            .unwrap(),
-    );
+    let dir = TestDir::new();
+    assert_success(&dir.build("a.db", &["--attacks", "fgsm"]).output().unwrap());
     let mine = image::RgbImage::new(3, 3);
-    mine.save(workshop.path("a.png")).unwrap();
+    mine.save(dir.path("a.png")).unwrap();
     let preview = ["preview", "a.db", "--out", "a.png"];
-    workshop.refuses(
-        &mut workshop.command(&preview),
-        2,
-        &["a.png: exists", "--force"],
-    );
+    dir.assert_refused(&mut dir.command(&preview), 2, &["a.png: exists", "--force"]);
     let synthetic = ["synthetic", "--out", "data", "--count", "50"];
-    workshop.refuses(
-        &mut workshop.command(&synthetic),
+    dir.assert_refused(
+        &mut dir.command(&synthetic),
         2,
         &["data: exists", "--force"],
     );
-    fs::write(workshop.path("notes.txt"), "mine").unwrap();
-    let build = &mut workshop.build("notes.txt", &[]);
-    workshop.refuses(build, 3, &["notes.txt: found no SQLite file"]);
-    let build = &mut workshop.build("no/such/folder/a.db", &[]);
-    workshop.refuses(build, 2, &["no/such/folder/a.db", "does not exist"]);
+    fs::write(dir.path("notes.txt"), "mine").unwrap();
+    let build = &mut dir.build("notes.txt", &[]);
+    dir.assert_refused(build, 3, &["notes.txt: found no SQLite file"]);
+    let build = &mut dir.build("no/such/folder/a.db", &[]);
+    dir.assert_refused(build, 2, &["no/such/folder/a.db", "does not exist"]);
 
-    done(&workshop.run(&[&preview[..], &["--force"]].concat()));
-    let sheet = image::open(workshop.path("a.png")).unwrap();
+    assert_success(&dir.run(&[&preview[..], &["--force"]].concat()));
+    let sheet = image::open(dir.path("a.png")).unwrap();
     // Ten images over their differences, clean and one attack, each 34 pixels twice as large.
     assert_eq!((sheet.width(), sheet.height()), (2 * 68, 20 * 68));
-    done(&workshop.run(&[&synthetic[..], &["--force", "--seed", "1"]].concat()));
+    assert_success(&dir.run(&[&synthetic[..], &["--force", "--seed", "1"]].concat()));
 }
 
 #[test]
 fn a_request_that_makes_no_sense_is_refused_before_anything_is_written() {
-    let workshop = Workshop::new();
-    let refuses = |more: &[&str], words: &[&str]| {
-        workshop.refuses(&mut workshop.build("a.db", more), 2, words);
+    let dir = TestDir::new();
+    let assert_refused = |more: &[&str], words: &[&str]| {
+        dir.assert_refused(&mut dir.build("a.db", more), 2, words);
     };
-    refuses(
+    assert_refused(
         &["--precision", "bf16"],
         &["--precision bf16", "take f32 or tf32"],
     );
-    refuses(
+    assert_refused(
         &["--precision", "tf32"],
         &["--precision tf32 is for CUDA", "the CPU computes in f32"],
     );
-    refuses(
+    assert_refused(
         &["--attacks", "fgsm,no-such-attack"],
         &[
             "--attacks fgsm,no-such-attack",
             "'no-such-attack' is none of gaussian",
         ],
     );
-    refuses(&["--limit", "15"], &["limit 15", "multiple of 10"]);
-    refuses(
+    assert_refused(&["--limit", "15"], &["limit 15", "multiple of 10"]);
+    assert_refused(
         &["--limit", "60"],
         &["limit 60 asks for 6", "the rarest has"],
     );
-    fs::write(workshop.path("quick.toml"), "[cw\nsteps = 3").unwrap();
+    fs::write(dir.path("quick.toml"), "[cw\nsteps = 3").unwrap();
     let said = [
         "quick.toml: found TOML parse error at line 1",
         "expected TOML",
     ];
-    workshop.refuses(&mut workshop.build("a.db", &[]), 3, &said);
-    fs::write(workshop.path("quick.toml"), "[cw]\nsteps = 0").unwrap();
+    dir.assert_refused(&mut dir.build("a.db", &[]), 3, &said);
+    fs::write(dir.path("quick.toml"), "[cw]\nsteps = 0").unwrap();
     let said = ["quick.toml: [cw] steps: found 0, expected "];
-    workshop.refuses(&mut workshop.build("a.db", &[]), 3, &said);
-    let unknown = workshop
-        .build("a.db", &["--preset", "usual"])
-        .output()
-        .unwrap();
+    dir.assert_refused(&mut dir.build("a.db", &[]), 3, &said);
+    let unknown = dir.build("a.db", &["--preset", "usual"]).output().unwrap();
     assert_eq!(unknown.status.code(), Some(2));
     assert!(String::from_utf8_lossy(&unknown.stderr).starts_with("error: invalid value 'usual'"));
 }
@@ -89,21 +78,21 @@ fn a_request_that_makes_no_sense_is_refused_before_anything_is_written() {
 #[cfg(not(feature = "cuda"))]
 #[test]
 fn cuda_that_is_not_there_is_never_replaced_by_the_cpu() {
-    let workshop = Workshop::new();
+    let dir = TestDir::new();
     let said = ["--device cuda:0", "built without CUDA"];
-    let build = &mut workshop.command(&["build", "--device", "cuda", "--out", "a.db"]);
+    let build = &mut dir.command(&["build", "--device", "cuda", "--out", "a.db"]);
     build.args(["--data", "data", "--model", "net.safetensors"]);
-    workshop.refuses(build, 4, &said);
+    dir.assert_refused(build, 4, &said);
 }
 
 #[test]
 fn a_limited_store_has_as_many_pictures_of_each_class() {
-    let workshop = Workshop::new();
+    let dir = TestDir::new();
     let more = ["synthetic", "--out", "data", "--count", "200", "--force"];
-    done(&workshop.run(&more));
+    assert_success(&dir.run(&more));
     let limited = ["--attacks", "gaussian", "--limit", "50"];
-    done(&workshop.build("a.db", &limited).output().unwrap());
-    let store = Store::open(&workshop.path("a.db")).unwrap();
+    assert_success(&dir.build("a.db", &limited).output().unwrap());
+    let store = Store::open(&dir.path("a.db")).unwrap();
     for (split, each) in [(Split::Train, 5), (Split::Test, 1)] {
         let mut labels = store.load(split).unwrap().labels;
         labels.sort_unstable();
@@ -114,12 +103,12 @@ fn a_limited_store_has_as_many_pictures_of_each_class() {
 
 #[test]
 fn the_printed_parameters_of_attacks_are_those_that_are_read_and_stored() {
-    let workshop = Workshop::new();
-    let printed = workshop.run(&["attacks", "--preset", "standard"]);
-    done(&printed);
-    fs::write(workshop.path("quick.toml"), &printed.stdout).unwrap();
+    let dir = TestDir::new();
+    let printed = dir.run(&["attacks", "--preset", "standard"]);
+    assert_success(&printed);
+    fs::write(dir.path("quick.toml"), &printed.stdout).unwrap();
     // On top of the other preset, so that the file alone decides.
-    let again = workshop.run(&[
+    let again = dir.run(&[
         "attacks",
         "--preset",
         "paper",
@@ -128,13 +117,12 @@ fn the_printed_parameters_of_attacks_are_those_that_are_read_and_stored() {
     ]);
     assert_eq!(again.stdout, printed.stdout);
 
-    done(
-        &workshop
-            .build("a.db", &["--attacks", "bim,gaussian"])
+    assert_success(
+        &dir.build("a.db", &["--attacks", "bim,gaussian"])
             .output()
             .unwrap(),
     );
-    let info = workshop.info("a.db");
+    let info = dir.info("a.db");
     assert_eq!(info["attacks"][0]["name"], "gaussian");
     assert_eq!(info["attacks"][1]["name"], "bim");
     let printed: toml::Table = String::from_utf8(printed.stdout).unwrap().parse().unwrap();
@@ -149,9 +137,9 @@ fn the_printed_parameters_of_attacks_are_those_that_are_read_and_stored() {
 
 #[test]
 fn watchers_get_json_and_the_quiet_get_nothing() {
-    let workshop = Workshop::new();
+    let dir = TestDir::new();
     let said = |more: &[&str]| {
-        let output = workshop.build("a.db", more).output().unwrap();
+        let output = dir.build("a.db", more).output().unwrap();
         let lines = String::from_utf8(output.stderr).unwrap();
         (output.status.code(), lines)
     };
@@ -188,26 +176,26 @@ fn watchers_get_json_and_the_quiet_get_nothing() {
 
 #[test]
 fn shells_and_man_are_told_of_every_command() {
-    let workshop = Workshop::new();
+    let dir = TestDir::new();
     for shell in ["bash", "zsh", "fish"] {
-        let output = workshop.run(&["completions", shell]);
-        done(&output);
+        let output = dir.run(&["completions", shell]);
+        assert_success(&output);
         let text = String::from_utf8(output.stdout).unwrap();
         assert!(text.contains("generator") && text.contains("synthetic"));
     }
-    done(&workshop.run(&["man", "--out", "man"]));
+    assert_success(&dir.run(&["man", "--out", "man"]));
     for page in ["generator.1", "generator-build.1", "generator-export.1"] {
-        let page = fs::read_to_string(workshop.path("man").join(page)).unwrap();
+        let page = fs::read_to_string(dir.path("man").join(page)).unwrap();
         assert!(page.starts_with(".ie") || page.contains(".TH"), "{page}");
     }
 }
 
 #[test]
 fn whoever_reads_may_go_before_the_end() {
-    let workshop = Workshop::new();
+    let dir = TestDir::new();
     // Neither what a build says nor what `info` prints finds a reader.
-    let mut build = workshop.build("a.db", &["--attacks", "gaussian"]);
-    for command in [&mut build, &mut workshop.command(&["info", "a.db"])] {
+    let mut build = dir.build("a.db", &["--attacks", "gaussian"]);
+    for command in [&mut build, &mut dir.command(&["info", "a.db"])] {
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
         drop((child.stdout.take(), child.stderr.take()));

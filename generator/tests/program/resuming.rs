@@ -10,17 +10,15 @@ use std::{
 
 use base::random::Stream;
 
-use crate::{
-    common::Workshop,
-    programs::{Running, done, failed, files},
-};
+use crate::common::TestDir;
+use library_tests::{RunningProgram, assert_error, assert_success, files};
 
 #[test]
 fn killed_builds_end_with_the_content_of_an_undisturbed_one() {
-    let workshop = Workshop::new();
-    let build = |out| workshop.build(out, &["--batch-size", "4"]);
+    let dir = TestDir::new();
+    let build = |out| dir.build(out, &["--batch-size", "4"]);
     let started = Instant::now();
-    done(&build("whole.db").output().unwrap());
+    assert_success(&build("whole.db").output().unwrap());
     let whole = started.elapsed();
 
     let mut moments = Stream::new(3, "moments", &[]);
@@ -31,124 +29,124 @@ fn killed_builds_end_with_the_content_of_an_undisturbed_one() {
         child.kill().unwrap();
         killed += u32::from(!child.wait().unwrap().success());
         // What is left is a store, unless the build had not yet begun one.
-        let info = workshop.run(&["info", "a.db"]);
+        let info = dir.run(&["info", "a.db"]);
         if info.status.code() == Some(3) {
             let said = String::from_utf8_lossy(&info.stderr).into_owned();
             let early = said.contains("nothing in it yet") || said.contains("cannot open");
             assert!(early, "{said}");
         } else {
-            done(&info);
+            assert_success(&info);
         }
     }
     assert!(killed >= 3, "only {killed} builds were killed at work");
-    done(&build("a.db").output().unwrap());
-    assert_eq!(workshop.hash("a.db"), workshop.hash("whole.db"));
-    let beside = |name: &str| workshop.path(name).exists();
+    assert_success(&build("a.db").output().unwrap());
+    assert_eq!(dir.hash("a.db"), dir.hash("whole.db"));
+    let beside = |name: &str| dir.path(name).exists();
     assert!(!beside("a.db-journal") && !beside("a.db.lock"));
 
     let started = Instant::now();
     let again = build("a.db").output().unwrap();
-    done(&again);
+    assert_success(&again);
     assert!(String::from_utf8_lossy(&again.stderr).contains("a.db: already complete"));
     assert!(started.elapsed() < whole);
 }
 
 #[test]
 fn batches_and_threads_change_nothing() {
-    let workshop = Workshop::new();
-    done(&workshop.build("a.db", &[]).output().unwrap());
-    let mut other = workshop.build("b.db", &["--batch-size", "7"]);
-    done(&other.env("RAYON_NUM_THREADS", "1").output().unwrap());
-    assert_eq!(workshop.hash("a.db"), workshop.hash("b.db"));
-    done(&workshop.build("c.db", &["--seed", "1"]).output().unwrap());
-    assert_ne!(workshop.hash("a.db"), workshop.hash("c.db"));
+    let dir = TestDir::new();
+    assert_success(&dir.build("a.db", &[]).output().unwrap());
+    let mut other = dir.build("b.db", &["--batch-size", "7"]);
+    assert_success(&other.env("RAYON_NUM_THREADS", "1").output().unwrap());
+    assert_eq!(dir.hash("a.db"), dir.hash("b.db"));
+    assert_success(&dir.build("c.db", &["--seed", "1"]).output().unwrap());
+    assert_ne!(dir.hash("a.db"), dir.hash("c.db"));
 }
 
 #[test]
 fn a_build_that_is_asked_to_stop_says_how_to_go_on() {
-    let workshop = Workshop::new();
-    done(&workshop.build("whole.db", &[]).output().unwrap());
+    let dir = TestDir::new();
+    assert_success(&dir.build("whole.db", &[]).output().unwrap());
     for signal in ["TERM", "INT", "USR1"] {
-        let mut build = Running::start(workshop.build("a.db", &["--batch-size", "1"]));
-        build.until("building");
+        let mut build = RunningProgram::start(dir.build("a.db", &["--batch-size", "1"]));
+        build.wait_for_line("building");
         build.signal(signal);
-        failed(&build.end(), 75, &["the same command goes on from here"]);
-        assert_eq!(workshop.info("a.db")["meta"]["complete"], false);
+        assert_error(&build.wait(), 75, &["the same command goes on from here"]);
+        assert_eq!(dir.info("a.db")["meta"]["complete"], false);
     }
-    done(&workshop.build("a.db", &[]).output().unwrap());
-    assert_eq!(workshop.hash("a.db"), workshop.hash("whole.db"));
+    assert_success(&dir.build("a.db", &[]).output().unwrap());
+    assert_eq!(dir.hash("a.db"), dir.hash("whole.db"));
 }
 
 #[test]
 fn a_second_build_of_the_same_store_is_refused_while_the_first_is_at_work() {
-    let workshop = Workshop::new();
-    let mut first = Running::start(workshop.build("a.db", &["--batch-size", "1"]));
-    first.until("building");
+    let dir = TestDir::new();
+    let mut first = RunningProgram::start(dir.build("a.db", &["--batch-size", "1"]));
+    first.wait_for_line("building");
     first.signal("STOP");
     let said = ["a.db: another program is writing to it"];
-    workshop.refuses(&mut workshop.build("a.db", &[]), 2, &said);
-    workshop.refuses(&mut workshop.build("a.db", &["--force"]), 2, &said);
+    dir.assert_refused(&mut dir.build("a.db", &[]), 2, &said);
+    dir.assert_refused(&mut dir.build("a.db", &["--force"]), 2, &said);
     first.signal("CONT");
-    done(&first.end());
-    workshop.hash("a.db");
+    assert_success(&first.wait());
+    dir.hash("a.db");
 }
 
 #[test]
 fn a_file_that_may_not_grow_leaves_a_store_that_goes_on() {
-    let workshop = Workshop::new();
+    let dir = TestDir::new();
     let script = "trap '' XFSZ; ulimit -f 500; exec \"$@\"";
     let mut limited = Command::new("bash");
     limited.args(["-c", script, "bash"]);
-    let output = inside(limited, &workshop, "a.db").output().unwrap();
-    failed(&output, 1, &["a.db"]);
-    goes_on(&workshop);
+    let output = inside(limited, &dir, "a.db").output().unwrap();
+    assert_error(&output, 1, &["a.db"]);
+    goes_on(&dir);
 }
 
 #[test]
 fn a_full_disk_leaves_a_store_that_goes_on() {
-    let workshop = Workshop::new();
+    let dir = TestDir::new();
     // The disk is seen by the commands in the script alone, and goes with them.
     let script =
         "mount -t tmpfs -o size=700k none disk && { \"$@\"; code=$?; cp disk/* .; exit $code; }";
-    fs::create_dir(workshop.path("disk")).unwrap();
+    fs::create_dir(dir.path("disk")).unwrap();
     let mut small = Command::new("unshare");
     small.args(["-m", "sh", "-c", script, "sh"]);
-    small.current_dir(workshop.path("."));
+    small.current_dir(dir.path("."));
     let mut trial = Command::new("unshare");
     trial
         .args(["-m", "mount", "-t", "tmpfs", "none"])
-        .arg(workshop.path("disk"));
+        .arg(dir.path("disk"));
     if !trial.output().is_ok_and(|output| output.status.success()) {
         println!("skipped: no disk can be mounted here");
         return;
     }
-    let output = inside(small, &workshop, "disk/a.db").output().unwrap();
-    failed(
+    let output = inside(small, &dir, "disk/a.db").output().unwrap();
+    assert_error(
         &output,
         1,
         &["a.db: the disk is full", "run the same command again"],
     );
-    goes_on(&workshop);
+    goes_on(&dir);
 }
 
 /// A build into `out` as the last arguments of a wrapper.
-fn inside(mut wrapper: Command, workshop: &Workshop, out: &str) -> Command {
-    let build = workshop.build(out, &["--batch-size", "4"]);
-    wrapper.current_dir(workshop.path("."));
+fn inside(mut wrapper: Command, dir: &TestDir, out: &str) -> Command {
+    let build = dir.build(out, &["--batch-size", "4"]);
+    wrapper.current_dir(dir.path("."));
     wrapper.arg(build.get_program()).args(build.get_args());
     wrapper
 }
 
 /// Part of the images is in `a.db`, nothing lies beside it, and the build can be finished.
-fn goes_on(workshop: &Workshop) {
-    let left = files(&workshop.path("."));
+fn goes_on(dir: &TestDir) {
+    let left = files(&dir.path("."));
     let names = left.keys().filter_map(|path| path.file_name()?.to_str());
     let stores: Vec<&str> = names.filter(|name| name.starts_with("a.db")).collect();
     assert_eq!(stores, ["a.db"]);
-    let info = workshop.info("a.db");
+    let info = dir.info("a.db");
     assert_eq!(info["meta"]["complete"], false);
     assert!(!info["summary"].as_array().unwrap().is_empty());
-    done(&workshop.build("a.db", &[]).output().unwrap());
-    done(&workshop.build("whole.db", &[]).output().unwrap());
-    assert_eq!(workshop.hash("a.db"), workshop.hash("whole.db"));
+    assert_success(&dir.build("a.db", &[]).output().unwrap());
+    assert_success(&dir.build("whole.db", &[]).output().unwrap());
+    assert_eq!(dir.hash("a.db"), dir.hash("whole.db"));
 }

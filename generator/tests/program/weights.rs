@@ -5,37 +5,35 @@ use std::{collections::BTreeMap, fs};
 use candle_core::{Device, Tensor};
 use nn::model::{Metadata, ResNet34, Weights};
 
-use crate::{
-    common::Workshop,
-    programs::{edit, failed},
-};
+use crate::common::TestDir;
+use library_tests::{assert_error, edit};
 
 #[test]
 fn a_wrong_tensor_is_named_and_no_store_is_begun() {
-    let workshop = Workshop::new();
-    let refuses = |change: &dyn Fn(&mut BTreeMap<String, Tensor>), said: &str| {
+    let dir = TestDir::new();
+    let assert_refused = |change: &dyn Fn(&mut BTreeMap<String, Tensor>), said: &str| {
         let net = ResNet34::init(2, 1, &Device::Cpu).unwrap();
         let mut tensors = net.weights().tensors().clone();
         change(&mut tensors);
         let weights: Weights = tensors.into_iter().collect();
-        let path = workshop.path("net.safetensors");
+        let path = dir.path("net.safetensors");
         weights.write(&path, &Metadata::new()).unwrap();
         let said = ["net.safetensors", said];
-        workshop.refuses(&mut workshop.build("a.db", &[]), 3, &said);
+        dir.assert_refused(&mut dir.build("a.db", &[]), 3, &said);
     };
     let name = "layer2.0.conv1.weight";
-    refuses(
+    assert_refused(
         &|tensors| drop(tensors.remove(name)),
         "tensor layer2.0.conv1.weight: found none, expected one of shape [4, 2, 3, 3]",
     );
-    refuses(
+    assert_refused(
         &|tensors| {
             let narrow = tensors[name].narrow(0, 0, 3).unwrap();
             tensors.insert(name.into(), narrow);
         },
         "tensor layer2.0.conv1.weight: found shape [3, 2, 3, 3], expected [4, 2, 3, 3]",
     );
-    refuses(
+    assert_refused(
         &|tensors| {
             let nan = (&tensors[name] * f64::NAN).unwrap();
             tensors.insert(name.into(), nan);
@@ -46,19 +44,19 @@ fn a_wrong_tensor_is_named_and_no_store_is_begun() {
 
 #[test]
 fn weights_that_are_cut_short_are_refused() {
-    let workshop = Workshop::new();
-    edit(&workshop.path("net.safetensors"), |bytes| {
+    let dir = TestDir::new();
+    edit(&dir.path("net.safetensors"), |bytes| {
         bytes.truncate(bytes.len() - 1);
     });
     let said = ["net.safetensors: found ", "expected a safetensors file"];
-    workshop.refuses(&mut workshop.build("a.db", &[]), 3, &said);
-    fs::write(workshop.path("net.safetensors"), "").unwrap();
-    workshop.refuses(&mut workshop.build("a.db", &[]), 3, &said);
+    dir.assert_refused(&mut dir.build("a.db", &[]), 3, &said);
+    fs::write(dir.path("net.safetensors"), "").unwrap();
+    dir.assert_refused(&mut dir.build("a.db", &[]), 3, &said);
 }
 
 #[test]
 fn a_net_whose_outputs_are_no_numbers_judges_nothing() {
-    let workshop = Workshop::new();
+    let dir = TestDir::new();
     let net = ResNet34::init(2, 1, &Device::Cpu).unwrap();
     let huge = |(name, tensor): (&String, &Tensor)| {
         let scale = if name.starts_with("linear") {
@@ -69,9 +67,9 @@ fn a_net_whose_outputs_are_no_numbers_judges_nothing() {
         (name.clone(), (tensor * scale).unwrap())
     };
     let weights: Weights = net.weights().tensors().iter().map(huge).collect();
-    let path = workshop.path("net.safetensors");
+    let path = dir.path("net.safetensors");
     weights.write(&path, &Metadata::new()).unwrap();
-    let output = workshop.build("a.db", &[]).output().unwrap();
-    failed(&output, 5, &["net.safetensors: an output of the model is "]);
-    assert_eq!(workshop.info("a.db")["splits"][0]["images"], 0);
+    let output = dir.build("a.db", &[]).output().unwrap();
+    assert_error(&output, 5, &["net.safetensors: an output of the model is "]);
+    assert_eq!(dir.info("a.db")["splits"][0]["images"], 0);
 }

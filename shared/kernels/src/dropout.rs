@@ -146,7 +146,7 @@ mod tests {
 
     #[test]
     fn a_mask_is_the_same_on_every_device_and_in_every_version() {
-        // scripts/kernels_on_cpu.cpp asks the CUDA kernel for the same.
+        // shared/nn/tests/kernels_on_cpu.cpp asks the CUDA kernel for the same.
         let kept = "0111011011111011100011111101111011011100111110111111011101111011\
                     1111111001111110010111101111111101111101000011100011101110001110";
         let expected: Vec<bool> = kept.bytes().map(|bit| bit == b'0').collect();

@@ -39,7 +39,7 @@ pub struct Bench {
     /// Print JSON instead of a table
     #[arg(long)]
     pub json: bool,
-    /// Also write the model, the images and the labels (for scripts/bench_pytorch.py)
+    /// Also write the model, the images and the labels (for scripts/bench/bench-pytorch)
     #[arg(long, value_name = "FILE.safetensors")]
     pub write_inputs: Option<PathBuf>,
     /// Replace that file

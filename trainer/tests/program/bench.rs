@@ -5,7 +5,7 @@ use std::{fs, process::Command};
 use attacks::AttackKind;
 use serde_json::Value;
 
-use crate::programs::{done, refuses};
+use library_tests::{assert_refused, assert_success};
 
 const STEPS: [&str; 4] = ["forward", "input_gradient", "train_step", "joint_step"];
 
@@ -31,7 +31,7 @@ fn bench(more: &[&str]) -> Command {
 #[test]
 fn everything_is_measured_under_its_name() {
     let output = bench(&["--json"]).output().unwrap();
-    done(&output);
+    assert_success(&output);
     let json: Value = serde_json::from_slice(&output.stdout).unwrap();
     let results = json["results"].as_array().unwrap();
     let names: Vec<&str> = results
@@ -54,7 +54,7 @@ fn everything_is_measured_under_its_name() {
 #[test]
 fn only_what_is_named_is_measured_and_the_table_says_so() {
     let output = bench(&["--only", "forward,attack_fgsm"]).output().unwrap();
-    done(&output);
+    assert_success(&output);
     let table = String::from_utf8(output.stdout).unwrap();
     let firsts: Vec<&str> = table
         .lines()
@@ -74,15 +74,15 @@ fn inputs_are_written_but_not_over_a_file_and_unknown_names_are_refused() {
         "--write-inputs",
         file.to_str().unwrap(),
     ];
-    done(&bench(&write).output().unwrap());
+    assert_success(&bench(&write).output().unwrap());
     let written = fs::read(&file).unwrap();
-    refuses(
+    assert_refused(
         folder.path(),
         &mut bench(&write),
         2,
         &["inputs.safetensors: exists", "--force"],
     );
-    done(
+    assert_success(
         &bench(&[write.as_slice(), &["--force"]].concat())
             .output()
             .unwrap(),

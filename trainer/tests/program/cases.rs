@@ -7,16 +7,16 @@ use candle_core::Device;
 use nn::model::Weights;
 
 use crate::{
-    common::Workshop,
+    common::TestDir,
     mismatches::{printed, said},
-    programs::{done, edit},
     runs::metrics,
     test_store,
 };
+use library_tests::{assert_success, edit};
 
 #[test]
 fn options_without_a_meaning_are_refused() {
-    let workshop = Workshop::new();
+    let dir = TestDir::new();
     for (args, words) in [
         (
             &["--method", "adversarial", "--detector-lr", "0.1"][..],
@@ -33,37 +33,36 @@ fn options_without_a_meaning_are_refused() {
         ),
         (&["--eta", "2"], ["--eta", "--policy adaptive"]),
     ] {
-        let train =
-            &mut workshop.command(&[&["train", "--db", "a.db", "--out", "run"], args].concat());
-        workshop.refuses(train, 2, &words);
+        let train = &mut dir.command(&[&["train", "--db", "a.db", "--out", "run"], args].concat());
+        dir.assert_refused(train, 2, &words);
     }
 }
 
 #[test]
 fn a_command_line_that_is_wrong_is_refused_on_one_line() {
-    let workshop = Workshop::new();
-    let missing = &mut workshop.command(&["train", "--out", "run"]);
-    workshop.refuses(missing, 2, &["--db <DB>", "--help"]);
-    let unknown = &mut workshop.command(&["train", "--batchsize", "3"]);
-    workshop.refuses(unknown, 2, &["--batchsize", "--batch-size"]);
-    let help = workshop.run(&["train", "--help"]);
+    let dir = TestDir::new();
+    let missing = &mut dir.command(&["train", "--out", "run"]);
+    dir.assert_refused(missing, 2, &["--db <DB>", "--help"]);
+    let unknown = &mut dir.command(&["train", "--batchsize", "3"]);
+    dir.assert_refused(unknown, 2, &["--batchsize", "--batch-size"]);
+    let help = dir.run(&["train", "--help"]);
     assert!(printed(&help).contains("--detector-layers"));
 }
 
 #[test]
 fn a_weight_of_zero_in_the_joint_loss_trains() {
-    let workshop = Workshop::new();
+    let dir = TestDir::new();
     for (out, weights) in [("a", ["--alpha", "0"]), ("b", ["--beta", "0"])] {
         let once = [&weights[..], &["--epochs", "1"]].concat();
-        done(&workshop.joint(out, &once).output().unwrap());
+        assert_success(&dir.joint(out, &once).output().unwrap());
     }
-    let line = &metrics(&workshop.path("a"))[0]["train"];
+    let line = &metrics(&dir.path("a"))[0]["train"];
     assert_eq!(line["loss"], line["smooth_l1"]);
 }
 
 #[test]
 fn normalization_is_kept_in_what_training_saves() {
-    let workshop = Workshop::new();
+    let dir = TestDir::new();
     let given = [
         "--mean",
         "0.4914,0.4822,0.4465",
@@ -71,22 +70,22 @@ fn normalization_is_kept_in_what_training_saves() {
         "0.2023,0.1994,0.201",
     ];
     let once = [&given[..], &["--epochs", "1"]].concat();
-    done(&workshop.pretrain("base", &once).output().unwrap());
-    let db = workshop.path("a.db");
+    assert_success(&dir.pretrain("base", &once).output().unwrap());
+    let db = dir.path("a.db");
     fs::remove_file(&db).unwrap();
     test_store::write(
-        &workshop.path("data"),
-        &workshop.path("base/best.safetensors"),
+        &dir.path("data"),
+        &dir.path("base/best.safetensors"),
         &db,
         true,
     );
-    done(&workshop.joint("run", &["--epochs", "1"]).output().unwrap());
+    assert_success(&dir.joint("run", &["--epochs", "1"]).output().unwrap());
     for file in [
         "base/best.safetensors",
         "run/best.safetensors",
         "run/detector.safetensors",
     ] {
-        let (_, header) = Weights::read(&workshop.path(file), &Device::Cpu).unwrap();
+        let (_, header) = Weights::read(&dir.path(file), &Device::Cpu).unwrap();
         assert_eq!(
             (&header["mean"], &header["std"]),
             (&given[1].to_string(), &given[3].to_string()),
@@ -94,19 +93,16 @@ fn normalization_is_kept_in_what_training_saves() {
         );
     }
     // The baseline beside the store's own predictions: the same model, so the same numbers.
-    let evaluation = workshop.eval(&["--model", "base/best.safetensors"]);
+    let evaluation = dir.eval(&["--model", "base/best.safetensors"]);
     let split = &evaluation["splits"][1];
     assert_eq!(split["clean"], split["baseline"]["clean"]);
     assert_eq!(split["attacks"], split["baseline"]["attacks"]);
-    let config = fs::read_to_string(workshop.path("run/config.toml")).unwrap();
+    let config = fs::read_to_string(dir.path("run/config.toml")).unwrap();
     assert!(
         config.contains("mean = \"0.4914,0.4822,0.4465\""),
         "{config}"
     );
-    let resumed = workshop
-        .pretrain("base", &["--epochs", "1"])
-        .output()
-        .unwrap();
+    let resumed = dir.pretrain("base", &["--epochs", "1"]).output().unwrap();
     let text = said(&resumed);
     assert_eq!(resumed.status.code(), Some(2));
     assert!(
@@ -117,14 +113,14 @@ fn normalization_is_kept_in_what_training_saves() {
 
 #[test]
 fn a_model_of_an_unfinished_run_is_said_to_be_one() {
-    let workshop = Workshop::new();
-    done(&workshop.joint("run", &["--epochs", "1"]).output().unwrap());
-    edit(&workshop.path("run/config.toml"), |text| {
+    let dir = TestDir::new();
+    assert_success(&dir.joint("run", &["--epochs", "1"]).output().unwrap());
+    edit(&dir.path("run/config.toml"), |text| {
         let more = String::from_utf8(text.clone()).unwrap();
         *text = more.replace("epochs = 1\n", "epochs = 2\n").into_bytes();
     });
-    let output = workshop.run(&["eval", "--db", "a.db", "--model", "run/best.safetensors"]);
-    done(&output);
+    let output = dir.run(&["eval", "--db", "a.db", "--model", "run/best.safetensors"]);
+    assert_success(&output);
     assert!(
         said(&output).contains("of a run that is not finished"),
         "{}",

@@ -1,4 +1,4 @@
-//! A workshop: a folder with images, a baseline and a store, and the program running in it.
+//! A temporary folder with images, a baseline and a store, and the program running in it.
 
 use std::{
     fs,
@@ -11,38 +11,36 @@ use data::synthetic;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::{
-    programs::{self, done},
-    test_store,
-};
+use crate::test_store;
+use library_tests::assert_success;
 
 /// A folder of its own with 120 images in `data`, a model trained on them in `net.safetensors` and
 /// a store of attacks on it in `a.db`.
-pub struct Workshop(TempDir);
+pub struct TestDir(TempDir);
 
-impl Workshop {
+impl TestDir {
     pub fn new() -> Self {
         // Made once, kept in memory.
         static MADE: OnceLock<(Vec<u8>, Vec<u8>)> = OnceLock::new();
         let (net, db) = MADE.get_or_init(|| {
-            let workshop = Self::with_pictures();
+            let dir = Self::with_pictures();
             let better = ["--epochs", "6", "--lr", "0.05", "--augment", "none"];
-            done(&workshop.pretrain("run", &better).output().unwrap());
-            let (data, out) = (workshop.path("data"), workshop.path("a.db"));
-            let net = workshop.path("run/best.safetensors");
+            assert_success(&dir.pretrain("run", &better).output().unwrap());
+            let (data, out) = (dir.path("data"), dir.path("a.db"));
+            let net = dir.path("run/best.safetensors");
             test_store::write(&data, &net, &out, true);
             (fs::read(net).unwrap(), fs::read(out).unwrap())
         });
-        let workshop = Self::with_pictures();
-        fs::write(workshop.path("net.safetensors"), net).unwrap();
-        fs::write(workshop.path("a.db"), db).unwrap();
-        workshop
+        let dir = Self::with_pictures();
+        fs::write(dir.path("net.safetensors"), net).unwrap();
+        fs::write(dir.path("a.db"), db).unwrap();
+        dir
     }
 
     fn with_pictures() -> Self {
-        let workshop = Self(tempfile::tempdir().unwrap());
-        synthetic::write(&workshop.path("data"), 100, 0, false).unwrap();
-        workshop
+        let dir = Self(tempfile::tempdir().unwrap());
+        synthetic::write(&dir.path("data"), 100, 0, false).unwrap();
+        dir
     }
 
     pub fn path(&self, name: &str) -> PathBuf {
@@ -80,13 +78,13 @@ impl Workshop {
     /// What `trainer eval --json` says.
     pub fn eval(&self, more: &[&str]) -> Value {
         let output = self.run(&[&["eval", "--db", "a.db", "--json"], more].concat());
-        done(&output);
+        assert_success(&output);
         serde_json::from_slice(&output.stdout).unwrap()
     }
 
     /// Runs a command that must fail so and leave everything in this folder as it is.
-    pub fn refuses(&self, command: &mut Command, code: i32, words: &[&str]) {
-        programs::refuses(self.0.path(), command, code, words);
+    pub fn assert_refused(&self, command: &mut Command, code: i32, words: &[&str]) {
+        library_tests::assert_refused(self.0.path(), command, code, words);
     }
 }
 

@@ -5,8 +5,6 @@ mod bench;
 mod cases;
 mod common;
 mod mismatches;
-#[path = "../../../shared/tests/programs/mod.rs"]
-mod programs;
 mod refusals;
 mod results;
 mod resuming;

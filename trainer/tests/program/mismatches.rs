@@ -9,14 +9,15 @@ use nn::model::{Metadata, Weights};
 use serde_json::Value;
 use store::Store;
 
-use crate::{common::Workshop, programs::done, runs::metrics, test_store};
+use crate::{common::TestDir, runs::metrics, test_store};
+use library_tests::assert_success;
 
 pub fn said(output: &Output) -> String {
     String::from_utf8(output.stderr.clone()).unwrap()
 }
 
 pub fn printed(output: &Output) -> String {
-    done(output);
+    assert_success(output);
     String::from_utf8(output.stdout.clone()).unwrap()
 }
 
@@ -30,29 +31,29 @@ const EVAL: [&str; 5] = [
 
 #[test]
 fn a_detector_of_another_surrogate_is_left_out_of_the_tables() {
-    let workshop = Workshop::new();
-    done(&workshop.joint("run", &["--epochs", "1"]).output().unwrap());
-    let own = printed(&workshop.run(&["eval", "--db", "a.db", "--model", "run/best.safetensors"]));
+    let dir = TestDir::new();
+    assert_success(&dir.joint("run", &["--epochs", "1"]).output().unwrap());
+    let own = printed(&dir.run(&["eval", "--db", "a.db", "--model", "run/best.safetensors"]));
     assert!(own.contains("ROC AUC"), "{own}");
     // A store of equal width whose surrogate is another model, and one of another width.
     for width in ["2", "4"] {
         let other = ["--width", width, "--epochs", "1", "--seed", "5", "--force"];
-        let mut pretrain = workshop.command(&["pretrain", "--data", "data", "--device", "cpu"]);
-        done(
+        let mut pretrain = dir.command(&["pretrain", "--data", "data", "--device", "cpu"]);
+        assert_success(
             &pretrain
                 .args(["--out", "other"])
                 .args(other)
                 .output()
                 .unwrap(),
         );
-        let db = workshop.path("other.db");
+        let db = dir.path("other.db");
         let _ = fs::remove_file(&db);
         // Without its header, which would say that it was trained with another seed.
-        let path = workshop.path("other/best.safetensors");
+        let path = dir.path("other/best.safetensors");
         let (weights, _) = Weights::read(&path, &Device::Cpu).unwrap();
         weights.write(&path, &Metadata::new()).unwrap();
-        test_store::write(&workshop.path("data"), &path, &db, true);
-        let output = workshop.run(&EVAL);
+        test_store::write(&dir.path("data"), &path, &db, true);
+        let output = dir.run(&EVAL);
         let text = printed(&output);
         assert!(
             !text.contains("ROC AUC") && text.contains("joint"),
@@ -66,17 +67,17 @@ fn a_detector_of_another_surrogate_is_left_out_of_the_tables() {
         assert!(warned.contains("left out of the tables"), "{warned}");
     }
     // One whose header says nothing is known by its width.
-    let path = workshop.path("run/detector.safetensors");
+    let path = dir.path("run/detector.safetensors");
     let (weights, _) = Weights::read(&path, &Device::Cpu).unwrap();
     weights.write(&path, &Metadata::new()).unwrap();
-    let output = workshop.run(&EVAL);
+    let output = dir.run(&EVAL);
     assert!(!printed(&output).contains("ROC AUC"));
     assert!(said(&output).contains("it looks at a model of width 2, the store's has width 4"));
 }
 
 #[test]
 fn accuracies_of_no_images_are_dashes_and_the_best_model_is_by_training_loss() {
-    let workshop = Workshop::new();
+    let dir = TestDir::new();
     let small = [
         "--limit",
         "20",
@@ -87,15 +88,15 @@ fn accuracies_of_no_images_are_dashes_and_the_best_model_is_by_training_loss() {
         "--augment",
         "none",
     ];
-    let output = workshop.pretrain("small", &small).output().unwrap();
-    done(&output);
+    let output = dir.pretrain("small", &small).output().unwrap();
+    assert_success(&output);
     let text = said(&output);
     assert!(
         text.contains("warning: val has no images") && text.contains("val clean –"),
         "{text}"
     );
     assert!(!text.contains("val clean 0"), "{text}");
-    let lines = metrics(&workshop.path("small"));
+    let lines = metrics(&dir.path("small"));
     let mut lowest = f64::INFINITY;
     for line in &lines {
         assert_eq!(line["val"]["clean"], Value::Null);
@@ -107,39 +108,36 @@ fn accuracies_of_no_images_are_dashes_and_the_best_model_is_by_training_loss() {
         lines.iter().filter(|line| line["best"] == true).count() > 1,
         "it moves on"
     );
-    let (_, header) =
-        Weights::read(&workshop.path("small/best.safetensors"), &Device::Cpu).unwrap();
+    let (_, header) = Weights::read(&dir.path("small/best.safetensors"), &Device::Cpu).unwrap();
     assert!(!header.contains_key("accuracy"), "{header:?}");
 
-    let data = data::load(&workshop.path("data"), 0, Some(20)).unwrap();
+    let data = data::load(&dir.path("data"), 0, Some(20)).unwrap();
     assert!(data.val.is_empty() && data.test.is_empty());
-    let db = workshop.path("a.db");
+    let db = dir.path("a.db");
     fs::remove_file(&db).unwrap();
     test_store::write_limited(
-        &workshop.path("data"),
-        &workshop.path("net.safetensors"),
+        &dir.path("data"),
+        &dir.path("net.safetensors"),
         &db,
         true,
         Some(20),
     );
-    done(&workshop.joint("run", &["--epochs", "1"]).output().unwrap());
-    let table =
-        printed(&workshop.run(&["eval", "--db", "a.db", "--model", "run/best.safetensors"]));
+    assert_success(&dir.joint("run", &["--epochs", "1"]).output().unwrap());
+    let table = printed(&dir.run(&["eval", "--db", "a.db", "--model", "run/best.safetensors"]));
     assert!(table.contains('–') && !table.contains("0.00"), "{table}");
     let report: Value =
-        serde_json::from_slice(&fs::read(workshop.path("run/report.json")).unwrap()).unwrap();
+        serde_json::from_slice(&fs::read(dir.path("run/report.json")).unwrap()).unwrap();
     assert_eq!(report["splits"][0]["clean"], Value::Null);
     assert_eq!(report["splits"][0]["mixed"]["accuracy"], Value::Null);
     assert!(report["warnings"].to_string().contains("val has no images"));
-    done(&workshop.run(&["report", "run", "small", "--out", "a.html"]));
+    assert_success(&dir.run(&["report", "run", "small", "--out", "a.html"]));
 }
 
 #[test]
 fn a_model_that_was_trained_on_val_images_of_a_store_is_not_measured_on_them() {
-    let workshop = Workshop::new();
-    done(
-        &workshop
-            .pretrain("seed-1", &["--seed", "1", "--epochs", "1"])
+    let dir = TestDir::new();
+    assert_success(
+        &dir.pretrain("seed-1", &["--seed", "1", "--epochs", "1"])
             .output()
             .unwrap(),
     );
@@ -149,49 +147,45 @@ fn a_model_that_was_trained_on_val_images_of_a_store_is_not_measured_on_them() {
         "--seed 0",
         "--split test",
     ];
-    workshop.refuses(&mut workshop.command(&measure), 3, &words);
-    workshop.refuses(
-        &mut workshop.command(&[&measure[..], &["--split", "val"]].concat()),
+    dir.assert_refused(&mut dir.command(&measure), 3, &words);
+    dir.assert_refused(
+        &mut dir.command(&[&measure[..], &["--split", "val"]].concat()),
         3,
         &words,
     );
-    printed(&workshop.run(&[&measure[..], &["--split", "test"]].concat()));
+    printed(&dir.run(&[&measure[..], &["--split", "test"]].concat()));
 
     // As a surrogate: a warning, and its accuracies on val are in no table.
-    let db = workshop.path("a.db");
+    let db = dir.path("a.db");
     fs::remove_file(&db).unwrap();
     test_store::write(
-        &workshop.path("data"),
-        &workshop.path("seed-1/best.safetensors"),
+        &dir.path("data"),
+        &dir.path("seed-1/best.safetensors"),
         &db,
         true,
     );
-    let output = workshop.joint("run", &["--epochs", "1"]).output().unwrap();
-    done(&output);
+    let output = dir.joint("run", &["--epochs", "1"]).output().unwrap();
+    assert_success(&output);
     let text = said(&output);
     assert!(
         text.contains("its surrogate was trained with --seed 1") && text.contains("--seed 0"),
         "{text}"
     );
     let report: Value =
-        serde_json::from_slice(&fs::read(workshop.path("run/report.json")).unwrap()).unwrap();
+        serde_json::from_slice(&fs::read(dir.path("run/report.json")).unwrap()).unwrap();
     assert_eq!(report["splits"][0]["baseline"], Value::Null);
     assert!(report["splits"][1]["baseline"].is_object());
     assert!(report["warnings"].to_string().contains("--seed 1"));
-    done(&workshop.run(&["report", "run", "--out", "a.html"]));
+    assert_success(&dir.run(&["report", "run", "--out", "a.html"]));
 }
 
 #[test]
 fn samples_that_equal_their_clean_images_are_clean_to_the_detector_and_counted() {
-    let workshop = Workshop::new();
-    let db = workshop.path("a.db");
+    let dir = TestDir::new();
+    let db = dir.path("a.db");
     fs::remove_file(&db).unwrap();
     // BIM of no step leaves every image as it is.
-    test_store::write_unchanged(
-        &workshop.path("data"),
-        &workshop.path("net.safetensors"),
-        &db,
-    );
+    test_store::write_unchanged(&dir.path("data"), &dir.path("net.safetensors"), &db);
     let table = Store::open(&db).unwrap().load(Split::Val).unwrap();
     let bim = 1 + table.attacks.iter().position(|name| name == "bim").unwrap();
     assert!((0..table.len()).all(|row| !table.is_changed(row, bim) && table.is_changed(row, 1)));
@@ -203,16 +197,16 @@ fn samples_that_equal_their_clean_images_are_clean_to_the_detector_and_counted()
         "--bounds",
         "gaussian=0,fgsm=0,bim=1",
     ];
-    done(&workshop.joint("run", &all_bim).output().unwrap());
+    assert_success(&dir.joint("run", &all_bim).output().unwrap());
     // Everything is drawn from BIM, so to the detector everything is clean: it has learned to say so.
-    let line = &metrics(&workshop.path("run"))[0];
+    let line = &metrics(&dir.path("run"))[0];
     assert_eq!(line["mixture"]["drawn"]["clean"], 0);
-    let evaluation = workshop.eval(&["--model", "run/best.safetensors", "--adv-ratio", "1"]);
+    let evaluation = dir.eval(&["--model", "run/best.safetensors", "--adv-ratio", "1"]);
     for split in evaluation["splits"].as_array().unwrap() {
         assert_eq!(split["unchanged"]["bim"], split["images"]);
         assert_eq!(split["unchanged"]["gaussian"], 0);
     }
-    let text = printed(&workshop.run(&["eval", "--db", "a.db", "--model", "run/best.safetensors"]));
+    let text = printed(&dir.run(&["eval", "--db", "a.db", "--model", "run/best.safetensors"]));
     assert!(text.contains("unchanged samples"), "{text}");
     let loss = line["train"]["detector_loss"].as_f64().unwrap();
     assert!(loss < 0.5, "every target is clean: {loss}");
@@ -220,26 +214,21 @@ fn samples_that_equal_their_clean_images_are_clean_to_the_detector_and_counted()
 
 #[test]
 fn one_shard_alone_is_a_warning_of_train_and_eval() {
-    let workshop = Workshop::new();
-    let db = workshop.path("a.db");
+    let dir = TestDir::new();
+    let db = dir.path("a.db");
     fs::remove_file(&db).unwrap();
-    test_store::write_shard(
-        &workshop.path("data"),
-        &workshop.path("net.safetensors"),
-        &db,
-        "2/3",
-    );
-    let train = workshop.joint("run", &["--epochs", "1"]).output().unwrap();
-    done(&train);
-    let eval = workshop.run(&["eval", "--db", "a.db", "--model", "run/best.safetensors"]);
+    test_store::write_shard(&dir.path("data"), &dir.path("net.safetensors"), &db, "2/3");
+    let train = dir.joint("run", &["--epochs", "1"]).output().unwrap();
+    assert_success(&train);
+    let eval = dir.run(&["eval", "--db", "a.db", "--model", "run/best.safetensors"]);
     for output in [train, eval] {
-        done(&output);
+        assert_success(&output);
         assert!(
             said(&output).contains("a.db: only shard 2/3 of a store"),
             "{}",
             said(&output)
         );
     }
-    let report = fs::read_to_string(workshop.path("run/report.json")).unwrap();
+    let report = fs::read_to_string(dir.path("run/report.json")).unwrap();
     assert!(report.contains("only shard 2/3"));
 }

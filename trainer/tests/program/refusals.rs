@@ -8,19 +8,16 @@ use data::Split;
 use nn::model::{Metadata, Weights};
 use store::Store;
 
-use crate::{
-    common::Workshop,
-    programs::{done, edit},
-    test_store,
-};
+use crate::{common::TestDir, test_store};
+use library_tests::{assert_success, edit};
 
 const EVAL: [&str; 5] = ["eval", "--db", "a.db", "--model", "net.safetensors"];
 
 #[test]
 fn missing_files_are_named() {
-    let workshop = Workshop::new();
+    let dir = TestDir::new();
     let missing = |args: &[&str], name: &str| {
-        workshop.refuses(&mut workshop.command(args), 3, &[name, ": cannot "]);
+        dir.assert_refused(&mut dir.command(args), 3, &[name, ": cannot "]);
     };
     missing(&["pretrain", "--data", "gone", "--out", "run"], "gone");
     missing(&["train", "--db", "gone.db", "--out", "run"], "gone.db");
@@ -35,46 +32,44 @@ fn missing_files_are_named() {
 
 #[test]
 fn pictures_with_a_wrong_label_are_no_pictures_to_learn_from() {
-    let workshop = Workshop::new();
-    edit(&workshop.path("data/data_batch_1.bin"), |bytes| {
-        bytes[0] = 255
-    });
+    let dir = TestDir::new();
+    edit(&dir.path("data/data_batch_1.bin"), |bytes| bytes[0] = 255);
     let said = ["data_batch_1.bin, record 0: found label 255, expected 0 to 9"];
-    workshop.refuses(&mut workshop.pretrain("run", &[]), 3, &said);
+    dir.assert_refused(&mut dir.pretrain("run", &[]), 3, &said);
 }
 
 #[test]
 fn a_wrong_tensor_is_named() {
-    let workshop = Workshop::new();
-    let net = workshop.path("net.safetensors");
+    let dir = TestDir::new();
+    let net = dir.path("net.safetensors");
     let (whole, _) = Weights::read(&net, &Device::Cpu).unwrap();
-    let refuses = |change: &dyn Fn(&mut BTreeMap<String, Tensor>), said: &str| {
+    let assert_refused = |change: &dyn Fn(&mut BTreeMap<String, Tensor>), said: &str| {
         let mut tensors = whole.tensors().clone();
         change(&mut tensors);
         let weights: Weights = tensors.into_iter().collect();
         weights.write(&net, &Metadata::new()).unwrap();
         let said = ["net.safetensors: tensor linear.bias: found ", said];
-        workshop.refuses(&mut workshop.command(&EVAL), 3, &said);
+        dir.assert_refused(&mut dir.command(&EVAL), 3, &said);
         let detector = [&EVAL[..3], &["--model", "whole.safetensors", "--detector"]].concat();
-        let detector = &mut workshop.command(&[&detector[..], &["net.safetensors"]].concat());
-        workshop.refuses(detector, 3, &["net.safetensors"]);
+        let detector = &mut dir.command(&[&detector[..], &["net.safetensors"]].concat());
+        dir.assert_refused(detector, 3, &["net.safetensors"]);
     };
     whole
-        .write(&workshop.path("whole.safetensors"), &Metadata::new())
+        .write(&dir.path("whole.safetensors"), &Metadata::new())
         .unwrap();
     let name = "linear.bias";
-    refuses(
+    assert_refused(
         &|tensors| drop(tensors.remove(name)),
         "none, expected one of shape [10]",
     );
-    refuses(
+    assert_refused(
         &|tensors| {
             let cut = tensors[name].narrow(0, 0, 9).unwrap();
             tensors.insert(name.into(), cut);
         },
         "shape [9], expected [10]",
     );
-    refuses(
+    assert_refused(
         &|tensors| {
             let infinite = (&tensors[name] * f64::INFINITY).unwrap();
             tensors.insert(name.into(), infinite);
@@ -85,13 +80,13 @@ fn a_wrong_tensor_is_named() {
 
 #[test]
 fn damaged_stores_and_those_of_others_are_refused() {
-    let workshop = Workshop::new();
-    let db = workshop.path("a.db");
+    let dir = TestDir::new();
+    let db = dir.path("a.db");
     let intact = fs::read(&db).unwrap();
     let all_refuse = |words: &[&str]| {
         let words = [words, &["a.db", "found ", "expected "]].concat();
-        workshop.refuses(&mut workshop.command(&EVAL), 3, &words);
-        workshop.refuses(&mut workshop.joint("run", &[]), 3, &words);
+        dir.assert_refused(&mut dir.command(&EVAL), 3, &words);
+        dir.assert_refused(&mut dir.joint("run", &[]), 3, &words);
     };
     edit(&db, |bytes| bytes[68..72].copy_from_slice(b"GPKG"));
     all_refuse(&["another program's database"]);
@@ -106,19 +101,14 @@ fn damaged_stores_and_those_of_others_are_refused() {
         all_refuse(&[]);
     }
     fs::remove_file(&db).unwrap();
-    test_store::write(
-        &workshop.path("data"),
-        &workshop.path("net.safetensors"),
-        &db,
-        false,
-    );
+    test_store::write(&dir.path("data"), &dir.path("net.safetensors"), &db, false);
     all_refuse(&[]);
 }
 
 #[test]
 fn one_flipped_bit_in_a_store_is_found_before_anything_is_learned() {
-    let workshop = Workshop::new();
-    let db = workshop.path("a.db");
+    let dir = TestDir::new();
+    let db = dir.path("a.db");
     let intact = fs::read(&db).unwrap();
     // Both commands read this split.
     let table = Store::open(&db).unwrap().load(Split::Val).unwrap();
@@ -134,90 +124,90 @@ fn one_flipped_bit_in_a_store_is_found_before_anything_is_learned() {
             "found ",
             "expected ",
         ];
-        workshop.refuses(&mut workshop.command(&EVAL), 3, &said);
-        let output = workshop.joint("run", &[]).output().unwrap();
-        crate::programs::failed(&output, 3, &said);
-        assert!(!workshop.path("run/last").exists());
+        dir.assert_refused(&mut dir.command(&EVAL), 3, &said);
+        let output = dir.joint("run", &[]).output().unwrap();
+        library_tests::assert_error(&output, 3, &said);
+        assert!(!dir.path("run/last").exists());
     }
 }
 
 #[test]
 fn a_request_that_makes_no_sense_is_refused_before_anything_is_written() {
-    let workshop = Workshop::new();
-    let refuses = |more: &[&str], words: &[&str]| {
-        workshop.refuses(&mut workshop.joint("run", more), 2, words);
+    let dir = TestDir::new();
+    let assert_refused = |more: &[&str], words: &[&str]| {
+        dir.assert_refused(&mut dir.joint("run", more), 2, words);
     };
-    refuses(
+    assert_refused(
         &["--bounds", "fgsm=0.6..1,bim=0.5..0.9"],
         &["--bounds: ", "fgsm + bim = 0.6 + 0.5 = 1.1 > 1"],
     );
-    refuses(
+    assert_refused(
         &["--bounds", "gaussian=0..0.2,fgsm=0..0.2,bim=0..0.2"],
         &["gaussian + fgsm + bim = 0.2 + 0.2 + 0.2 = 0.6 < 1"],
     );
-    refuses(
+    assert_refused(
         &["--bounds", "cw=0..0.2"],
         &["no attack 'cw' among gaussian, fgsm, bim"],
     );
-    refuses(&["--warmup", "9"], &["a warm-up of 9 epochs"]);
-    refuses(&["--detector-layers", "13"], &["13"]);
+    assert_refused(&["--warmup", "9"], &["a warm-up of 9 epochs"]);
+    assert_refused(&["--detector-layers", "13"], &["13"]);
     for (option, value) in [
         ("--policy", "greedy"),
         ("--lr", "nan"),
         ("--adv-ratio", "1.5"),
     ] {
-        let output = workshop.joint("run", &[option, value]).output().unwrap();
+        let output = dir.joint("run", &[option, value]).output().unwrap();
         assert_eq!(output.status.code(), Some(2));
         let said = String::from_utf8(output.stderr).unwrap();
         assert!(said.starts_with("error: invalid value "), "{said}");
         assert_eq!(said.lines().count(), 1, "{said}");
         assert!(said.contains(value) && said.contains(option), "{said}");
-        assert!(!workshop.path("run").exists());
+        assert!(!dir.path("run").exists());
     }
 }
 
 #[cfg(not(feature = "cuda"))]
 #[test]
 fn cuda_that_is_not_there_is_never_replaced_by_the_cpu() {
-    let workshop = Workshop::new();
+    let dir = TestDir::new();
     let said = ["--device cuda:", "built without CUDA"];
     let cuda = ["--device", "cuda"];
-    workshop.refuses(&mut workshop.pretrain("run", &cuda), 4, &said);
-    workshop.refuses(&mut workshop.joint("run", &cuda), 4, &said);
+    dir.assert_refused(&mut dir.pretrain("run", &cuda), 4, &said);
+    dir.assert_refused(&mut dir.joint("run", &cuda), 4, &said);
     let eval = [&EVAL[..], &["--device", "cuda:1"]].concat();
-    workshop.refuses(&mut workshop.command(&eval), 4, &said);
+    dir.assert_refused(&mut dir.command(&eval), 4, &said);
 }
 
 #[test]
 fn a_folder_of_another_run_is_kept_unless_forced() {
-    let workshop = Workshop::new();
+    let dir = TestDir::new();
     let once = ["--epochs", "1"];
-    done(&workshop.pretrain("run", &once).output().unwrap());
-    let refuses = |more: &[&str], words: &[&str]| {
+    assert_success(&dir.pretrain("run", &once).output().unwrap());
+    let assert_refused = |more: &[&str], words: &[&str]| {
         let more = [&once, more].concat();
-        workshop.refuses(&mut workshop.pretrain("run", &more), 2, words);
+        dir.assert_refused(&mut dir.pretrain("run", &more), 2, words);
     };
-    refuses(
+    assert_refused(
         &["--lr", "0.5"],
         &["run: ", "optimizer.lr = 0.01, now it is 0.5", "--force"],
     );
-    refuses(&["--seed", "7"], &["run: ", "seed = 0, now it is 7"]);
-    let two = &mut workshop.pretrain("run", &["--epochs", "2"]);
-    workshop.refuses(two, 2, &["epochs = 1, now it is 2"]);
-    let joint = &mut workshop.joint("run", &once);
-    workshop.refuses(joint, 2, &["method = \"pretrain\", now it is \"joint\""]);
+    assert_refused(&["--seed", "7"], &["run: ", "seed = 0, now it is 7"]);
+    let two = &mut dir.pretrain("run", &["--epochs", "2"]);
+    dir.assert_refused(two, 2, &["epochs = 1, now it is 2"]);
+    let joint = &mut dir.joint("run", &once);
+    dir.assert_refused(joint, 2, &["method = \"pretrain\", now it is \"joint\""]);
 
-    fs::create_dir(workshop.path("mine")).unwrap();
-    fs::write(workshop.path("mine/notes.txt"), "mine").unwrap();
-    let mine = &mut workshop.pretrain("mine", &once);
-    workshop.refuses(
+    fs::create_dir(dir.path("mine")).unwrap();
+    fs::write(dir.path("mine/notes.txt"), "mine").unwrap();
+    let mine = &mut dir.pretrain("mine", &once);
+    dir.assert_refused(
         mine,
         2,
         &["mine: found other files and no config.toml, expected a run"],
     );
 
     let other = [&once[..], &["--seed", "7", "--force"]].concat();
-    done(&workshop.pretrain("run", &other).output().unwrap());
-    done(&workshop.pretrain("fresh", &other).output().unwrap());
-    crate::runs::assert_same(&workshop.path("run"), &workshop.path("fresh"));
+    assert_success(&dir.pretrain("run", &other).output().unwrap());
+    assert_success(&dir.pretrain("fresh", &other).output().unwrap());
+    crate::runs::assert_same(&dir.path("run"), &dir.path("fresh"));
 }

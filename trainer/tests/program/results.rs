@@ -4,7 +4,8 @@ use std::fs;
 
 use serde_json::{Value, json};
 
-use crate::{common::Workshop, programs::done, test_store::ATTACKS};
+use crate::{common::TestDir, test_store::ATTACKS};
+use library_tests::assert_success;
 
 fn keys(value: &Value) -> Vec<&str> {
     value
@@ -17,9 +18,9 @@ fn keys(value: &Value) -> Vec<&str> {
 
 #[test]
 fn the_surrogate_itself_gets_exactly_the_surrogates_numbers() {
-    let workshop = Workshop::new();
-    let evaluation = workshop.eval(&["--model", "net.safetensors"]);
-    let info = store::info(&workshop.path("a.db")).unwrap();
+    let dir = TestDir::new();
+    let evaluation = dir.eval(&["--model", "net.safetensors"]);
+    let info = store::info(&dir.path("a.db")).unwrap();
     assert_eq!(evaluation["surrogate"]["sha256"], info.model.sha256);
     let splits = evaluation["splits"].as_array().unwrap();
     let mut seen = Vec::new();
@@ -44,8 +45,8 @@ fn the_surrogate_itself_gets_exactly_the_surrogates_numbers() {
     // Numbers that tell attacks apart: the test could fail.
     assert!(seen.iter().any(|accuracy| *accuracy != seen[0]), "{seen:?}");
 
-    let output = workshop.run(&["eval", "--db", "a.db", "--model", "net.safetensors"]);
-    done(&output);
+    let output = dir.run(&["eval", "--db", "a.db", "--model", "net.safetensors"]);
+    assert_success(&output);
     let text = String::from_utf8(output.stdout).unwrap();
     let rows = |name: &str| -> Vec<String> {
         let rows = text.lines().filter(|line| line.starts_with(name));
@@ -58,10 +59,10 @@ fn the_surrogate_itself_gets_exactly_the_surrogates_numbers() {
 
 #[test]
 fn an_evaluation_has_its_fields_and_is_the_one_of_the_finished_run() {
-    let workshop = Workshop::new();
-    done(&workshop.joint("run", &[]).output().unwrap());
-    let evaluation = workshop.eval(&["--model", "run/best.safetensors"]);
-    let kept = fs::read(workshop.path("run/report.json")).unwrap();
+    let dir = TestDir::new();
+    assert_success(&dir.joint("run", &[]).output().unwrap());
+    let evaluation = dir.eval(&["--model", "run/best.safetensors"]);
+    let kept = fs::read(dir.path("run/report.json")).unwrap();
     assert_eq!(evaluation, serde_json::from_slice::<Value>(&kept).unwrap());
 
     // After so little training the accuracy is a warning.
@@ -100,27 +101,27 @@ fn an_evaluation_has_its_fields_and_is_the_one_of_the_finished_run() {
     }
 
     // A mixed set without attacks is the clean one.
-    let clean = workshop.eval(&["--model", "run/best.safetensors", "--adv-ratio", "0"]);
+    let clean = dir.eval(&["--model", "run/best.safetensors", "--adv-ratio", "0"]);
     for split in clean["splits"].as_array().unwrap() {
         assert_eq!(split["clean"], split["mixed"]["accuracy"]);
     }
-    let only = workshop.eval(&["--model", "net.safetensors", "--split", "test"]);
+    let only = dir.eval(&["--model", "net.safetensors", "--split", "test"]);
     assert_eq!(only["splits"].as_array().unwrap().len(), 1);
     assert_eq!(only["splits"][0]["detector"], Value::Null);
 }
 
 #[test]
 fn a_report_names_its_runs_and_replaces_nothing_but_a_report() {
-    let workshop = Workshop::new();
+    let dir = TestDir::new();
     let once = ["--epochs", "1"];
-    done(&workshop.pretrain("plain-7", &once).output().unwrap());
-    done(&workshop.joint("robust-8", &once).output().unwrap());
+    assert_success(&dir.pretrain("plain-7", &once).output().unwrap());
+    assert_success(&dir.joint("robust-8", &once).output().unwrap());
     let report = ["report", "plain-7", "robust-8", "--out", "a.html"];
-    fs::write(workshop.path("a.html"), "<!doctype html>mine").unwrap();
+    fs::write(dir.path("a.html"), "<!doctype html>mine").unwrap();
     let said = ["a.html: exists", "--force"];
-    workshop.refuses(&mut workshop.command(&report), 2, &said);
-    done(&workshop.run(&[&report[..], &["--force"]].concat()));
-    let page = fs::read_to_string(workshop.path("a.html")).unwrap();
+    dir.assert_refused(&mut dir.command(&report), 2, &said);
+    assert_success(&dir.run(&[&report[..], &["--force"]].concat()));
+    let page = fs::read_to_string(dir.path("a.html")).unwrap();
     for word in [
         "<!DOCTYPE html>",
         "plain-7",
@@ -133,15 +134,15 @@ fn a_report_names_its_runs_and_replaces_nothing_but_a_report() {
         );
     }
     assert!(!page.contains("src=\"http"));
-    done(&workshop.run(&report));
-    assert_eq!(fs::read_to_string(workshop.path("a.html")).unwrap(), page);
+    assert_success(&dir.run(&report));
+    assert_eq!(fs::read_to_string(dir.path("a.html")).unwrap(), page);
 
-    fs::write(workshop.path("plain-7/metrics.jsonl"), "{}\n").unwrap();
+    fs::write(dir.path("plain-7/metrics.jsonl"), "{}\n").unwrap();
     let said = [
         "plain-7/metrics.jsonl:1: found ",
         "expected one epoch's metrics",
     ];
-    workshop.refuses(&mut workshop.command(&report), 3, &said);
+    dir.assert_refused(&mut dir.command(&report), 3, &said);
     for name in [
         "best.safetensors",
         "metrics.jsonl",
@@ -149,10 +150,10 @@ fn a_report_names_its_runs_and_replaces_nothing_but_a_report() {
         "detector.safetensors",
     ] {
         let out = format!("robust-8/{name}");
-        let onto = &mut workshop.command(&["report", "robust-8", "--out", &out, "--force"]);
-        workshop.refuses(onto, 2, &[&out, "name another output"]);
+        let onto = &mut dir.command(&["report", "robust-8", "--out", &out, "--force"]);
+        dir.assert_refused(onto, 2, &[&out, "name another output"]);
     }
-    fs::write(workshop.path("plain-7/config.toml"), b"\xff").unwrap();
+    fs::write(dir.path("plain-7/config.toml"), b"\xff").unwrap();
     let said = ["plain-7/config.toml: found ", "expected text in UTF-8"];
-    workshop.refuses(&mut workshop.command(&report), 3, &said);
+    dir.assert_refused(&mut dir.command(&report), 3, &said);
 }

@@ -9,55 +9,59 @@ use std::{
 };
 
 use crate::{
-    common::Workshop,
-    programs::{Running, done, edit, failed, files},
+    common::TestDir,
     runs::{assert_same, done_so_far, metrics},
 };
+use library_tests::{RunningProgram, assert_error, assert_success, edit, files};
 
 /// A kind of training, into a folder.
-type Train = fn(&Workshop, &str) -> Command;
-const PRETRAIN: Train = |workshop, out| workshop.pretrain(out, &["--batch-size", "2"]);
-const JOINT: Train = |workshop, out| workshop.joint(out, &["--batch-size", "4"]);
+type Train = fn(&TestDir, &str) -> Command;
+const PRETRAIN: Train = |dir, out| dir.pretrain(out, &["--batch-size", "2"]);
+const JOINT: Train = |dir, out| dir.joint(out, &["--batch-size", "4"]);
 
 /// An uninterrupted run in `whole`, and how long it took.
-fn whole(workshop: &Workshop, train: Train) -> Duration {
+fn whole(dir: &TestDir, train: Train) -> Duration {
     let started = Instant::now();
-    done(&train(workshop, "whole").output().unwrap());
+    assert_success(&train(dir, "whole").output().unwrap());
     started.elapsed()
 }
 
 fn stopped_and_resumed(train: Train) {
-    let workshop = Workshop::new();
-    let time = whole(&workshop, train);
-    let run = workshop.path("run");
+    let dir = TestDir::new();
+    let time = whole(&dir, train);
+    let run = dir.path("run");
     let mut within_an_epoch = 0;
     for line in ["epoch 1/3", "resuming after", "resuming after"] {
-        let mut training = Running::start(train(&workshop, "run"));
-        training.until(line);
+        let mut training = RunningProgram::start(train(&dir, "run"));
+        training.wait_for_line(line);
         sleep(time / 20);
         training.signal("TERM");
-        failed(&training.end(), 75, &["the same command goes on from here"]);
+        assert_error(
+            &training.wait(),
+            75,
+            &["the same command goes on from here"],
+        );
         within_an_epoch += u32::from(done_so_far(&run, "steps") > 0);
     }
     assert!(within_an_epoch > 0, "no stop fell into an epoch");
-    done(&train(&workshop, "run").output().unwrap());
-    assert_same(&run, &workshop.path("whole"));
+    assert_success(&train(&dir, "run").output().unwrap());
+    assert_same(&run, &dir.path("whole"));
 }
 
 fn killed_and_resumed(train: Train) {
-    let workshop = Workshop::new();
-    whole(&workshop, train);
+    let dir = TestDir::new();
+    whole(&dir, train);
     // An epoch's line comes before its metrics and its checkpoint are written.
     for (line, milliseconds) in [("", 40), ("epoch 1/3", 0), ("", 60), ("epoch 2/3", 4)] {
-        let mut training = Running::start(train(&workshop, "run"));
-        training.until(line);
+        let mut training = RunningProgram::start(train(&dir, "run"));
+        training.wait_for_line(line);
         sleep(Duration::from_millis(milliseconds));
         training.signal("KILL");
-        let end = training.end().status;
+        let end = training.wait().status;
         assert!(!end.success() && end.code().is_none(), "{end}");
     }
-    done(&train(&workshop, "run").output().unwrap());
-    assert_same(&workshop.path("run"), &workshop.path("whole"));
+    assert_success(&train(&dir, "run").output().unwrap());
+    assert_same(&dir.path("run"), &dir.path("whole"));
 }
 
 #[test]
@@ -82,13 +86,13 @@ fn a_killed_joint_run_ends_as_an_uninterrupted_one() {
 
 #[test]
 fn damaged_and_lost_checkpoints_only_cost_time() {
-    let workshop = Workshop::new();
-    whole(&workshop, JOINT);
-    let run = workshop.path("run");
+    let dir = TestDir::new();
+    whole(&dir, JOINT);
+    let run = dir.path("run");
     let again = || {
-        let output = JOINT(&workshop, "run").output().unwrap();
-        done(&output);
-        assert_same(&run, &workshop.path("whole"));
+        let output = JOINT(&dir, "run").output().unwrap();
+        assert_success(&output);
+        assert_same(&run, &dir.path("whole"));
         String::from_utf8(output.stderr).unwrap()
     };
     again();
@@ -119,44 +123,44 @@ fn damaged_and_lost_checkpoints_only_cost_time() {
         fs::write(run.join(folder).join("state.json"), "{}").unwrap();
     }
     let before = files(&run);
-    let output = JOINT(&workshop, "run").output().unwrap();
-    failed(&output, 3, &["last.before/state.json: found missing field"]);
+    let output = JOINT(&dir, "run").output().unwrap();
+    assert_error(&output, 3, &["last.before/state.json: found missing field"]);
     assert!(files(&run) == before);
 }
 
 #[test]
 fn doubled_and_blank_lines_of_metrics_never_outvote_a_checkpoint() {
-    let workshop = Workshop::new();
-    whole(&workshop, JOINT);
-    let run = workshop.path("run");
-    let mut training = Running::start(JOINT(&workshop, "run"));
-    training.until("epoch 2/3");
+    let dir = TestDir::new();
+    whole(&dir, JOINT);
+    let run = dir.path("run");
+    let mut training = RunningProgram::start(JOINT(&dir, "run"));
+    training.wait_for_line("epoch 2/3");
     training.signal("TERM");
-    training.end();
+    training.wait();
     edit(&run.join("metrics.jsonl"), |text| {
         let doubled = text.clone();
         text.extend(b"\n");
         text.extend(doubled);
     });
-    let output = JOINT(&workshop, "run").output().unwrap();
-    done(&output);
+    let output = JOINT(&dir, "run").output().unwrap();
+    assert_success(&output);
     let said = String::from_utf8(output.stderr).unwrap();
     assert!(said.contains("metrics.jsonl:3: "), "{said}");
-    assert_eq!(metrics(&run), metrics(&workshop.path("whole")));
+    assert_eq!(metrics(&run), metrics(&dir.path("whole")));
 }
 
 #[test]
 fn a_finished_run_without_its_checkpoints_is_finished() {
-    let workshop = Workshop::new();
+    let dir = TestDir::new();
     for train in [PRETRAIN, JOINT] {
-        whole(&workshop, train);
-        let run = workshop.path("whole");
+        whole(&dir, train);
+        let run = dir.path("whole");
         for folder in ["last", "last.before"] {
             fs::remove_dir_all(run.join(folder)).unwrap();
         }
         let before = files(&run);
-        let output = train(&workshop, "whole").output().unwrap();
-        done(&output);
+        let output = train(&dir, "whole").output().unwrap();
+        assert_success(&output);
         let said = String::from_utf8(output.stderr).unwrap();
         assert!(said.contains("whole: all 3 epochs are done"), "{said}");
         assert!(files(&run) == before);
@@ -171,23 +175,23 @@ fn a_finished_run_without_its_checkpoints_is_finished() {
             "2 epochs are in metrics.jsonl",
             "--force",
         ];
-        workshop.refuses(&mut train(&workshop, "whole"), 3, &words);
-        done(&train(&workshop, "whole").arg("--force").output().unwrap());
+        dir.assert_refused(&mut train(&dir, "whole"), 3, &words);
+        assert_success(&train(&dir, "whole").arg("--force").output().unwrap());
         fs::remove_dir_all(run).unwrap();
     }
 }
 
 #[test]
 fn a_best_model_that_was_moved_does_not_end_a_run_for_good() {
-    let workshop = Workshop::new();
-    let run = workshop.path("run");
-    let mut training = Running::start(JOINT(&workshop, "run"));
-    training.until("epoch 1/3");
+    let dir = TestDir::new();
+    let run = dir.path("run");
+    let mut training = RunningProgram::start(JOINT(&dir, "run"));
+    training.wait_for_line("epoch 1/3");
     training.signal("TERM");
-    training.end();
+    training.wait();
     fs::remove_file(run.join("best.safetensors")).unwrap();
-    let output = JOINT(&workshop, "run").output().unwrap();
-    done(&output);
+    let output = JOINT(&dir, "run").output().unwrap();
+    assert_success(&output);
     let said = String::from_utf8(output.stderr).unwrap();
     assert!(
         said.contains("best.safetensors is missing; the best model of"),
@@ -195,41 +199,41 @@ fn a_best_model_that_was_moved_does_not_end_a_run_for_good() {
     );
     assert!(run.join("best.safetensors").exists() && run.join("report.json").exists());
 
-    fs::rename(run.join("best.safetensors"), workshop.path("moved")).unwrap();
+    fs::rename(run.join("best.safetensors"), dir.path("moved")).unwrap();
     let words = [
         "run: found a damaged run",
         "best.safetensors is missing",
         "put it back",
     ];
-    workshop.refuses(&mut JOINT(&workshop, "run"), 3, &words);
-    fs::rename(workshop.path("moved"), run.join("best.safetensors")).unwrap();
-    done(&JOINT(&workshop, "run").output().unwrap());
+    dir.assert_refused(&mut JOINT(&dir, "run"), 3, &words);
+    fs::rename(dir.path("moved"), run.join("best.safetensors")).unwrap();
+    assert_success(&JOINT(&dir, "run").output().unwrap());
 }
 
 #[test]
 fn a_second_training_on_the_same_run_folder_is_refused_and_the_first_unharmed() {
-    let workshop = Workshop::new();
-    whole(&workshop, PRETRAIN);
-    let mut first = Running::start(PRETRAIN(&workshop, "run"));
-    first.until("epoch 1/3");
+    let dir = TestDir::new();
+    whole(&dir, PRETRAIN);
+    let mut first = RunningProgram::start(PRETRAIN(&dir, "run"));
+    first.wait_for_line("epoch 1/3");
     first.signal("STOP");
     let said = ["run: another program is writing to it"];
-    workshop.refuses(&mut PRETRAIN(&workshop, "run"), 2, &said);
-    workshop.refuses(PRETRAIN(&workshop, "run").arg("--force"), 2, &said);
+    dir.assert_refused(&mut PRETRAIN(&dir, "run"), 2, &said);
+    dir.assert_refused(PRETRAIN(&dir, "run").arg("--force"), 2, &said);
     first.signal("CONT");
-    done(&first.end());
-    assert_same(&workshop.path("run"), &workshop.path("whole"));
+    assert_success(&first.wait());
+    assert_same(&dir.path("run"), &dir.path("whole"));
 }
 
 #[test]
 fn a_finished_run_stays_as_it_is() {
-    let workshop = Workshop::new();
+    let dir = TestDir::new();
     for train in [PRETRAIN, JOINT] {
-        let folder = workshop.path("whole");
-        whole(&workshop, train);
+        let folder = dir.path("whole");
+        whole(&dir, train);
         let before = files(&folder);
-        let output = train(&workshop, "whole").output().unwrap();
-        done(&output);
+        let output = train(&dir, "whole").output().unwrap();
+        assert_success(&output);
         let said = String::from_utf8(output.stderr).unwrap();
         assert!(said.contains("whole: all 3 epochs are done"), "{said}");
         assert!(files(&folder) == before);
@@ -239,12 +243,12 @@ fn a_finished_run_stays_as_it_is() {
 
 #[test]
 fn a_loss_that_is_no_number_ends_a_run_and_leaves_its_checkpoint() {
-    let workshop = Workshop::new();
-    let run = workshop.path("run");
-    let mut training = Running::start(JOINT(&workshop, "run"));
-    training.until("epoch 1/3");
+    let dir = TestDir::new();
+    let run = dir.path("run");
+    let mut training = RunningProgram::start(JOINT(&dir, "run"));
+    training.wait_for_line("epoch 1/3");
     training.signal("TERM");
-    failed(&training.end(), 75, &[]);
+    assert_error(&training.wait(), 75, &[]);
     // From here on with a rate that no model survives.
     edit(&run.join("config.toml"), |text| {
         let wild = String::from_utf8(text.clone()).unwrap();
@@ -252,7 +256,7 @@ fn a_loss_that_is_no_number_ends_a_run_and_leaves_its_checkpoint() {
     });
     let before = files(&run);
     let wild = ["--batch-size", "4", "--lr", "1e30"];
-    let output = workshop.joint("run", &wild).output().unwrap();
+    let output = dir.joint("run", &wild).output().unwrap();
     let advice = [
         "run: epoch ",
         "step ",
@@ -260,21 +264,21 @@ fn a_loss_that_is_no_number_ends_a_run_and_leaves_its_checkpoint() {
         "a smaller --lr (now 1",
         "from the last checkpoint",
     ];
-    failed(&output, 5, &advice);
+    assert_error(&output, 5, &advice);
     let mut after = files(&run);
     assert!(after.remove(&run.join("diverged.json")).is_some());
     assert!(after == before);
 
     // The same settings again are warned of; the advice can be followed.
-    let output = workshop.joint("run", &wild).output().unwrap();
-    failed(&output, 5, &[]);
+    let output = dir.joint("run", &wild).output().unwrap();
+    assert_error(&output, 5, &[]);
     let said = String::from_utf8(output.stderr).unwrap();
     assert!(said.contains("which will happen again"), "{said}");
-    let other = &mut workshop.joint("run", &["--batch-size", "4", "--seed", "9", "--lr", "0.01"]);
-    workshop.refuses(other, 2, &["seed = 0, now it is 9"]);
+    let other = &mut dir.joint("run", &["--batch-size", "4", "--seed", "9", "--lr", "0.01"]);
+    dir.assert_refused(other, 2, &["seed = 0, now it is 9"]);
     let mild = ["--batch-size", "4", "--lr", "0.01"];
-    let output = workshop.joint("run", &mild).output().unwrap();
-    done(&output);
+    let output = dir.joint("run", &mild).output().unwrap();
+    assert_success(&output);
     let said = String::from_utf8(output.stderr).unwrap();
     assert!(
         said.contains("going on with the new learning rate"),
@@ -283,18 +287,14 @@ fn a_loss_that_is_no_number_ends_a_run_and_leaves_its_checkpoint() {
     assert!(said.contains("resuming after epoch 1 "), "{said}");
     assert!(!run.join("diverged.json").exists());
     // And from then on they are the run's own again.
-    workshop.refuses(
-        &mut workshop.joint("run", &wild),
-        2,
-        &["optimizer.lr = 0.01"],
-    );
+    dir.assert_refused(&mut dir.joint("run", &wild), 2, &["optimizer.lr = 0.01"]);
 
     // Epochs of one step: the loss is a number, what the model says after it is none.
     for batch in ["8", "1000"] {
         let wild = ["--lr", "1e30", "--batch-size", batch];
-        let output = workshop.pretrain(batch, &wild).output().unwrap();
-        failed(&output, 5, &["epoch 1, ", "step ", "is ", "--lr"]);
-        let left = files(&workshop.path(batch));
+        let output = dir.pretrain(batch, &wild).output().unwrap();
+        assert_error(&output, 5, &["epoch 1, ", "step ", "is ", "--lr"]);
+        let left = files(&dir.path(batch));
         assert_eq!(
             left.len(),
             2,
@@ -303,14 +303,14 @@ fn a_loss_that_is_no_number_ends_a_run_and_leaves_its_checkpoint() {
         );
         // Where there never was a checkpoint, too.
         let mild = ["--lr", "0.001", "--batch-size", batch];
-        done(&workshop.pretrain(batch, &mild).output().unwrap());
+        assert_success(&dir.pretrain(batch, &mild).output().unwrap());
     }
 }
 
 #[test]
 fn a_full_disk_leaves_a_run_that_goes_on() {
-    let workshop = Workshop::new();
-    let disk = workshop.path("disk");
+    let dir = TestDir::new();
+    let disk = dir.path("disk");
     fs::create_dir(&disk).unwrap();
     let mut trial = Command::new("unshare");
     trial
@@ -323,21 +323,21 @@ fn a_full_disk_leaves_a_run_that_goes_on() {
     // The disk is seen by the commands in the script alone, and goes with them.
     let script =
         "mount -t tmpfs -o size=600k none disk && { \"$@\"; code=$?; cp -r disk/* .; exit $code; }";
-    let training = PRETRAIN(&workshop, "disk/run");
+    let training = PRETRAIN(&dir, "disk/run");
     let mut small = Command::new("unshare");
     small
         .args(["-m", "sh", "-c", script, "sh"])
-        .current_dir(workshop.path("."));
+        .current_dir(dir.path("."));
     small.arg(training.get_program()).args(training.get_args());
-    failed(
+    assert_error(
         &small.output().unwrap(),
         1,
         &["disk/run/", "No space left on device"],
     );
 
-    let run = workshop.path("run");
+    let run = dir.path("run");
     assert!((1..3).contains(&done_so_far(&run, "epochs")));
-    done(&PRETRAIN(&workshop, "run").output().unwrap());
-    whole(&workshop, PRETRAIN);
-    assert_same(&run, &workshop.path("whole"));
+    assert_success(&PRETRAIN(&dir, "run").output().unwrap());
+    whole(&dir, PRETRAIN);
+    assert_same(&run, &dir.path("whole"));
 }

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fs, path::Path};
 
 use serde_json::Value;
 
-use crate::programs::files;
+use library_tests::files;
 
 /// Fails unless both folders hold the same metrics, times apart, and the same models and checkpoint,
 /// byte for byte.

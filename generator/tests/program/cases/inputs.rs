@@ -6,11 +6,12 @@ use candle_core::Device;
 use nn::model::{Metadata, ResNet34, Weights};
 
 use super::{GAUSSIAN, build_from, built, said};
-use crate::{common::Workshop, programs::done};
+use crate::common::TestDir;
+use library_tests::assert_success;
 
 #[test]
 fn one_shard_alone_is_a_warning_of_every_command_that_takes_it_for_a_store() {
-    let workshop = built(&["--shard", "1/2"]);
+    let dir = built(&["--shard", "1/2"]);
     let commands: [&[&str]; 6] = [
         &["verify", "a.db"],
         &["export", "a.db", "--format", "npz", "--out", "a.npz"],
@@ -20,36 +21,36 @@ fn one_shard_alone_is_a_warning_of_every_command_that_takes_it_for_a_store() {
         &["card", "a.db"],
     ];
     for args in commands {
-        let output = workshop.run(args);
-        done(&output);
+        let output = dir.run(args);
+        assert_success(&output);
         assert!(
             said(&output).contains("a.db: only shard 1/2 of a store"),
             "{args:?}: {}",
             said(&output)
         );
     }
-    let info = workshop.run(&["info", "a.db"]);
+    let info = dir.run(&["info", "a.db"]);
     assert!(String::from_utf8_lossy(&info.stdout).contains("warning: only shard 1/2"));
-    let card = fs::read_to_string(workshop.path("a.md")).unwrap();
+    let card = fs::read_to_string(dir.path("a.md")).unwrap();
     assert!(card.contains("only shard 1/2"), "{card}");
 }
 
 #[test]
 fn slurms_array_is_a_shard_only_when_that_is_asked_for() {
-    let workshop = Workshop::new();
-    let mut build = workshop.build("a.db", &GAUSSIAN);
+    let dir = TestDir::new();
+    let mut build = dir.build("a.db", &GAUSSIAN);
     for (name, value) in [("ID", "3"), ("COUNT", "4"), ("MIN", "1")] {
         build.env(format!("SLURM_ARRAY_TASK_{name}"), value);
     }
-    done(&build.output().unwrap());
-    assert_eq!(workshop.info("a.db")["meta"]["shard"], "1/1");
+    assert_success(&build.output().unwrap());
+    assert_eq!(dir.info("a.db")["meta"]["shard"], "1/1");
 }
 
 #[test]
 fn a_split_of_one_class_fails_only_what_needs_two() {
-    let workshop = Workshop::new();
+    let dir = TestDir::new();
     // The last tenth of the permuted images becomes val: all of one class.
-    let path = workshop.path("data");
+    let path = dir.path("data");
     let only_val = |label: u8| {
         let data = data::load(&path, 0, None).unwrap();
         let mut images: Vec<_> = data
@@ -68,24 +69,20 @@ fn a_split_of_one_class_fails_only_what_needs_two() {
         }
     };
     only_val(3);
-    done(&workshop.build("a.db", &GAUSSIAN).output().unwrap());
+    assert_success(&dir.build("a.db", &GAUSSIAN).output().unwrap());
     let words = ["images of val: found only the class triangle", "nst"];
-    workshop.refuses(
-        &mut workshop.build("b.db", &["--attacks", "nst"]),
-        3,
-        &words,
-    );
+    dir.assert_refused(&mut dir.build("b.db", &["--attacks", "nst"]), 3, &words);
 }
 
 #[test]
 fn weights_and_data_of_other_tools_are_recognized() {
-    let workshop = Workshop::new();
+    let dir = TestDir::new();
     fs::write(
-        workshop.path("model.pth"),
+        dir.path("model.pth"),
         b"PK\x03\x04 and what torch.save writes",
     )
     .unwrap();
-    let mut pth = workshop.command(&[
+    let mut pth = dir.command(&[
         "build",
         "--data",
         "data",
@@ -94,7 +91,7 @@ fn weights_and_data_of_other_tools_are_recognized() {
         "--out",
         "a.db",
     ]);
-    workshop.refuses(
+    dir.assert_refused(
         &mut pth,
         3,
         &[
@@ -109,7 +106,7 @@ fn weights_and_data_of_other_tools_are_recognized() {
         let named = tensors.map(|(name, tensor)| (format!("{prefix}{name}"), tensor.clone()));
         let weights: Weights = named.collect();
         weights
-            .write(&workshop.path("net.safetensors"), &Metadata::new())
+            .write(&dir.path("net.safetensors"), &Metadata::new())
             .unwrap();
     };
     for prefix in ["module.", "_orig_mod.", "model."] {
@@ -118,29 +115,25 @@ fn weights_and_data_of_other_tools_are_recognized() {
             "net.safetensors: tensors: found names that begin with",
             prefix,
         ];
-        workshop.refuses(&mut workshop.build("a.db", &[]), 3, &words);
+        dir.assert_refused(&mut dir.build("a.db", &[]), 3, &words);
     }
     prefixed("");
-    fs::create_dir(workshop.path("cifar-10-batches-py")).unwrap();
-    fs::write(
-        workshop.path("cifar-10-batches-py/data_batch_1"),
-        b"\x80\x02",
-    )
-    .unwrap();
+    fs::create_dir(dir.path("cifar-10-batches-py")).unwrap();
+    fs::write(dir.path("cifar-10-batches-py/data_batch_1"), b"\x80\x02").unwrap();
     let words = ["cifar-10-batches-py: found CIFAR-10's Python version"];
-    workshop.refuses(
-        &mut build_from(&workshop, "cifar-10-batches-py", "a.db", &[]),
+    dir.assert_refused(
+        &mut build_from(&dir, "cifar-10-batches-py", "a.db", &[]),
         3,
         &words,
     );
     let archive = Command::new("tar")
         .args(["-czf", "cifar-10-python.tar.gz", "cifar-10-batches-py"])
-        .current_dir(workshop.path("."))
+        .current_dir(dir.path("."))
         .status();
     assert!(archive.unwrap().success());
     let words = ["cifar-10-python.tar.gz: found CIFAR-10's Python version"];
-    workshop.refuses(
-        &mut build_from(&workshop, "cifar-10-python.tar.gz", "a.db", &[]),
+    dir.assert_refused(
+        &mut build_from(&dir, "cifar-10-python.tar.gz", "a.db", &[]),
         3,
         &words,
     );
@@ -148,7 +141,7 @@ fn weights_and_data_of_other_tools_are_recognized() {
 
 #[test]
 fn a_folder_in_place_of_a_file_is_bad_data_on_one_line() {
-    let workshop = Workshop::new();
+    let dir = TestDir::new();
     let commands: [&[&str]; 6] = [
         &["verify", "data"],
         &["info", "data"],
@@ -160,8 +153,8 @@ fn a_folder_in_place_of_a_file_is_bad_data_on_one_line() {
         ],
     ];
     for args in commands {
-        workshop.refuses(
-            &mut workshop.command(args),
+        dir.assert_refused(
+            &mut dir.command(args),
             3,
             &["data: found a folder, expected "],
         );
@@ -170,10 +163,10 @@ fn a_folder_in_place_of_a_file_is_bad_data_on_one_line() {
 
 #[test]
 fn a_fraction_in_a_file_of_attacks_is_told_what_is_expected() {
-    let workshop = Workshop::new();
-    fs::write(workshop.path("a.toml"), "[fgsm]\nstep = \"8/255\"\n").unwrap();
-    let attacks = &mut workshop.command(&["attacks", "--attacks-config", "a.toml"]);
-    workshop.refuses(
+    let dir = TestDir::new();
+    fs::write(dir.path("a.toml"), "[fgsm]\nstep = \"8/255\"\n").unwrap();
+    let attacks = &mut dir.command(&["attacks", "--attacks-config", "a.toml"]);
+    dir.assert_refused(
         attacks,
         3,
         &["a.toml: [fgsm] step: found \"8/255\", expected a number"],

@@ -13,15 +13,16 @@ use std::{
 use candle_core::Device;
 use nn::model::ResNet34;
 
-use crate::{common::Workshop, programs::done};
+use crate::common::TestDir;
+use library_tests::assert_success;
 
 const GAUSSIAN: [&str; 2] = ["--attacks", "gaussian"];
 
-fn built(more: &[&str]) -> Workshop {
-    let workshop = Workshop::new();
-    let build = &mut workshop.build("a.db", &[&GAUSSIAN, more].concat());
-    done(&build.output().unwrap());
-    workshop
+fn built(more: &[&str]) -> TestDir {
+    let dir = TestDir::new();
+    let build = &mut dir.build("a.db", &[&GAUSSIAN, more].concat());
+    assert_success(&build.output().unwrap());
+    dir
 }
 
 fn said(output: &Output) -> String {
@@ -29,33 +30,33 @@ fn said(output: &Output) -> String {
 }
 
 /// A build from other data.
-fn build_from(workshop: &Workshop, data: &str, out: &str, more: &[&str]) -> Command {
-    let mut command = workshop.command(&["build", "--model", "net.safetensors"]);
+fn build_from(dir: &TestDir, data: &str, out: &str, more: &[&str]) -> Command {
+    let mut command = dir.command(&["build", "--model", "net.safetensors"]);
     command.args(["--device", "cpu", "--data", data, "--out", out]);
     command.args(GAUSSIAN).args(more);
     command
 }
 
-/// The model of the workshop again, with metadata.
-fn write_model(workshop: &Workshop, metadata: &[(&str, &str)]) {
+/// The model of the dir again, with metadata.
+fn write_model(dir: &TestDir, metadata: &[(&str, &str)]) {
     let net = ResNet34::init(2, 1, &Device::Cpu).unwrap();
     let entries = metadata
         .iter()
         .map(|(key, value)| (key.to_string(), value.to_string()));
-    let path = workshop.path("net.safetensors");
+    let path = dir.path("net.safetensors");
     net.weights().write(&path, &entries.collect()).unwrap();
 }
 
-/// An image folder of the workshop's data: a PNG for each image, under names that `name` makes of their index.
-fn image_folder(workshop: &Workshop, out: &str, classes: &[&str], name: impl Fn(usize) -> String) {
-    let data = data::load(&workshop.path("data"), 0, None).unwrap();
+/// An image folder of the dir's data: a PNG for each image, under names that `name` makes of their index.
+fn image_folder(dir: &TestDir, out: &str, classes: &[&str], name: impl Fn(usize) -> String) {
+    let data = data::load(&dir.path("data"), 0, None).unwrap();
     let train = data.train.iter().chain(&data.val);
     for (part, images) in [
         ("train", train.collect::<Vec<_>>()),
         ("test", data.test.iter().collect()),
     ] {
         for class in classes {
-            fs::create_dir_all(workshop.path(&format!("{out}/{part}/{class}"))).unwrap();
+            fs::create_dir_all(dir.path(&format!("{out}/{part}/{class}"))).unwrap();
         }
         for (index, image) in images.into_iter().enumerate() {
             let pixels = &image.pixels;
@@ -65,7 +66,7 @@ fn image_folder(workshop: &Workshop, out: &str, classes: &[&str], name: impl Fn(
             });
             let class = classes[usize::from(image.label)];
             let file = format!("{out}/{part}/{class}/{}.png", name(index));
-            png.save(workshop.path(&file)).unwrap();
+            png.save(dir.path(&file)).unwrap();
         }
     }
 }

@@ -6,33 +6,33 @@ use nn::model::{Classifier, Metadata, Origin, load, predicted_classes};
 use store::Store;
 
 use super::{GAUSSIAN, said, write_model};
-use crate::{common::Workshop, programs::done};
+use crate::common::TestDir;
+use library_tests::assert_success;
 
 #[test]
 fn normalization_is_kept_in_the_store_and_computed_as_the_models_first_layer() {
-    let workshop = Workshop::new();
+    let dir = TestDir::new();
     let given = [
         "--mean",
         "0.4914,0.4822,0.4465",
         "--std",
         "0.2023,0.1994,0.2010",
     ];
-    done(
-        &workshop
-            .build("a.db", &[&GAUSSIAN[..], &given].concat())
+    assert_success(
+        &dir.build("a.db", &[&GAUSSIAN[..], &given].concat())
             .output()
             .unwrap(),
     );
-    let config = workshop.info("a.db")["model"]["config"].clone();
+    let config = dir.info("a.db")["model"]["config"].clone();
     assert_eq!(
         (&config["mean"], &config["std"]),
         (&given[1].into(), &"0.2023,0.1994,0.201".into())
     );
     // The same from the header of the weights.
-    write_model(&workshop, &[("mean", given[1]), ("std", given[3])]);
-    done(&workshop.build("b.db", &GAUSSIAN).output().unwrap());
+    write_model(&dir, &[("mean", given[1]), ("std", given[3])]);
+    assert_success(&dir.build("b.db", &GAUSSIAN).output().unwrap());
     let preds = |db: &str| {
-        Store::open(&workshop.path(db))
+        Store::open(&dir.path(db))
             .unwrap()
             .load(Split::Train)
             .unwrap()
@@ -40,11 +40,11 @@ fn normalization_is_kept_in_the_store_and_computed_as_the_models_first_layer() {
     };
     assert_eq!(preds("a.db"), preds("b.db"));
     // What the store says is what the normalized model says.
-    let table = Store::open(&workshop.path("b.db"))
+    let table = Store::open(&dir.path("b.db"))
         .unwrap()
         .load(Split::Train)
         .unwrap();
-    let loaded = load::read(&workshop.path("net.safetensors"), None, &Device::Cpu).unwrap();
+    let loaded = load::read(&dir.path("net.safetensors"), None, &Device::Cpu).unwrap();
     let clean: Vec<u8> = (0..table.len())
         .flat_map(|row| table.variant(row, 0).to_vec())
         .collect();
@@ -54,12 +54,12 @@ fn normalization_is_kept_in_the_store_and_computed_as_the_models_first_layer() {
     // What contradicts the header is refused, and so is one of the two alone.
     let other = ["--mean", "0.5,0.5,0.5", "--std", "0.5,0.5,0.5"];
     let words = ["net.safetensors: its header says mean 0.4914", "contradict"];
-    workshop.refuses(
-        &mut workshop.build("c.db", &[&GAUSSIAN[..], &other].concat()),
+    dir.assert_refused(
+        &mut dir.build("c.db", &[&GAUSSIAN[..], &other].concat()),
         2,
         &words,
     );
-    let alone = workshop
+    let alone = dir
         .build("c.db", &["--mean", "0.5,0.5,0.5"])
         .output()
         .unwrap();
@@ -68,10 +68,10 @@ fn normalization_is_kept_in_the_store_and_computed_as_the_models_first_layer() {
 
 #[test]
 fn a_model_far_below_its_header_is_a_warning_that_names_normalization() {
-    let workshop = Workshop::new();
-    write_model(&workshop, &[("accuracy", "0.925")]);
-    let output = workshop.build("a.db", &GAUSSIAN).output().unwrap();
-    done(&output);
+    let dir = TestDir::new();
+    write_model(&dir, &[("accuracy", "0.925")]);
+    let output = dir.build("a.db", &GAUSSIAN).output().unwrap();
+    assert_success(&output);
     let text = said(&output);
     for word in [
         "net.safetensors: ",
@@ -83,14 +83,14 @@ fn a_model_far_below_its_header_is_a_warning_that_names_normalization() {
     }
     // It stands at the end again, and in the store.
     assert!(text.contains("\n1 warning:\n  net.safetensors: "), "{text}");
-    let info = workshop.run(&["info", "a.db"]);
+    let info = dir.run(&["info", "a.db"]);
     assert!(String::from_utf8_lossy(&info.stdout).contains("its header says 92.5 %"));
 }
 
 #[test]
 fn a_model_trained_on_images_of_val_is_a_warning_that_names_both_seeds() {
-    let workshop = Workshop::new();
-    let data = data::load(&workshop.path("data"), 0, None).unwrap();
+    let dir = TestDir::new();
+    let data = data::load(&dir.path("data"), 0, None).unwrap();
     let write = |split_seed| {
         let mut metadata = Metadata::new();
         let source_hash = data.source_hash.clone();
@@ -103,11 +103,11 @@ fn a_model_trained_on_images_of_val_is_a_warning_that_names_both_seeds() {
             .iter()
             .map(|(k, v)| (k.as_str(), v.as_str()))
             .collect();
-        write_model(&workshop, &entries);
+        write_model(&dir, &entries);
     };
     write(1);
-    let output = workshop.build("a.db", &GAUSSIAN).output().unwrap();
-    done(&output);
+    let output = dir.build("a.db", &GAUSSIAN).output().unwrap();
+    assert_success(&output);
     let text = said(&output);
     let overlap = data.val_trained_on(1);
     assert!(overlap > 0);
@@ -117,24 +117,24 @@ fn a_model_trained_on_images_of_val_is_a_warning_that_names_both_seeds() {
     );
     assert!(text.contains(&expected), "{text}");
     write(0);
-    let output = workshop.build("b.db", &GAUSSIAN).output().unwrap();
+    let output = dir.build("b.db", &GAUSSIAN).output().unwrap();
     assert!(!said(&output).contains("--seed"), "{}", said(&output));
 }
 
 #[test]
 fn unchanged_samples_are_counted_and_more_than_a_tenth_is_a_warning() {
-    let workshop = Workshop::new();
+    let dir = TestDir::new();
     // Nine in ten images are misclassified by a model that was never trained: DeepFool leaves them.
     let deepfool = ["--attacks", "gaussian,deepfool"];
-    let output = workshop.build("a.db", &deepfool).output().unwrap();
-    done(&output);
+    let output = dir.build("a.db", &deepfool).output().unwrap();
+    assert_success(&output);
     let text = said(&output);
     assert!(
         text.contains("warning: deepfool: ") && text.contains("equal their clean images"),
         "{text}"
     );
     assert!(!text.contains("warning: gaussian: "), "{text}");
-    let info = workshop.info("a.db");
+    let info = dir.info("a.db");
     let mut unchanged = 0;
     for row in info["summary"].as_array().unwrap() {
         let count = row["unchanged"].as_u64().unwrap();
@@ -146,15 +146,12 @@ fn unchanged_samples_are_counted_and_more_than_a_tenth_is_a_warning() {
         }
     }
     let equal = |split| {
-        let table = Store::open(&workshop.path("a.db"))
-            .unwrap()
-            .load(split)
-            .unwrap();
+        let table = Store::open(&dir.path("a.db")).unwrap().load(split).unwrap();
         (0..table.len())
             .filter(|row| table.variant(*row, 2) == table.variant(*row, 0))
             .count() as u64
     };
     assert_eq!(unchanged, Split::ALL.map(equal).iter().sum::<u64>());
-    let shown = workshop.run(&["info", "a.db"]);
+    let shown = dir.run(&["info", "a.db"]);
     assert!(String::from_utf8_lossy(&shown.stdout).contains("unchanged"));
 }

@@ -6,58 +6,57 @@ use data::CIFAR10;
 use serde_json::Value;
 
 use super::{GAUSSIAN, build_from, built, image_folder, said};
-use crate::{common::Workshop, programs::done};
+use crate::common::TestDir;
+use library_tests::assert_success;
 
 #[test]
 fn the_content_hash_does_not_depend_on_names_of_folders_and_files() {
-    let workshop = built(&[]);
-    let expected = workshop.hash("a.db");
+    let dir = built(&[]);
+    let expected = dir.hash("a.db");
     // A folder of another name, and the archive of it.
-    fs::rename(workshop.path("data"), workshop.path("bob")).unwrap();
+    fs::rename(dir.path("data"), dir.path("bob")).unwrap();
     let packed = Command::new("tar")
         .args(["-czf", "whatever.tar.gz", "bob"])
-        .current_dir(workshop.path("."))
+        .current_dir(dir.path("."))
         .status();
     assert!(packed.unwrap().success());
     for (data, out) in [("bob", "b.db"), ("whatever.tar.gz", "c.db")] {
-        done(&build_from(&workshop, data, out, &[]).output().unwrap());
-        assert_eq!(workshop.hash(out), expected, "{data}");
+        assert_success(&build_from(&dir, data, out, &[]).output().unwrap());
+        assert_eq!(dir.hash(out), expected, "{data}");
     }
     // A build that was begun from the one is resumed, or complete, from the other.
-    let again = build_from(&workshop, "whatever.tar.gz", "a.db", &[])
+    let again = build_from(&dir, "whatever.tar.gz", "a.db", &[])
         .output()
         .unwrap();
-    done(&again);
+    assert_success(&again);
     assert!(said(&again).contains("a.db: already complete"));
     // Shards of both make one store.
     for (data, shard) in [("bob", "1/2"), ("whatever.tar.gz", "2/2")] {
         let out = format!("{}.db", &shard[..1]);
-        done(
-            &build_from(&workshop, data, &out, &["--shard", shard])
+        assert_success(
+            &build_from(&dir, data, &out, &["--shard", shard])
                 .output()
                 .unwrap(),
         );
     }
-    done(&workshop.run(&["merge", "--out", "merged.db", "1.db", "2.db"]));
-    assert_eq!(workshop.hash("merged.db"), expected);
+    assert_success(&dir.run(&["merge", "--out", "merged.db", "1.db", "2.db"]));
+    assert_eq!(dir.hash("merged.db"), expected);
 }
 
 #[test]
 fn the_content_hash_does_not_depend_on_names_of_image_files() {
-    let workshop = Workshop::new();
-    image_folder(&workshop, "a", CIFAR10.classes, |index| {
-        format!("{index:04}")
-    });
-    image_folder(&workshop, "b", CIFAR10.classes, |index| {
+    let dir = TestDir::new();
+    image_folder(&dir, "a", CIFAR10.classes, |index| format!("{index:04}"));
+    image_folder(&dir, "b", CIFAR10.classes, |index| {
         format!("x{:04}", 9999 - index)
     });
     for data in ["a", "b"] {
         let out = format!("{data}.db");
-        done(&build_from(&workshop, data, &out, &[]).output().unwrap());
+        assert_success(&build_from(&dir, data, &out, &[]).output().unwrap());
     }
-    assert_eq!(workshop.hash("a.db"), workshop.hash("b.db"));
+    assert_eq!(dir.hash("a.db"), dir.hash("b.db"));
     // Other pixels are another content, and the resumed build says what differs.
-    let file = workshop
+    let file = dir
         .path("b/train/cat")
         .read_dir()
         .unwrap()
@@ -65,20 +64,20 @@ fn the_content_hash_does_not_depend_on_names_of_image_files() {
         .unwrap()
         .unwrap();
     image::RgbImage::new(32, 32).save(file.path()).unwrap();
-    let other = &mut build_from(&workshop, "b", "a.db", &[]);
-    workshop.refuses(other, 2, &["a.db: source hash: the file has "]);
+    let other = &mut build_from(&dir, "b", "a.db", &[]);
+    dir.assert_refused(other, 2, &["a.db: source hash: the file has "]);
 }
 
 #[test]
 fn the_name_of_a_preset_is_no_content() {
-    let workshop = built(&["--preset", "paper"]);
-    let output = workshop.build("a.db", &[&GAUSSIAN[..], &["--preset", "standard"]].concat());
-    done(&{ output }.output().unwrap());
+    let dir = built(&["--preset", "paper"]);
+    let output = dir.build("a.db", &[&GAUSSIAN[..], &["--preset", "standard"]].concat());
+    assert_success(&{ output }.output().unwrap());
 }
 
 #[test]
 fn class_folders_of_other_names_are_a_warning_and_their_names_are_kept() {
-    let workshop = Workshop::new();
+    let dir = TestDir::new();
     let capital: Vec<_> = (CIFAR10.classes.iter())
         .map(|&name| if name == "truck" { "Truck" } else { name })
         .collect();
@@ -89,27 +88,26 @@ fn class_folders_of_other_names_are_a_warning_and_their_names_are_kept() {
         ("capital", &capital),
         ("numbers", &numbers),
     ] {
-        image_folder(&workshop, data, classes, |index| index.to_string());
+        image_folder(&dir, data, classes, |index| index.to_string());
         let out = format!("{data}.db");
-        let output = build_from(&workshop, data, &out, &[]).output().unwrap();
-        done(&output);
+        let output = build_from(&dir, data, &out, &[]).output().unwrap();
+        assert_success(&output);
         let order = classes.join(", ");
         let warned = said(&output).contains(&format!("labels 0 to 9 are taken to be {order}"));
         assert_eq!(warned, data != "official", "{}", said(&output));
-        let info = workshop.info(&out);
+        let info = dir.info(&out);
         assert_eq!(info["meta"]["classes"], Value::from(classes));
         let kept = info["meta"]["warnings"]
             .to_string()
             .contains("are taken to be");
         assert_eq!(kept, warned, "the store keeps it");
         // No label has shifted.
-        assert_eq!(workshop.hash(&out), workshop.hash("official.db"));
+        assert_eq!(dir.hash(&out), dir.hash("official.db"));
         let exported = format!("{data}.png");
-        done(&workshop.run(&["export", &out, "--format", "png", "--out", &exported]));
+        assert_success(&dir.run(&["export", &out, "--format", "png", "--out", &exported]));
         for class in classes {
             assert!(
-                workshop
-                    .path(&format!("{exported}/train/clean/{class}"))
+                dir.path(&format!("{exported}/train/clean/{class}"))
                     .is_dir()
             );
         }
@@ -118,14 +116,12 @@ fn class_folders_of_other_names_are_a_warning_and_their_names_are_kept() {
 
 #[test]
 fn a_class_folder_of_train_alone_is_named() {
-    let workshop = Workshop::new();
-    image_folder(&workshop, "images", CIFAR10.classes, |index| {
-        index.to_string()
-    });
-    fs::create_dir(workshop.path("images/train/backup")).unwrap();
+    let dir = TestDir::new();
+    image_folder(&dir, "images", CIFAR10.classes, |index| index.to_string());
+    fs::create_dir(dir.path("images/train/backup")).unwrap();
     let words = [
         "images/test: found airplane, automobile, bird, ",
         "the classes of train: airplane, automobile, backup, ",
     ];
-    workshop.refuses(&mut build_from(&workshop, "images", "a.db", &[]), 3, &words);
+    dir.assert_refused(&mut build_from(&dir, "images", "a.db", &[]), 3, &words);
 }

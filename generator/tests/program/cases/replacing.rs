@@ -3,52 +3,53 @@
 use std::{fs, os::unix::fs::symlink, process::Command};
 
 use super::{GAUSSIAN, built, said};
-use crate::{common::Workshop, programs::done};
+use crate::common::TestDir;
+use library_tests::assert_success;
 
 #[test]
 fn an_output_that_is_an_input_is_refused_by_every_command_and_whatever_link() {
-    let workshop = built(&[]);
-    done(&workshop.run(&["pack", "a.db", "--out", "a.pack"]));
-    fs::hard_link(workshop.path("a.db"), workshop.path("hard")).unwrap();
-    symlink(workshop.path("a.db"), workshop.path("soft")).unwrap();
-    let refuses = |args: &[&str], out: &str| {
-        let command = &mut workshop.command(&[args, &["--out", out, "--force"]].concat());
-        workshop.refuses(command, 2, &[out, "is the input"]);
+    let dir = built(&[]);
+    assert_success(&dir.run(&["pack", "a.db", "--out", "a.pack"]));
+    fs::hard_link(dir.path("a.db"), dir.path("hard")).unwrap();
+    symlink(dir.path("a.db"), dir.path("soft")).unwrap();
+    let assert_refused = |args: &[&str], out: &str| {
+        let command = &mut dir.command(&[args, &["--out", out, "--force"]].concat());
+        dir.assert_refused(command, 2, &[out, "is the input"]);
     };
     for out in ["a.db", "./a.db", "../a.db", "hard", "soft"] {
-        let out = &out.replace("../", &format!("../{}/", folder_name(&workshop)));
+        let out = &out.replace("../", &format!("../{}/", folder_name(&dir)));
         for format in ["npz", "png", "webdataset"] {
-            refuses(&["export", "a.db", "--format", format], out);
+            assert_refused(&["export", "a.db", "--format", format], out);
         }
-        refuses(&["preview", "a.db"], out);
-        refuses(&["pack", "a.db"], out);
-        refuses(&["merge", "a.db"], out);
+        assert_refused(&["preview", "a.db"], out);
+        assert_refused(&["pack", "a.db"], out);
+        assert_refused(&["merge", "a.db"], out);
     }
-    refuses(&["unpack", "a.pack"], "a.pack");
+    assert_refused(&["unpack", "a.pack"], "a.pack");
     let build = ["build", "--data", "data", "--model", "net.safetensors"];
-    refuses(&build, "net.safetensors");
-    refuses(&build, "data");
+    assert_refused(&build, "net.safetensors");
+    assert_refused(&build, "data");
     // A card is written beside the store, under other endings: here under its own name.
-    fs::remove_file(workshop.path("soft")).unwrap();
-    fs::rename(workshop.path("a.db"), workshop.path("a.md")).unwrap();
-    let card = &mut workshop.command(&["card", "a.md", "--force"]);
-    workshop.refuses(card, 2, &["a.md: is the input a.md"]);
+    fs::remove_file(dir.path("soft")).unwrap();
+    fs::rename(dir.path("a.db"), dir.path("a.md")).unwrap();
+    let card = &mut dir.command(&["card", "a.md", "--force"]);
+    dir.assert_refused(card, 2, &["a.md: is the input a.md"]);
 }
 
-fn folder_name(workshop: &Workshop) -> String {
-    let folder = workshop.path(".").canonicalize().unwrap();
+fn folder_name(dir: &TestDir) -> String {
+    let folder = dir.path(".").canonicalize().unwrap();
     folder.file_name().unwrap().to_str().unwrap().to_string()
 }
 
 #[test]
 fn force_replaces_nothing_of_another_kind_than_what_is_written() {
-    let workshop = built(&[]);
-    done(&workshop.run(&["pack", "a.db", "--out", "a.pack"]));
-    fs::create_dir(workshop.path("folder")).unwrap();
+    let dir = built(&[]);
+    assert_success(&dir.run(&["pack", "a.db", "--out", "a.pack"]));
+    fs::create_dir(dir.path("folder")).unwrap();
     for name in ["thesis.tex", "folder/thesis.tex"] {
-        fs::write(workshop.path(name), "years of work").unwrap();
+        fs::write(dir.path(name), "years of work").unwrap();
     }
-    let made = Command::new("mkfifo").arg(workshop.path("pipe")).status();
+    let made = Command::new("mkfifo").arg(dir.path("pipe")).status();
     assert!(made.unwrap().success());
     let commands: [&[&str]; 7] = [
         &["export", "a.db", "--format", "npz"],
@@ -61,7 +62,7 @@ fn force_replaces_nothing_of_another_kind_than_what_is_written() {
     ];
     for args in commands {
         for out in ["thesis.tex", "folder", "pipe", "/dev/null"] {
-            let command = workshop.command(&[args, &["--out", out, "--force"]].concat());
+            let command = dir.command(&[args, &["--out", out, "--force"]].concat());
             let output = { command }.output().unwrap();
             let code = output.status.code();
             let text = said(&output);
@@ -74,11 +75,11 @@ fn force_replaces_nothing_of_another_kind_than_what_is_written() {
         }
     }
     for name in ["thesis.tex", "folder/thesis.tex"] {
-        let kept = fs::read_to_string(workshop.path(name)).unwrap();
+        let kept = fs::read_to_string(dir.path(name)).unwrap();
         assert_eq!(kept, "years of work");
     }
     // Whoever looks at all files would wait for it.
-    fs::remove_file(workshop.path("pipe")).unwrap();
+    fs::remove_file(dir.path("pipe")).unwrap();
     // What is of the same kind is replaced, and only with --force.
     for (args, out) in [
         (0, "a.npz"),
@@ -91,38 +92,34 @@ fn force_replaces_nothing_of_another_kind_than_what_is_written() {
     .map(|(command, out)| (commands[command], out))
     {
         let command = [args, &["--out", out]].concat();
-        if !workshop.path(out).exists() {
-            done(&workshop.run(&command));
+        if !dir.path(out).exists() {
+            assert_success(&dir.run(&command));
         }
-        workshop.refuses(
-            &mut workshop.command(&command),
-            2,
-            &[out, "exists", "--force"],
-        );
-        done(&workshop.run(&[&command[..], &["--force"]].concat()));
+        dir.assert_refused(&mut dir.command(&command), 2, &[out, "exists", "--force"]);
+        assert_success(&dir.run(&[&command[..], &["--force"]].concat()));
     }
 }
 
 #[test]
 fn a_lock_file_of_the_users_own_is_not_removed() {
-    let workshop = Workshop::new();
-    fs::write(workshop.path("Cargo.lock"), "version = 4\n").unwrap();
+    let dir = TestDir::new();
+    fs::write(dir.path("Cargo.lock"), "version = 4\n").unwrap();
     let said = ["Cargo.lock: found a file that is no lock", "another output"];
-    workshop.refuses(&mut workshop.build("Cargo", &GAUSSIAN), 2, &said);
+    dir.assert_refused(&mut dir.build("Cargo", &GAUSSIAN), 2, &said);
 }
 
 #[test]
 fn man_pages_replace_man_pages_and_nothing_else() {
-    let workshop = Workshop::new();
+    let dir = TestDir::new();
     for _ in 0..2 {
-        done(&workshop.run(&["man", "--out", "man"]));
+        assert_success(&dir.run(&["man", "--out", "man"]));
     }
-    let page = workshop.path("man/generator-build.1");
+    let page = dir.path("man/generator-build.1");
     fs::write(&page, "my own notes").unwrap();
     let words = ["generator-build.1: exists and is not a man page"];
-    workshop.refuses(&mut workshop.command(&["man", "--out", "man"]), 2, &words);
+    dir.assert_refused(&mut dir.command(&["man", "--out", "man"]), 2, &words);
     assert_eq!(fs::read_to_string(page).unwrap(), "my own notes");
-    assert!(workshop.path("man/generator.1").exists());
-    let onto = &mut workshop.command(&["man", "--out", "net.safetensors"]);
-    workshop.refuses(onto, 2, &["net.safetensors: is a file, where a folder"]);
+    assert!(dir.path("man/generator.1").exists());
+    let onto = &mut dir.command(&["man", "--out", "net.safetensors"]);
+    dir.assert_refused(onto, 2, &["net.safetensors: is a file, where a folder"]);
 }

@@ -1,4 +1,4 @@
-//! FORMULA of `scripts/golden.py`: a tensor's name and shape come in, its values go out.
+//! FORMULA of `scripts/golden/golden`: a tensor's name and shape come in, its values go out.
 
 use base::random::{key, uniform_at};
 use candle_core::Tensor;

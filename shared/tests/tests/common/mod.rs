@@ -1,5 +1,5 @@
 //! What the golden tests share: a file of `tests/golden` comes in, distances between our tensors
-//! and PyTorch's go out. The head of `scripts/golden.py` says what the files hold.
+//! and PyTorch's go out. The head of `scripts/golden/golden` says what the files hold.
 
 use std::{collections::BTreeMap, path::PathBuf, sync::LazyLock};
 

@@ -51,13 +51,13 @@ static float __fmul_rn(float a, float b) { return a * b; }
 static float __fdiv_rn(float a, float b) { return a / b; }
 using std::isfinite;
 
-#include "../shared/nn/src/cuda/kernels/common.cuh"
-#include "../shared/nn/src/cuda/kernels/convert.cu"
-#include "../shared/nn/src/cuda/kernels/epilogue.cu"
-#include "../shared/nn/src/cuda/kernels/normalize.cu"
-#include "../shared/nn/src/cuda/kernels/dropout.cu"
-#include "../shared/nn/src/cuda/kernels/momentum.cu"
-#include "../shared/nn/src/cuda/kernels/crop.cu"
+#include "../src/cuda/kernels/common.cuh"
+#include "../src/cuda/kernels/convert.cu"
+#include "../src/cuda/kernels/epilogue.cu"
+#include "../src/cuda/kernels/normalize.cu"
+#include "../src/cuda/kernels/dropout.cu"
+#include "../src/cuda/kernels/momentum.cu"
+#include "../src/cuda/kernels/crop.cu"
 
 // A kernel whose threads wait for each other.
 static void together(unsigned across, unsigned down, const std::function<void()> &kernel) {
