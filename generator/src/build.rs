@@ -10,7 +10,7 @@ use candle_core::Device;
 use data::{Dataset, Image, Split};
 use nn::{
     Precision, device,
-    model::{Classifier, FrozenResNet34, load, predicted_classes},
+    model::{Classifier, Loaded, predicted_classes},
 };
 use store::{ImageRow, SampleRow, Shard, Writer};
 
@@ -29,12 +29,14 @@ pub fn command(args: &Build) -> Result<()> {
     let config = args.parameters.load()?;
     let kinds = args.kinds()?;
     let shard = args.shard()?;
-    let loaded = load::read(&args.model, args.normalization.given()?, &device)?;
+    let loaded = Loaded::read(&args.model, args.normalization.given()?, &device)?;
     let data = data::load(&args.data, args.seed, args.limit)?;
+    let description = loaded.network.describe();
+    description.check_classes(&args.model.display(), data.classes.len())?;
     check_styles(&kinds, &data)?;
     let model = identity::surrogate(&loaded);
     let identity = identity::of(args, &config, &kinds, &data, model, shard);
-    let (net, metadata) = (loaded.net, loaded.metadata);
+    let (network, metadata) = (loaded.network, loaded.metadata);
     let stop = Stop::listen()?;
     if args.force {
         Writer::remove(&out)?;
@@ -49,7 +51,7 @@ pub fn command(args: &Build) -> Result<()> {
         part => format!(", shard {part}"),
     };
     log::info(format_args!(
-        "building {} on {}{part}: {} images, attacks {} ({}), against ResNet34 of width {}, seed {}",
+        "building {} on {}{part}: {} images, attacks {} ({}), against {description}, seed {}",
         args.out.display(),
         device::describe(&device),
         identity.images.iter().sum::<u64>(),
@@ -59,13 +61,13 @@ pub fn command(args: &Build) -> Result<()> {
             .collect::<Vec<_>>()
             .join(", "),
         args.parameters.preset,
-        net.width(),
         args.seed,
     ));
-    device::log_memory(&device, net.width(), args.batch_size, false)?;
+    device::log_memory(&device, network.activation_count(false), args.batch_size)?;
+    let model = network.eval()?;
     let build = Builder {
         args,
-        net: &net.frozen()?,
+        net: model.as_ref(),
         data: &data,
         shard,
         device: &device,
@@ -126,7 +128,7 @@ const RESUME: &str = "the same command goes on from here";
 
 struct Builder<'a> {
     args: &'a Build,
-    net: &'a FrozenResNet34,
+    net: &'a dyn Classifier,
     data: &'a Dataset,
     shard: Shard,
     device: &'a Device,

@@ -8,8 +8,9 @@ use store::{AttackRow, BuildSpec, ModelRow, Shard};
 use crate::arguments::Build;
 
 /// What a store keeps of a model's header.
-const KEPT: [&str; 12] = [
+const KEPT: [&str; 13] = [
     "architecture",
+    "classes",
     "method",
     "epoch",
     "accuracy",
@@ -25,19 +26,15 @@ const KEPT: [&str; 12] = [
 
 /// The model to attack as the store keeps it.
 pub fn surrogate(loaded: &Loaded) -> ModelRow {
-    let width = loaded.net.width();
+    let description = loaded.network.describe();
     let text = |key: &str| loaded.metadata.get(key).cloned();
     let config: Metadata = KEPT
         .into_iter()
         .filter_map(|key| Some((key.to_string(), text(key)?)))
-        .chain([("width".to_string(), width.to_string())])
+        .chain([("width".to_string(), description.width.to_string())])
         .collect();
     let config = serde_json::json!(config).to_string();
-    ModelRow::new(
-        format!("ResNet34 of width {width}"),
-        config,
-        loaded.bytes.clone(),
-    )
+    ModelRow::new(description.to_string(), config, loaded.bytes.clone())
 }
 
 /// The identity of a build.

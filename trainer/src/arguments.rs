@@ -13,7 +13,7 @@ use cli::{
     arguments::{not_negative, part, positive},
     device::DeviceArguments,
 };
-use nn::model::{DetectorInput, PAPER_WIDTH};
+use nn::model::{ARCHITECTURES, Architecture, DetectorInput, PAPER_WIDTH};
 
 use crate::{
     augment::Augment,
@@ -92,6 +92,9 @@ pub struct Common {
     /// Start anew in a folder that holds another run
     #[arg(long)]
     pub force: bool,
+    /// Architecture of the model that is trained
+    #[arg(long, default_value = Architecture::DEFAULT.name, value_name = "NAME", value_parser = architectures())]
+    pub arch: String,
     /// Passes over the training images
     #[arg(long, default_value_t = 150, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub epochs: u32,
@@ -276,6 +279,15 @@ fn refuse_given(options: &[(&str, bool)], wanted: &str) -> Result<()> {
             "{option}: it has no meaning without {wanted}; leave it out, or add {wanted}"
         ))),
     }
+}
+
+/// The names of the architectures.
+pub fn architectures() -> PossibleValuesParser {
+    ARCHITECTURES
+        .iter()
+        .map(|row| row.name)
+        .collect::<Vec<_>>()
+        .into()
 }
 
 fn policies() -> PossibleValuesParser {

@@ -4,7 +4,10 @@
 use std::path::{Path, PathBuf};
 
 use base::{Error, Result, files};
-use nn::{Precision, model::DetectorInput};
+use nn::{
+    Precision,
+    model::{Architecture, DetectorInput},
+};
 use serde::{Deserialize, Serialize};
 
 use crate::{augment::Augment, sampler::Share, schedule::Schedule};
@@ -49,6 +52,9 @@ pub struct Config {
     pub version: String,
     /// Seed of every random number.
     pub seed: u64,
+    /// The model's architecture; runs of before there was a choice do not name it.
+    #[serde(default = "default_architecture")]
+    pub arch: String,
     /// Channels of the model's stem.
     pub width: usize,
     /// What the model subtracts from R, G and B; none without normalization.
@@ -72,6 +78,10 @@ pub struct Config {
     pub sampling: Option<Sampling>,
     /// How the detector takes part; only in joint runs.
     pub joint: Option<Joint>,
+}
+
+fn default_architecture() -> String {
+    Architecture::DEFAULT.name.to_string()
 }
 
 /// Stochastic gradient descent.

@@ -7,7 +7,7 @@ use std::{
 };
 
 use candle_core::Device;
-use nn::model::{Metadata, ResNet34};
+use nn::model::{Architecture, Metadata};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -20,7 +20,7 @@ impl TestDir {
     pub fn new() -> Self {
         let dir = Self(tempfile::tempdir().unwrap());
         assert_success(&dir.run(&["synthetic", "--out", "data", "--count", "50"]));
-        let net = ResNet34::init(2, 1, &Device::Cpu).unwrap();
+        let net = Architecture::DEFAULT.init(2, 10, 1, &Device::Cpu).unwrap();
         let path = dir.path("net.safetensors");
         net.weights().write(&path, &Metadata::new()).unwrap();
         fs::write(dir.path("quick.toml"), "[cw]\nsteps = 3\n").unwrap();

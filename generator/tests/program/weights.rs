@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, fs};
 
 use candle_core::{Device, Tensor};
-use nn::model::{Metadata, ResNet34, Weights};
+use nn::model::{Architecture, Metadata, Weights};
 
 use crate::common::TestDir;
 use library_tests::{assert_error, edit};
@@ -12,7 +12,7 @@ use library_tests::{assert_error, edit};
 fn a_wrong_tensor_is_named_and_no_store_is_begun() {
     let dir = TestDir::new();
     let assert_refused = |change: &dyn Fn(&mut BTreeMap<String, Tensor>), said: &str| {
-        let net = ResNet34::init(2, 1, &Device::Cpu).unwrap();
+        let net = Architecture::DEFAULT.init(2, 10, 1, &Device::Cpu).unwrap();
         let mut tensors = net.weights().tensors().clone();
         change(&mut tensors);
         let weights: Weights = tensors.into_iter().collect();
@@ -57,7 +57,7 @@ fn weights_that_are_cut_short_are_refused() {
 #[test]
 fn a_net_whose_outputs_are_no_numbers_judges_nothing() {
     let dir = TestDir::new();
-    let net = ResNet34::init(2, 1, &Device::Cpu).unwrap();
+    let net = Architecture::DEFAULT.init(2, 10, 1, &Device::Cpu).unwrap();
     let huge = |(name, tensor): (&String, &Tensor)| {
         let scale = if name.starts_with("linear") {
             1e30

@@ -15,7 +15,7 @@ use super::{
     params::{RangeCheck, in_range, steps_in_range},
     preset::Parameters,
 };
-use base::Result;
+use base::{Error, Result};
 use nn::model::{Classifier, Features};
 
 /// The parameters of the style transfer.
@@ -138,8 +138,8 @@ impl Attack for Nst {
         let style_features = model.features(&batch.style_images()?)?;
         let style = self.style_targets(&style_features)?;
         let content = match self.content {
-            Content::StyleImage => style_features.maps[4].clone(),
-            Content::Own => model.features(batch.images())?.maps[4].clone(),
+            Content::StyleImage => last_map(&style_features)?.clone(),
+            Content::Own => last_map(&model.features(batch.images())?)?.clone(),
         };
 
         let mut images = batch.images().clone();
@@ -147,7 +147,7 @@ impl Attack for Nst {
         for _ in 0..self.steps {
             let pixels = gradient::variable(&images)?;
             let features = model.features(&pixels)?;
-            let mut loss = (self.distance(&features.maps[4], &content)? * self.content_weight)?;
+            let mut loss = (self.distance(last_map(&features)?, &content)? * self.content_weight)?;
             for (map, target) in std::iter::zip(self.style_targets(&features)?, &style) {
                 loss = (loss + (self.distance(&map, target)? * self.style_weight)?)?;
             }
@@ -171,11 +171,27 @@ impl Attack for Nst {
     }
 }
 
+/// The feature map of a stage, 1 the first after the stem.
+fn stage_map(features: &Features, stage: usize) -> Result<&Tensor> {
+    features.maps.get(stage).ok_or_else(|| {
+        let found = format!("a model of {} feature maps", features.maps.len());
+        Error::data("nst", found, format!("one of {} at least", stage + 1))
+    })
+}
+
+/// The feature map of the last stage.
+fn last_map(features: &Features) -> Result<&Tensor> {
+    stage_map(features, features.maps.len().max(2) - 1)
+}
+
 impl Nst {
     fn style_targets(&self, features: &Features) -> Result<Vec<Tensor>> {
         match self.style {
-            Style::Features => Ok(vec![features.maps[1].clone()]),
-            Style::Gram => features.maps[1..=2].iter().map(gram).collect(),
+            Style::Features => Ok(vec![stage_map(features, 1)?.clone()]),
+            Style::Gram => [1, 2]
+                .iter()
+                .map(|stage| gram(stage_map(features, *stage)?))
+                .collect(),
         }
     }
 

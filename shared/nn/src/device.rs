@@ -5,7 +5,7 @@ use std::{fmt, str::FromStr};
 
 use candle_core::Device;
 
-use crate::{ComputeOptions, Precision, model::ResNet34};
+use crate::{ComputeOptions, Precision};
 use base::{Error, Result, log};
 
 /// What the user asked for.
@@ -80,13 +80,13 @@ pub fn describe(device: &Device) -> String {
     }
 }
 
-/// Says what batches of images take of a CUDA device, before they do, beside what is there by
-/// now: images and weights. It is a lower bound: what models of this width keep of a batch for the
-/// way back. On the CPU there is nothing to say.
+/// Logs how much memory of a CUDA device a batch will take at least: `activations` numbers of each image
+/// ([`activation_count`](crate::model::Network::activation_count)) beside what is in use already. Logs nothing on
+/// the CPU.
 ///
 /// # Errors
 /// [`Error::OutOfMemory`] when not even that fits.
-pub fn log_memory(device: &Device, width: usize, batch_size: usize, learns: bool) -> Result<()> {
+pub fn log_memory(device: &Device, activations: usize, batch_size: usize) -> Result<()> {
     let Some(free) = crate::memory::free(device)? else {
         return Ok(());
     };
@@ -94,16 +94,17 @@ pub fn log_memory(device: &Device, width: usize, batch_size: usize, learns: bool
         Precision::Bf16 => 2,
         Precision::F32 | Precision::Tf32 => 4,
     };
-    let kept = (ResNet34::kept(width, learns) * batch_size * number) as u64;
+    let needed = (activations * batch_size * number) as u64;
     log::info(format_args!(
         "memory: {} free on {}, of which {batch_size} images at once take at least {}",
         gigabytes(free),
         name(device),
-        gigabytes(kept)
+        gigabytes(needed)
     ));
-    match kept < free {
-        true => Ok(()),
-        false => Err(Error::OutOfMemory { batch_size }),
+    if needed < free {
+        Ok(())
+    } else {
+        Err(Error::OutOfMemory { batch_size })
     }
 }
 

@@ -13,7 +13,7 @@ use base::random::Stream;
 use candle_core::{DType, Device, Tensor, Var};
 use nn::{
     ComputeOptions, CropWindow, ImagePool, Precision, SgdConfig, SgdParam,
-    model::{Classifier, Detector, DetectorInput, Dropout, ResNet34, predicted_classes},
+    model::{Architecture, Detector, DetectorInput, Dropout, Network, predicted_classes},
 };
 
 const WIDTH: usize = 12;
@@ -100,8 +100,12 @@ fn assert_near(what: &str, found: &Tensor, expected: &Tensor, bound: f64) {
 }
 
 /// The same model on both devices.
-fn nets(gpu: &Gpu) -> [ResNet34; 2] {
-    [&Device::Cpu, &gpu.device].map(|device| ResNet34::init(WIDTH, 3, device).unwrap())
+fn nets(gpu: &Gpu) -> [Box<dyn Network>; 2] {
+    [&Device::Cpu, &gpu.device].map(network)
+}
+
+fn network(device: &Device) -> Box<dyn Network> {
+    Architecture::DEFAULT.init(WIDTH, 10, 3, device).unwrap()
 }
 
 #[test]
@@ -157,7 +161,7 @@ fn a_frozen_net_and_its_input_gradient_equal_the_cpus_in_every_precision() {
             let images = Var::from_tensor(&images().to_device(&device).unwrap()).unwrap();
             // Statistics of its own, so that no layer dies out.
             net.train(&images).unwrap();
-            let logits = net.frozen().unwrap().logits(&images).unwrap();
+            let logits = net.eval().unwrap().logits(&images).unwrap();
             let gradients = logits.sqr().unwrap().sum_all().unwrap().backward().unwrap();
             (logits, gradients.get(&images).unwrap().clone())
         });
@@ -179,7 +183,8 @@ fn a_detector_with_dropout_equals_the_cpus_in_every_precision() {
             let device = net.weights().get("conv1.weight").unwrap().device().clone();
             let detector = Detector::init(DetectorInput::Full, WIDTH, 2, 5, &device).unwrap();
             let images = images().to_device(&device).unwrap();
-            let maps = net.train(&images).unwrap().maps.map(|map| map.detach());
+            let maps = net.train(&images).unwrap().maps;
+            let maps: Vec<Tensor> = maps.iter().map(Tensor::detach).collect();
             let seen = detector.forward(&maps, dropout).unwrap();
             let loss = seen.logits.sqr().unwrap().sum_all().unwrap();
             let gradients = loss.backward().unwrap();
@@ -283,7 +288,7 @@ fn attacks_fool_the_net_as_often_as_on_the_cpu_and_go_as_far() {
             let device = net.weights().get("conv1.weight").unwrap().device().clone();
             let images = images().to_device(&device).unwrap();
             net.train(&images).unwrap();
-            let net = net.frozen().unwrap();
+            let net = net.eval().unwrap();
             let labels = predicted_classes(&net.logits(&images).unwrap()).unwrap();
             let attack = AttackConfig::preset(Preset::Standard).build(kind);
             let ids: Vec<u64> = (0..BATCH as u64).collect();
@@ -294,7 +299,7 @@ fn attacks_fool_the_net_as_often_as_on_the_cpu_and_go_as_far() {
                 ids: &ids,
                 seed: 0,
             };
-            let attacked = attack.perturb(&net, &batch).unwrap().images;
+            let attacked = attack.perturb(net.as_ref(), &batch).unwrap().images;
             let now = predicted_classes(&net.logits(&attacked).unwrap()).unwrap();
             let fooled = std::iter::zip(&now, &labels)
                 .filter(|(a, b)| a != b)
@@ -320,7 +325,7 @@ fn deterministic_passes_repeat_to_the_bit() {
     for precision in [Precision::F32, Precision::Tf32, Precision::Bf16] {
         gpu.compute(precision, true);
         let pass = || {
-            let net = ResNet34::init(WIDTH, 3, &gpu.device).unwrap();
+            let net = network(&gpu.device);
             let images = images().to_device(&gpu.device).unwrap();
             let features = net.train(&images).unwrap();
             let labels = Tensor::arange(0u32, BATCH as u32, &gpu.device).unwrap();

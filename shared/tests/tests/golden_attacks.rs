@@ -12,7 +12,6 @@ use attacks::{AttackKind, Preset};
 use candle_core::{DType, Var};
 use common::{GRADIENT, VALUE, nothing_wrong, thin};
 use golden::{GoldenAttacks, IMAGES, Outcome, clip, image_of};
-use nn::model::Classifier;
 
 const PRESETS: [Preset; 2] = [Preset::Standard, Preset::Paper];
 
@@ -159,7 +158,7 @@ fn cw_has_the_references_results() {
         ("cw_paper", Preset::Paper, "", 100.0),
     ];
     for (attack, preset, changes, most) in cases {
-        let ours = golden.perturb(&golden.model, preset, AttackKind::Cw, changes);
+        let ours = golden.perturb(golden.model.as_ref(), preset, AttackKind::Cw, changes);
         let unstable = golden.is_unstable(preset, AttackKind::Cw, changes, &ours);
         let same = golden.same_outcomes(attack, &ours.images, &unstable);
         let count = same.iter().filter(|same| **same).count();
@@ -197,7 +196,12 @@ fn cw_succeeds_as_often_and_as_near_as_torchattacks() {
     let run = |changes| {
         golden.outcomes(
             &golden
-                .perturb(&golden.model, Preset::Standard, AttackKind::Cw, changes)
+                .perturb(
+                    golden.model.as_ref(),
+                    Preset::Standard,
+                    AttackKind::Cw,
+                    changes,
+                )
                 .images,
         )
     };

@@ -1,5 +1,5 @@
-//! The detector and its losses against PyTorch's: feature maps come in; the feature, the logits
-//! and every gradient must be the same, and a fresh model must start as PyTorch's does.
+//! Golden tests of the detector and its losses: features, logits and gradients equal PyTorch's, and fresh models
+//! are initialized as PyTorch's are.
 
 mod common;
 #[path = "common/formula.rs"]
@@ -8,19 +8,19 @@ mod formula;
 use candle_core::{DType, Tensor, Var};
 use common::{GRADIENT, Golden, VALUE, nothing_wrong, thin};
 use formula::formula;
-use nn::model::{Detector, DetectorInput, ResNet34, Weights};
+use nn::model::{ARCHITECTURES, Detector, DetectorInput, Weights};
 
 const WIDTH: usize = 8;
 
 /// The five maps of a classifier of this width, by formula.
-fn maps() -> [Tensor; 5] {
+fn maps() -> Vec<Tensor> {
     let sizes = [(1, 32), (1, 32), (2, 16), (4, 8), (8, 4)];
-    std::array::from_fn(|k| {
-        let (channels, side) = sizes[k];
+    let map = |(k, (channels, side))| {
         let map = formula(&format!("map.{k}"), &[2, channels * WIDTH, side, side]);
         let channels_last = map.permute((0, 2, 3, 1)).unwrap().contiguous().unwrap();
         Var::from_tensor(&channels_last).unwrap().into_inner()
-    })
+    };
+    sizes.into_iter().enumerate().map(map).collect()
 }
 
 /// These weights, by formula.
@@ -99,7 +99,7 @@ fn the_detector_of_low_features_equals_pytorchs() {
     for (name, tensor) in by_formula(&read).tensors() {
         assert_eq!(thin(tensor), thin(&read.get(name).unwrap()), "{name}");
     }
-    // The file alone says what kind of detector it is.
+    // The file alone decides what kind of detector it is.
     let found = Detector::new("the file", read).unwrap();
     assert_eq!((found.input(), found.layers()), (DetectorInput::Low, 2));
     compare("detector_low", &detector, &[1], &[]);
@@ -132,7 +132,7 @@ fn smooth_l1_equals_pytorchs_on_both_sides_of_its_bend() {
     ]);
 }
 
-/// Every tensor of a fresh model is as PyTorch starts it: convolutions and linear maps, with their
+/// Every tensor of a fresh model is as PyTorch initializes it: convolutions and linear layers, with their
 /// biases, uniform in ±1 / sqrt(fan-in) (Kaiming's uniform with a = sqrt 5), where the fan-in is
 /// the product of all dimensions but the first, whatever kind of convolution it is.
 fn starts_as_in_pytorch(weights: &Weights) {
@@ -184,7 +184,7 @@ fn check_uniform(name: &str, values: &[f32], bound: f64) {
 }
 
 #[test]
-fn fresh_nets_have_pytorchs_names_and_start_in_its_ranges() {
+fn fresh_models_have_pytorchs_names_and_initialization() {
     let low = Detector::init(DetectorInput::Low, WIDTH, 2, 5, &common::device()).unwrap();
     let full = Detector::init(DetectorInput::Full, WIDTH, 1, 5, &common::device()).unwrap();
     for (file, detector) in [("detector_low", &low), ("detector_full", &full)] {
@@ -203,6 +203,8 @@ fn fresh_nets_have_pytorchs_names_and_start_in_its_ranges() {
         assert_eq!(ours, names);
         starts_as_in_pytorch(detector.weights());
     }
-    let net = ResNet34::init(16, 5, &common::device()).unwrap();
-    starts_as_in_pytorch(net.weights());
+    for architecture in ARCHITECTURES {
+        let network = architecture.init(16, 10, 5, &common::device()).unwrap();
+        starts_as_in_pytorch(network.weights());
+    }
 }

@@ -7,21 +7,19 @@ use attacks::{Attack, AttackBatch, AttackConfig, AttackKind, Perturbed, Preset, 
 use base::Result;
 use candle_core::{Device, Tensor};
 use data::IMAGE_BYTES;
-use nn::model::{Classifier, FrozenResNet34, ResNet34, Weights, predicted_classes};
+use nn::model::{Architecture, Classifier, Weights, predicted_classes};
 
 /// Shifts that keep a grating in its class: augmentation of the twelve images.
 const SHIFTS: [(usize, usize); 3] = [(0, 0), (3, 0), (0, 5)];
 
 /// The trained model of the golden files, and the bytes and labels of their shifted images that
 /// the model classifies right.
-fn trained() -> (FrozenResNet34, Vec<u8>, Vec<u8>) {
+fn trained() -> (Box<dyn Classifier>, Vec<u8>, Vec<u8>) {
     let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("golden");
     let path = golden.join("attacks_weights.safetensors");
     let weights = Weights::read(&path, &Device::Cpu).unwrap().0;
-    let model = ResNet34::new("the model", weights)
-        .unwrap()
-        .frozen()
-        .unwrap();
+    let network = Architecture::DEFAULT.load("the model", weights).unwrap();
+    let model = network.eval().unwrap();
     let path = golden.join("attacks.safetensors");
     let tensors: HashMap<String, Tensor> =
         candle_core::safetensors::load(path, &Device::Cpu).unwrap();
@@ -95,7 +93,7 @@ fn quantized_samples_fool_a_trained_model_as_floats_do_at_hardly_more_distance()
                 attack,
                 floats: Mutex::default(),
             };
-            let samples = attacks::generate(&attack, &model, &batch).unwrap();
+            let samples = attacks::generate(&attack, model.as_ref(), &batch).unwrap();
             let floats = attack.floats.into_inner().unwrap().unwrap();
             let float_l2 = distances(&floats, &images);
             let fooled: Vec<usize> = (0..labels.len())

@@ -7,9 +7,10 @@ use cli::{
     arguments::{not_negative, positive},
     device::DeviceArguments,
 };
-use nn::model::PAPER_WIDTH;
+use nn::model::{Architecture, PAPER_WIDTH};
 
 use super::work::Work;
+use crate::arguments::architectures;
 
 /// `trainer bench`.
 #[derive(Debug, Args)]
@@ -19,6 +20,9 @@ the median of the seconds a run took; spread is how far their quartiles lie apar
 median. The model is a fresh one, its labels its own predictions, so that every attack has work to do
 on every image; attacks have the parameters of the preset `standard`.")]
 pub struct Bench {
+    /// Architecture of the models
+    #[arg(long, default_value = Architecture::DEFAULT.name, value_name = "NAME", value_parser = architectures())]
+    pub arch: String,
     /// Channels of the models' stem
     #[arg(long, default_value_t = PAPER_WIDTH, value_name = "N", value_parser = positive)]
     pub width: usize,

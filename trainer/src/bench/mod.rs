@@ -13,7 +13,7 @@ use base::{
     Result, log,
     output::{self, Existing, Form, Output},
 };
-use nn::device;
+use nn::{device, model::Architecture};
 
 pub use self::arguments::Bench;
 use self::{
@@ -42,13 +42,14 @@ const INPUTS: output::Kind = output::Kind {
 pub fn command(args: &Bench) -> Result<()> {
     let claim = |path: &PathBuf| Output::claim(path, &INPUTS, &[], args.force);
     let written = args.write_inputs.as_ref().map(claim).transpose()?;
+    let architecture = Architecture::named(&args.arch)?;
     let device = args.device.open()?;
     let place = device::describe(&device);
     log::info(format_args!(
-        "ResNet34 of width {} on {place}, {} images per run",
-        args.width, args.batch_size
+        "{} of width {} on {place}, {} images per run",
+        architecture.title, args.width, args.batch_size
     ));
-    let inputs = Inputs::new(args.width, args.batch_size, &device)?;
+    let inputs = Inputs::new(architecture, args.width, args.batch_size, &device)?;
     if let Some(output) = &written {
         output.write(&inputs.bytes()?)?;
     }
@@ -79,7 +80,7 @@ fn measure(work: Work, inputs: &Inputs, args: &Bench) -> Result<Row> {
     let batch = inputs.labels.len();
     let row = Row {
         name: work.name(),
-        width: inputs.width,
+        width: inputs.description.width,
         batch,
         device: device::name(&inputs.device),
         precision: args.device.precision,

@@ -3,7 +3,7 @@
 use attacks::{AttackConfig, AttackKind, Preset};
 use base::Result;
 use candle_core::{Tensor, Var};
-use nn::model::{Classifier, Detector, DetectorInput};
+use nn::model::{Detector, DetectorInput};
 
 use super::inputs::Inputs;
 use crate::{
@@ -73,7 +73,7 @@ impl Work {
                 let attack = AttackConfig::preset(Preset::Standard).build(kind);
                 let batch = inputs.attack_batch()?;
                 Ok(Box::new(move || {
-                    let steps = attack.perturb(&inputs.net, &batch)?.steps;
+                    let steps = attack.perturb(inputs.net.as_ref(), &batch)?.steps;
                     let sum: f64 = steps.iter().copied().map(f64::from).sum();
                     Ok(Some(sum / steps.len() as f64))
                 }))
@@ -125,17 +125,12 @@ fn joint(inputs: &Inputs) -> Result<JointStep> {
     };
     let detector = Detector::init(
         joint.detector_input,
-        inputs.width,
+        inputs.description.width,
         joint.detector_layers,
         0,
         &inputs.device,
     )?;
     let losses = Losses { joint, seed: 0 };
-    JointStep::new(
-        inputs.net.clone(),
-        inputs.learner()?,
-        detector,
-        &optimizer(),
-        losses,
-    )
+    let learner = inputs.learner()?;
+    JointStep::new(learner.eval()?, learner, detector, &optimizer(), losses)
 }

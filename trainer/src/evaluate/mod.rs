@@ -15,7 +15,7 @@ use base::{Error, Result, log};
 use candle_core::Device;
 use data::Split;
 use nn::model::{
-    Classifier, Detector, Loaded, Metadata, Origin, ResNet34, Weights, load, predicted_classes,
+    Classifier, Detector, Loaded, Metadata, ModelDescription, Origin, Weights, predicted_classes,
 };
 use store::{InMemorySplit, Store};
 
@@ -165,7 +165,7 @@ impl Request<'_> {
     /// # Errors
     /// [`Error::Data`] when the model was trained on the store's `val` images and these are asked for.
     pub fn run(&self, store: &Store) -> Result<Evaluation> {
-        let loaded = load::read(self.model, self.normalization.given()?, self.device)?;
+        let loaded = Loaded::read(self.model, self.normalization.given()?, self.device)?;
         if self.splits.contains(&Split::Val)
             && let Some(reason) = val_was_trained_on(&loaded.metadata, store)
         {
@@ -175,17 +175,19 @@ impl Request<'_> {
                 "a model that has not seen them (train it with the store's seed, or measure --split test)",
             ));
         }
+        let description = loaded.network.describe();
+        description.check_classes(&self.model.display(), store.meta().classes.len())?;
         let surrogate = surrogate(store, self.device)?;
-        let detector = self.detector(store, &surrogate.net)?;
-        let pretrained = surrogate.net.frozen()?;
+        let detector = self.detector(store, surrogate.network.describe())?;
+        let pretrained = surrogate.network.eval()?;
         let watch = detector.as_ref().map(|detector| Watch {
             detector,
-            pretrained: &pretrained,
+            pretrained: pretrained.as_ref(),
         });
-        let net = loaded.net.frozen()?;
+        let net = loaded.network.eval()?;
         let seen = val_was_trained_on(&surrogate.metadata, store).is_some();
         let split = |split: &Split| {
-            let mut result = self.split(store, *split, &net, watch)?;
+            let mut result = self.split(store, *split, net.as_ref(), watch)?;
             if seen && *split == Split::Val {
                 result.baseline = None;
             }
@@ -258,7 +260,7 @@ impl Request<'_> {
     }
 
     /// The detector that was asked for or is beside the model, unless it learned from another surrogate.
-    fn detector(&self, store: &Store, surrogate: &ResNet34) -> Result<Option<Detector>> {
+    fn detector(&self, store: &Store, surrogate: ModelDescription) -> Result<Option<Detector>> {
         let beside = self.model.with_file_name(folder::DETECTOR);
         let path = match self.detector {
             Some(path) => path,
@@ -266,8 +268,8 @@ impl Request<'_> {
             None => return Ok(None),
         };
         let (weights, metadata) = Weights::read(path, self.device)?;
-        let width = weights.dim("emb_conv_list.0.weight", 1);
         let detector = Detector::new(&path.display().to_string(), weights)?;
+        let width = detector.width();
         let (ours, theirs) = (store.model()?.sha256, metadata.get("pretrained_sha256"));
         let reason = match theirs {
             Some(theirs) if *theirs == ours => return Ok(Some(detector)),
@@ -275,9 +277,9 @@ impl Request<'_> {
                 "it learned from the model {:.12}..., the store's is {ours:.12}...",
                 theirs
             ),
-            None if width != surrogate.width() => format!(
-                "it looks at a model of width {width}, the store's has width {}",
-                surrogate.width()
+            None if width != surrogate.width => format!(
+                "it fits a model of width {width}, the store's has width {}",
+                surrogate.width
             ),
             None => {
                 log::warning(format_args!(
@@ -315,18 +317,19 @@ pub fn surrogate(store: &Store, device: &Device) -> Result<Loaded> {
         .map_err(|error| Error::data(format!("{what}: config"), error, "a JSON object"))?;
     let text = |(key, value): (String, serde_json::Value)| Some((key, value.as_str()?.to_string()));
     let config = config.into_iter().filter_map(text).collect();
-    load::parse(&what, model.weights, config, None, device)
+    Loaded::parse(&what, model.weights, config, None, device)
 }
 
 fn describe(loaded: &Loaded) -> Model {
+    let description = loaded.network.describe();
     let text = |key: &str, default: &str| {
         let value = loaded.metadata.get(key);
         value.map_or(default, |value| value).to_string()
     };
     Model {
-        name: text("architecture", "resnet34"),
+        name: description.architecture.to_string(),
         method: text("method", "unknown"),
-        width: loaded.net.width(),
+        width: description.width,
         epoch: text("epoch", "0").parse().unwrap_or(0),
     }
 }

@@ -102,8 +102,7 @@ pub struct Score {
 /// Writes the best models so far; `header` is what is known of them beside their score.
 pub fn save_best(folder: &Path, header: &Metadata, step: &dyn Step, score: &Score) -> Result<()> {
     let mut metadata = header.clone();
-    metadata.insert("architecture".into(), "resnet34".into());
-    metadata.insert("width".into(), step.net().width().to_string());
+    step.net().describe().write(&mut metadata);
     metadata.insert("epoch".into(), score.epoch.to_string());
     for (key, accuracy) in [
         ("accuracy", score.accuracy),

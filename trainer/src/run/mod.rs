@@ -81,12 +81,8 @@ impl Run {
         let done = u64::from(at.epochs) * self.train.len() as u64
             + at.steps * self.config.batch_size as u64;
         let mut bar = progress::Progress::new("training", total - done);
-        device::log_memory(
-            &self.device,
-            self.config.width,
-            self.config.batch_size,
-            true,
-        )?;
+        let activations = self.step.net().activation_count(true);
+        device::log_memory(&self.device, activations, self.config.batch_size)?;
         while at.epochs < epochs {
             self.epoch(at, &mut bar, &stop)?;
         }
@@ -217,7 +213,8 @@ impl Run {
 
     fn measure_val(&self) -> Result<Measured> {
         let step = self.step.as_ref();
-        evaluate::measure(&step.net().frozen()?, step.watch(), &self.val, self.measure)
+        let model = step.net().eval()?;
+        evaluate::measure(model.as_ref(), step.watch(), &self.val, self.measure)
     }
 
     /// Adds up what a step saw.

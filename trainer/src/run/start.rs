@@ -6,7 +6,7 @@ use candle_core::Device;
 use data::Split;
 use nn::{
     device,
-    model::{Detector, Metadata, Normalization, Origin, ResNet34},
+    model::{Architecture, Detector, Metadata, Network, Normalization, Origin},
 };
 use store::Store;
 
@@ -24,6 +24,7 @@ use crate::{
 pub fn pretrain(args: &Pretrain) -> Result<()> {
     let device = args.common.device.open()?;
     let normalization = args.normalization.given()?;
+    let architecture = Architecture::named(&args.common.arch)?;
     let config = Config {
         data: Some(args.data.clone()),
         limit: args.limit,
@@ -36,7 +37,8 @@ pub fn pretrain(args: &Pretrain) -> Result<()> {
         data_hash: data.source_hash.clone(),
         ..config
     };
-    let net = ResNet34::init(args.width, config.seed, &device)?.normalized(normalization)?;
+    let mut net = architecture.init(args.width, data.classes.len(), config.seed, &device)?;
+    net.set_normalization(normalization)?;
     let step = Classification::new(net, &config.optimizer)?;
     let (lock, state) = folder::enter(&args.common.out, &config, args.common.force)?;
     let origin = Origin {
@@ -72,12 +74,15 @@ pub fn train(args: &Train) -> Result<()> {
     let store = Store::open(&args.db)?;
     let method = Method::from(args.method);
     let surrogate = evaluate::surrogate(&store, &device)?;
-    let pretrained = surrogate.net;
+    let pretrained = surrogate.network;
+    let classes = store.meta().classes.len();
+    let named = format!("the surrogate of {}", args.db.display());
+    pretrained.describe().check_classes(&named, classes)?;
     let normalization = pretrained.normalization();
     let config = Config {
         db: Some(args.db.clone()),
         data_hash: store.meta().content_hash.clone().unwrap_or_default(),
-        width: pretrained.width(),
+        width: pretrained.describe().width,
         sampling: Some(sampling.clone()),
         joint,
         ..settings(method, &args.common, normalization)?
@@ -85,7 +90,7 @@ pub fn train(args: &Train) -> Result<()> {
     config.optimizer.schedule.check(u64::from(config.epochs))?;
     let attacks: Vec<String> = store.attacks().iter().map(|a| a.name.clone()).collect();
     let sampler = make_sampler(&sampling, config.seed, &attacks)?;
-    let step = make_step(&config, pretrained, &device)?;
+    let step = make_step(&config, pretrained.as_ref(), &device)?;
     if store.meta().images_of(Split::Train) == 0 {
         let what = format!("{}: images of train", args.db.display());
         return Err(Error::data(what, "none", "images to train on"));
@@ -157,6 +162,7 @@ fn settings(
         limit: None,
         version: env!("CARGO_PKG_VERSION").to_string(),
         seed: common.seed,
+        arch: common.arch.clone(),
         width: 0,
         mean: normalization.map(|n| n.mean.to_string()),
         std: normalization.map(|n| n.std.to_string()),
@@ -177,9 +183,11 @@ fn make_sampler(sampling: &Sampling, seed: u64, attacks: &[String]) -> Result<Sa
     Ok(Sampler::new(seed, sampling.adv_ratio, bounds, policy))
 }
 
-fn make_step(config: &Config, pretrained: ResNet34, device: &Device) -> Result<Box<dyn Step>> {
-    let target = ResNet34::init(config.width, config.seed, device)?;
-    let target = target.normalized(pretrained.normalization())?;
+fn make_step(config: &Config, pretrained: &dyn Network, device: &Device) -> Result<Box<dyn Step>> {
+    let classes = pretrained.describe().classes;
+    let architecture = Architecture::named(&config.arch)?;
+    let mut target = architecture.init(config.width, classes, config.seed, device)?;
+    target.set_normalization(pretrained.normalization())?;
     let optimizer = &config.optimizer;
     let Some(joint) = config.joint else {
         return Ok(Box::new(Classification::new(target, optimizer)?));
@@ -200,7 +208,7 @@ fn make_step(config: &Config, pretrained: ResNet34, device: &Device) -> Result<B
         joint,
         seed: config.seed,
     };
-    let step = JointStep::new(pretrained.frozen()?, target, detector, optimizer, losses)?;
+    let step = JointStep::new(pretrained.eval()?, target, detector, optimizer, losses)?;
     Ok(Box::new(step))
 }
 
@@ -210,17 +218,17 @@ fn say_plan(run: &Run) {
         method,
         epochs,
         batch_size,
-        width,
         seed,
         ..
     } = &run.config;
     let (train, val) = (run.train.len(), run.val.len());
     log::info(format_args!(
         "{} on {}: {train} training and {val} validation images, {epochs} epochs of {} steps \
-         of {batch_size}, ResNet34 of width {width}, seed {seed}, into {}",
+         of {batch_size}, {}, seed {seed}, into {}",
         method.name(),
         device::describe(&run.device),
         train.div_ceil(*batch_size),
+        run.step.net().describe(),
         run.folder.display()
     ));
     if let (Some(sampling), Some(sampler)) = (&run.config.sampling, &run.sampler) {

@@ -5,21 +5,21 @@ use std::collections::BTreeMap;
 
 use base::Result;
 use candle_core::Tensor;
-use nn::model::{Features, ResNet34, Weights};
+use nn::model::{Features, Network, Weights};
 
 use super::{Seen, Step, Watch, part};
 use crate::{batch::TrainBatch, config::Optimizer, optimizer::Sgd};
 
 /// A model and its optimizer.
 pub struct Classification {
-    net: ResNet34,
+    net: Box<dyn Network>,
     sgd: Sgd,
     lr: f64,
 }
 
 impl Classification {
     /// Trains `net`.
-    pub fn new(net: ResNet34, optimizer: &Optimizer) -> Result<Self> {
+    pub fn new(net: Box<dyn Network>, optimizer: &Optimizer) -> Result<Self> {
         let variables = net.weights().variables()?;
         Ok(Self {
             sgd: Sgd::new(variables, optimizer.momentum, optimizer.weight_decay)?,
@@ -28,9 +28,9 @@ impl Classification {
         })
     }
 
-    /// The net.
-    pub fn net(&self) -> &ResNet34 {
-        &self.net
+    /// The model.
+    pub fn net(&self) -> &dyn Network {
+        self.net.as_ref()
     }
 
     /// Features and cross entropy of a batch, in training mode.
@@ -62,8 +62,8 @@ impl Step for Classification {
         })
     }
 
-    fn net(&self) -> &ResNet34 {
-        &self.net
+    fn net(&self) -> &dyn Network {
+        self.net.as_ref()
     }
 
     fn watch(&self) -> Option<Watch<'_>> {

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use candle_core::Tensor;
 
 use base::{Result, random};
-use nn::model::{Classifier, Detector, Dropout, FrozenResNet34, ResNet34, Weights};
+use nn::model::{Classifier, Detector, Dropout, Network, Weights};
 
 use super::{Classification, Seen, Step, Watch, part};
 use crate::{
@@ -27,7 +27,7 @@ pub struct Losses {
 
 /// The three models at work.
 pub struct JointStep {
-    pretrained: FrozenResNet34,
+    pretrained: Box<dyn Classifier>,
     target: Classification,
     detector: Detector,
     /// The detector's memory, seen as constants: gradients pass through, none stay.
@@ -39,8 +39,8 @@ pub struct JointStep {
 impl JointStep {
     /// Trains `target` and `detector`.
     pub fn new(
-        pretrained: FrozenResNet34,
-        target: ResNet34,
+        pretrained: Box<dyn Classifier>,
+        target: Box<dyn Network>,
         detector: Detector,
         optimizer: &Optimizer,
         losses: Losses,
@@ -100,14 +100,14 @@ impl Step for JointStep {
         })
     }
 
-    fn net(&self) -> &ResNet34 {
+    fn net(&self) -> &dyn Network {
         self.target.net()
     }
 
     fn watch(&self) -> Option<Watch<'_>> {
         Some(Watch {
             detector: &self.detector,
-            pretrained: &self.pretrained,
+            pretrained: self.pretrained.as_ref(),
         })
     }
 

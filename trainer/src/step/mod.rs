@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use base::{Error, Result};
 use candle_core::Tensor;
-use nn::model::{Detector, FrozenResNet34, ResNet34, Weights, predicted_classes};
+use nn::model::{Classifier, Detector, Network, Weights, predicted_classes};
 
 pub use self::{
     classifier::Classification,
@@ -23,7 +23,7 @@ pub trait Step {
     fn step(&mut self, batch: &TrainBatch, factor: f64) -> Result<Seen>;
 
     /// The model that is trained.
-    fn net(&self) -> &ResNet34;
+    fn net(&self) -> &dyn Network;
 
     /// The detector that is trained, with the model whose features it learns from.
     fn watch(&self) -> Option<Watch<'_>>;
@@ -41,7 +41,7 @@ pub struct Watch<'a> {
     /// Tells clean from attacked.
     pub detector: &'a Detector,
     /// The model whose feature maps it sees.
-    pub pretrained: &'a FrozenResNet34,
+    pub pretrained: &'a dyn Classifier,
 }
 
 /// What a step saw, still on its device: to read it is to wait for the step, which the next one
@@ -57,7 +57,7 @@ pub struct Seen {
     pub smooth_l1: Option<Tensor>,
     /// The detector's cross entropy (joint).
     pub detector_loss: Option<Tensor>,
-    /// The classifier's, `[B,10]`.
+    /// The classifier's, `[B,classes]`.
     pub logits: Tensor,
     /// The detector's, `[B,2]` (joint).
     pub detector_logits: Option<Tensor>,

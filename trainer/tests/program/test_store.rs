@@ -5,7 +5,7 @@ use std::{fs, path::Path};
 use attacks::{AttackBatch, AttackConfig, AttackKind, Preset, quantize};
 use candle_core::Device;
 use data::{Image, Split};
-use nn::model::{Classifier, load, predicted_classes};
+use nn::model::{Loaded, predicted_classes};
 use store::{AttackRow, BuildSpec, ImageRow, ModelRow, SampleRow, Writer};
 
 pub const ATTACKS: [AttackKind; 3] = [AttackKind::Gaussian, AttackKind::Fgsm, AttackKind::Bim];
@@ -43,8 +43,8 @@ fn write_with(
     config: &AttackConfig,
 ) {
     let data = data::load(data, 0, limit).unwrap();
-    let loaded = load::read(weights, None, &Device::Cpu).unwrap();
-    let net = loaded.net.frozen().unwrap();
+    let loaded = Loaded::read(weights, None, &Device::Cpu).unwrap();
+    let net = loaded.network.eval().unwrap();
     let attack = |kind: AttackKind| AttackRow {
         id: i64::from(kind.id()),
         name: kind.name().into(),
@@ -90,7 +90,8 @@ fn write_with(
         let batch = AttackBatch::new(&clean, &labels, &ids, 0, &Device::Cpu).unwrap();
         let kinds = ATTACKS.into_iter();
         for kind in kinds.filter(|kind| all || split != Split::Test || *kind != AttackKind::Bim) {
-            let samples = attacks::generate(config.build(kind).as_ref(), &net, &batch).unwrap();
+            let samples =
+                attacks::generate(config.build(kind).as_ref(), net.as_ref(), &batch).unwrap();
             let row = |(id, sample): (&u64, attacks::Sample)| SampleRow {
                 image_id: *id,
                 attack_id: i64::from(kind.id()),

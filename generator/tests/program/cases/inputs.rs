@@ -3,7 +3,7 @@
 use std::{fs, process::Command};
 
 use candle_core::Device;
-use nn::model::{Metadata, ResNet34, Weights};
+use nn::model::{Architecture, Metadata, Weights};
 
 use super::{GAUSSIAN, build_from, built, said};
 use crate::common::TestDir;
@@ -100,7 +100,7 @@ fn weights_and_data_of_other_tools_are_recognized() {
         ],
     );
 
-    let net = ResNet34::init(2, 1, &Device::Cpu).unwrap();
+    let net = Architecture::DEFAULT.init(2, 10, 1, &Device::Cpu).unwrap();
     let prefixed = |prefix: &str| {
         let tensors = net.weights().tensors().iter();
         let named = tensors.map(|(name, tensor)| (format!("{prefix}{name}"), tensor.clone()));

@@ -11,7 +11,7 @@ use std::{
 };
 
 use candle_core::Device;
-use nn::model::ResNet34;
+use nn::model::Architecture;
 
 use crate::common::TestDir;
 use library_tests::assert_success;
@@ -39,7 +39,7 @@ fn build_from(dir: &TestDir, data: &str, out: &str, more: &[&str]) -> Command {
 
 /// The model of the dir again, with metadata.
 fn write_model(dir: &TestDir, metadata: &[(&str, &str)]) {
-    let net = ResNet34::init(2, 1, &Device::Cpu).unwrap();
+    let net = Architecture::DEFAULT.init(2, 10, 1, &Device::Cpu).unwrap();
     let entries = metadata
         .iter()
         .map(|(key, value)| (key.to_string(), value.to_string()));

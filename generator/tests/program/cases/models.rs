@@ -2,7 +2,7 @@
 
 use candle_core::Device;
 use data::Split;
-use nn::model::{Classifier, Metadata, Origin, load, predicted_classes};
+use nn::model::{Loaded, Metadata, Origin, predicted_classes};
 use store::Store;
 
 use super::{GAUSSIAN, said, write_model};
@@ -44,12 +44,12 @@ fn normalization_is_kept_in_the_store_and_computed_as_the_models_first_layer() {
         .unwrap()
         .load(Split::Train)
         .unwrap();
-    let loaded = load::read(&dir.path("net.safetensors"), None, &Device::Cpu).unwrap();
+    let loaded = Loaded::read(&dir.path("net.safetensors"), None, &Device::Cpu).unwrap();
     let clean: Vec<u8> = (0..table.len())
         .flat_map(|row| table.variant(row, 0).to_vec())
         .collect();
     let images = attacks::quantize::to_tensor(&clean, &Device::Cpu).unwrap();
-    let logits = loaded.net.frozen().unwrap().logits(&images).unwrap();
+    let logits = loaded.network.eval().unwrap().logits(&images).unwrap();
     assert_eq!(predicted_classes(&logits).unwrap(), table.clean_preds);
     // What contradicts the header is refused, and so is one of the two alone.
     let other = ["--mean", "0.5,0.5,0.5", "--std", "0.5,0.5,0.5"];

@@ -75,7 +75,7 @@ impl Classifier for TestModel {
         let pooled =
             |size: usize| -> Result<Tensor> { Ok(channels_last(&stage1.avg_pool2d(size)?)?) };
         Ok(Features {
-            maps: [
+            maps: vec![
                 channels_last(images)?,
                 channels_last(&stage1)?,
                 pooled(2)?,

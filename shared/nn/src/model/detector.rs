@@ -1,5 +1,5 @@
-//! The detector (paper, section 3, and its published code): a classifier's feature maps come in,
-//! the detector feature and the logits "clean, adversarial" go out.
+//! The detector of adversarial examples (paper, section 3, and its published code): a Transformer over a
+//! classifier's feature maps.
 
 use candle_core::{DType, Device, Tensor};
 
@@ -13,9 +13,9 @@ use crate::Conv2d;
 use base::{Error, Result};
 
 /// Side of every embedded map, at every width.
-const SIDE: usize = 16;
+const GRID: usize = 16;
 
-/// Which feature maps the detector looks at.
+/// The feature maps that are the detector's input.
 #[derive(
     Clone,
     Copy,
@@ -37,17 +37,19 @@ pub enum DetectorInput {
     Low,
 }
 
-/// A small Transformer over feature maps.
+/// Embedding convolutions, a Transformer and a linear layer.
 #[derive(Clone, Debug)]
 pub struct Detector {
     input: DetectorInput,
+    width: usize,
     weights: Weights,
-    embeddings: Vec<(usize, Vec<Projection>)>,
+    /// For each map, by its index, its convolutions.
+    embeddings: Vec<(usize, Vec<EmbedConv>)>,
     transformer: Transformer,
     classes: Linear,
 }
 
-/// What the detector says of a batch.
+/// The detector's outputs for a batch.
 pub struct Detection {
     /// The detector feature `[B,D]`: the class token after the last layer.
     pub feature: Tensor,
@@ -74,8 +76,8 @@ impl Detector {
         Self::new("a fresh detector", Weights::init(&specs, seed, device)?)
     }
 
-    /// The detector of these weights; input, width and layers are read off their shapes. `what`
-    /// names them in errors.
+    /// The detector of these weights; their names and shapes decide input, width and layers. `what` names them in
+    /// errors.
     ///
     /// # Errors
     /// [`Error::Data`] when a tensor is missing, misshapen or unknown.
@@ -94,19 +96,20 @@ impl Detector {
             let expected = format!("an even one: tokens are split among {HEADS} heads");
             return Err(Error::data(what, format!("width {width}"), expected));
         }
-        let projection = |step: &Step| {
-            Ok(Projection {
-                shape: step.shape,
-                weight: weights.get(&format!("{}.weight", step.name))?,
-                bias: weights.get(&format!("{}.bias", step.name))?,
+        let convolution = |spec: &EmbedSpec| {
+            Ok(EmbedConv {
+                resample: spec.resample,
+                weight: weights.get(&format!("{}.weight", spec.name))?,
+                bias: weights.get(&format!("{}.bias", spec.name))?,
             })
         };
-        let embedding = |(map, steps): &(usize, Vec<Step>)| {
-            let steps: Result<Vec<Projection>> = steps.iter().map(projection).collect();
-            Ok((*map, steps?))
+        let embedding = |(map, specs): &(usize, Vec<EmbedSpec>)| {
+            let convolutions: Result<Vec<EmbedConv>> = specs.iter().map(convolution).collect();
+            Ok((*map, convolutions?))
         };
         Ok(Self {
             input,
+            width,
             embeddings: embeddings(input)
                 .iter()
                 .map(embedding)
@@ -117,9 +120,14 @@ impl Detector {
         })
     }
 
-    /// Which feature maps it looks at.
+    /// The feature maps that are its input.
     pub fn input(&self) -> DetectorInput {
         self.input
+    }
+
+    /// Width of the classifiers it fits.
+    pub fn width(&self) -> usize {
+        self.width
     }
 
     /// Transformer layers.
@@ -132,15 +140,18 @@ impl Detector {
         &self.weights
     }
 
-    /// Looks at a classifier's five feature maps; drops only while training.
-    pub fn forward(&self, maps: &[Tensor; 5], dropout: Option<Dropout>) -> Result<Detection> {
+    /// Feature and logits of a classifier's feature maps; dropout only in training.
+    ///
+    /// # Errors
+    /// [`Error::Data`] for maps of other sizes than a ResNet's of this width.
+    pub fn forward(&self, maps: &[Tensor], dropout: Option<Dropout>) -> Result<Detection> {
         let embedded = self
             .embeddings
             .iter()
-            .map(|(map, steps)| {
-                let mut x = maps[*map].clone();
-                for step in steps {
-                    x = step.forward(&x)?;
+            .map(|(index, convolutions)| {
+                let mut x = self.map(maps, *index)?.clone();
+                for convolution in convolutions {
+                    x = convolution.forward(&x)?;
                 }
                 Ok(x.flatten(1, 2)?)
             })
@@ -156,67 +167,90 @@ impl Detector {
         let logits = self.classes.forward(&feature)?;
         Ok(Detection { feature, logits })
     }
+
+    /// The feature map of this index, if it has the size that its convolutions need.
+    fn map<'a>(&self, maps: &'a [Tensor], index: usize) -> Result<&'a Tensor> {
+        let stage = index.saturating_sub(1);
+        let (side, channels) = (2 * GRID >> stage, self.width << stage);
+        let size = [side, side, channels];
+        match maps.get(index) {
+            Some(map) if map.rank() == 4 && map.dims()[1..] == size => Ok(map),
+            other => {
+                let found = match other {
+                    Some(map) => format!("shape {:?}", map.dims()),
+                    None => format!("{} maps", maps.len()),
+                };
+                let what = format!("the detector's input, feature map {index} of the classifier");
+                Err(Error::data(
+                    what,
+                    found,
+                    format!("[B, {side}, {side}, {channels}]"),
+                ))
+            }
+        }
+    }
 }
 
-/// A convolution with bias on the way from a feature map to 16x16 positions.
+/// A convolution with bias that embeds a feature map in 16x16 positions.
 #[derive(Clone, Debug)]
-struct Projection {
-    shape: Shape,
+struct EmbedConv {
+    resample: Resample,
     weight: Tensor,
     bias: Tensor,
 }
 
+/// Kernel and effect on the side of a map.
 #[derive(Clone, Copy, Debug)]
-enum Shape {
+enum Resample {
     /// 3x3, stride 2, padding 1: half the side.
-    Halve,
+    Down,
     /// 1x1: the same side.
-    Keep,
+    Same,
     /// 2x2 transposed, stride 2: twice the side.
-    Double,
+    Up,
 }
 
-impl Projection {
+impl EmbedConv {
     fn forward(&self, x: &Tensor) -> Result<Tensor> {
         let Self { weight, bias, .. } = self;
-        let filter = |stride, padding| Conv2d {
+        let conv = |stride, padding| Conv2d {
             weight: weight.clone(),
             stride,
             padding,
         };
-        Ok(match self.shape {
-            Shape::Halve => crate::conv2d(x, &filter(2, 1), Some(bias))?,
-            Shape::Keep => crate::conv2d(x, &filter(1, 0), Some(bias))?,
-            Shape::Double => crate::conv_transpose2d(x, weight, bias, 2)?,
+        Ok(match self.resample {
+            Resample::Down => crate::conv2d(x, &conv(2, 1), Some(bias))?,
+            Resample::Same => crate::conv2d(x, &conv(1, 0), Some(bias))?,
+            Resample::Up => crate::conv_transpose2d(x, weight, bias, 2)?,
         })
     }
 }
 
-/// A projection to be: its channels are multiples of the classifier's width.
-struct Step {
+/// An [`EmbedConv`] to be; its channels are in units of the classifier's width.
+struct EmbedSpec {
     name: &'static str,
-    shape: Shape,
+    resample: Resample,
     c_in: usize,
     c_out: usize,
 }
 
-/// The feature maps looked at, each with its projections.
-fn embeddings(input: DetectorInput) -> Vec<(usize, Vec<Step>)> {
-    let step = |name, shape, c_in, c_out| Step {
+/// The input feature maps by index, each with its convolutions.
+fn embeddings(input: DetectorInput) -> Vec<(usize, Vec<EmbedSpec>)> {
+    let conv = |name, resample, c_in, c_out| EmbedSpec {
         name,
-        shape,
+        resample,
         c_in,
         c_out,
     };
     let mut all = vec![
-        (1, vec![step("emb_conv_list.0", Shape::Halve, 1, 2)]),
-        (2, vec![step("emb_conv_list.1", Shape::Keep, 2, 2)]),
-        (3, vec![step("emb_conv_list.2", Shape::Double, 4, 2)]),
+        (1, vec![conv("emb_conv_list.0", Resample::Down, 1, 2)]),
+        (2, vec![conv("emb_conv_list.1", Resample::Same, 2, 2)]),
+        (3, vec![conv("emb_conv_list.2", Resample::Up, 4, 2)]),
         (
             4,
             vec![
-                step("emb_conv_list.3.0", Shape::Double, 8, 4),
-                step("emb_conv_list.3.1", Shape::Double, 4, 2),
+                conv("emb_conv_list.3.0", Resample::Up, 8, 4),
+                conv("emb_conv_list.3.1", Resample::Up, 4, 2),
             ],
         ),
     ];
@@ -229,28 +263,28 @@ fn embeddings(input: DetectorInput) -> Vec<(usize, Vec<Step>)> {
 /// Every tensor of a detector.
 pub fn specs(input: DetectorInput, width: usize, layers: usize) -> Vec<TensorSpec> {
     let mut specs = Vec::new();
-    for step in embeddings(input).iter().flat_map(|(_, steps)| steps) {
-        let (c_in, c_out) = (step.c_in * width, step.c_out * width);
-        let (shape, fan_in) = match step.shape {
-            Shape::Halve => ([c_out, c_in, 3, 3], c_in * 9),
-            Shape::Keep => ([c_out, c_in, 1, 1], c_in),
-            // PyTorch counts the second dimension, which is the outputs of a transposed one.
-            Shape::Double => ([c_in, c_out, 2, 2], c_out * 4),
+    for conv in embeddings(input).iter().flat_map(|(_, convs)| convs) {
+        let (c_in, c_out) = (conv.c_in * width, conv.c_out * width);
+        let (shape, fan_in) = match conv.resample {
+            Resample::Down => ([c_out, c_in, 3, 3], c_in * 9),
+            Resample::Same => ([c_out, c_in, 1, 1], c_in),
+            // PyTorch's fan-in counts the second dimension, which is a transposed convolution's outputs.
+            Resample::Up => ([c_in, c_out, 2, 2], c_out * 4),
         };
         specs.push(TensorSpec::weight(
-            format!("{}.weight", step.name),
+            format!("{}.weight", conv.name),
             shape,
             fan_in,
         ));
         specs.push(TensorSpec::weight(
-            format!("{}.bias", step.name),
+            format!("{}.bias", conv.name),
             [c_out],
             fan_in,
         ));
     }
     let (tokens, size) = match input {
-        DetectorInput::Full => (8 * width, SIDE * SIDE),
-        DetectorInput::Low => (SIDE * SIDE, 2 * width),
+        DetectorInput::Full => (8 * width, GRID * GRID),
+        DetectorInput::Low => (GRID * GRID, 2 * width),
     };
     specs.extend(Transformer::specs(tokens, size, layers));
     specs.extend(Linear::specs("cls_fc", size, 2));

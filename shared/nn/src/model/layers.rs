@@ -1,5 +1,5 @@
-//! The layers that both models are made of: weights come in under a name, a function on tensors
-//! goes out. Each layer also says which tensors it needs.
+//! Layers that models are made of: convolution with batch normalization, linear layer, layer normalization. Each
+//! lists the tensors it needs, is built from weights under PyTorch's names, and computes tensors.
 
 use candle_core::Tensor;
 
@@ -10,17 +10,17 @@ use super::{
 use crate::{BatchNormParams, BatchStats, Conv2d, ConvBn, FoldedConvBn};
 use base::Result;
 
-/// A convolution without bias and the batch normalization behind it, momentum 0.1 as in PyTorch.
+/// A convolution without bias and the batch normalization after it, momentum 0.1 as in PyTorch.
 #[derive(Clone, Debug)]
 pub struct ConvBnLayer {
-    /// What it learns.
+    /// Its parameters.
     pub parameters: ConvBn,
     running_mean: Tensor,
     running_variance: Tensor,
 }
 
 impl ConvBnLayer {
-    /// The layers `conv` and `norm` of a net.
+    /// The layers `conv` and `norm` of a model.
     pub fn new(
         weights: &Weights,
         (conv, norm): (&str, &str),
@@ -43,7 +43,7 @@ impl ConvBnLayer {
         })
     }
 
-    /// What a `kernel` x `kernel` convolution and its normalization need.
+    /// The tensors of a `kernel` x `kernel` convolution and its normalization.
     pub fn specs(
         (conv, norm): (&str, &str),
         c_in: usize,
@@ -55,16 +55,16 @@ impl ConvBnLayer {
         let channels = [
             ("weight", Init::Constant(1.0)),
             ("bias", Init::Constant(0.0)),
-            ("running_mean", Init::Statistic(0.0)),
-            ("running_var", Init::Statistic(1.0)),
+            ("running_mean", Init::Buffer(0.0)),
+            ("running_var", Init::Buffer(1.0)),
         ];
         let channels =
             channels.map(|(part, init)| TensorSpec::new(format!("{norm}.{part}"), [c_out], init));
         std::iter::once(weight).chain(channels).collect()
     }
 
-    /// The layer as it is now, in evaluation mode.
-    pub fn frozen(&self) -> Result<FoldedConvBn> {
+    /// A copy in evaluation mode: the normalization by running statistics folded into the convolution.
+    pub fn folded(&self) -> Result<FoldedConvBn> {
         let norm = BatchNormParams {
             gamma: self.parameters.gamma.clone(),
             beta: self.parameters.beta.clone(),
@@ -75,8 +75,8 @@ impl ConvBnLayer {
     }
 
     /// Moves the running statistics towards a batch's.
-    pub fn remember(&self, batch: &BatchStats) -> Result<()> {
-        // The running variance is that of the population the batch was drawn from.
+    pub fn update_running_statistics(&self, batch: &BatchStats) -> Result<()> {
+        // PyTorch keeps the unbiased variance.
         let count = batch.count as f64;
         let unbiased = (&batch.variance * (count / (count - 1.0).max(1.0)))?;
         for (running, new) in [
@@ -98,7 +98,7 @@ pub struct Linear {
 }
 
 impl Linear {
-    /// The layer `name` of a net.
+    /// The layer `name` of a model.
     pub fn new(weights: &Weights, name: &str) -> Result<Self> {
         Ok(Self {
             weight: weights.get(&format!("{name}.weight"))?,
@@ -106,7 +106,7 @@ impl Linear {
         })
     }
 
-    /// What it needs.
+    /// Its tensors.
     pub fn specs(name: &str, inputs: usize, outputs: usize) -> [TensorSpec; 2] {
         [
             TensorSpec::weight(format!("{name}.weight"), [outputs, inputs], inputs),
@@ -114,7 +114,7 @@ impl Linear {
         ]
     }
 
-    /// The layer as it is now, as constants.
+    /// A copy with constant weights.
     pub fn frozen(&self) -> Result<Self> {
         Ok(Self {
             weight: self.weight.copy()?.detach(),
@@ -127,9 +127,9 @@ impl Linear {
         Ok(crate::linear(x, &self.weight, &self.bias)?)
     }
 
-    /// `[B,I]` to `[B,O]`, on the CPU by a convolution: unlike a matrix product's, its kernel does
-    /// not depend on how many images there are, so neither do an image's logits.
-    pub fn forward_pixels(&self, x: &Tensor) -> Result<Tensor> {
+    /// `[B,I]` to `[B,O]`, on the CPU by a 1x1 convolution: unlike a matrix product's, its order of additions does
+    /// not depend on the batch size, so neither do an image's logits.
+    pub fn forward_images(&self, x: &Tensor) -> Result<Tensor> {
         if !x.device().is_cpu() {
             return self.forward(x);
         }
@@ -155,7 +155,7 @@ impl LayerNorm {
     /// Added to the variance.
     pub const EPS: f64 = 1e-6;
 
-    /// The layer `name` of a net.
+    /// The layer `name` of a model.
     pub fn new(weights: &Weights, name: &str) -> Result<Self> {
         Ok(Self {
             weight: weights.get(&format!("{name}.weight"))?,
@@ -163,7 +163,7 @@ impl LayerNorm {
         })
     }
 
-    /// What it needs.
+    /// Its tensors.
     pub fn specs(name: &str, size: usize) -> [TensorSpec; 2] {
         [
             TensorSpec::new(format!("{name}.weight"), [size], Init::Constant(1.0)),

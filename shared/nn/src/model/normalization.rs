@@ -112,48 +112,66 @@ impl Normalization {
     /// # Errors
     /// [`Error::Data`] otherwise; `what` names where the values come from.
     pub fn checked(self, what: &str) -> Result<Self> {
-        match self.std.0.iter().all(|std| *std > 0.0) {
-            true => Ok(self),
-            false => Err(Error::data(
+        if self.std.0.iter().all(|std| *std > 0.0) {
+            Ok(self)
+        } else {
+            Err(Error::data(
                 format!("{what}: std"),
                 self.std,
                 "numbers above 0",
-            )),
+            ))
         }
-    }
-
-    /// The layer on a device.
-    pub fn layer(&self, device: &Device) -> Result<NormalizationLayer> {
-        Ok(NormalizationLayer {
-            normalization: *self,
-            mean: Tensor::new(&self.mean.0, device)?,
-            std: Tensor::new(&self.std.0, device)?,
-        })
     }
 }
 
-/// The layer: two tensors `[3]` on the model's device.
+/// A model's first layer: `[B,3,H,W]` pixels in `[0,1]` to normalized `[B,H,W,3]`.
 #[derive(Clone, Debug)]
-pub struct NormalizationLayer {
+pub struct InputLayer(Option<DeviceNormalization>);
+
+/// A normalization and its numbers on the model's device, `[3]` each.
+#[derive(Clone, Debug)]
+struct DeviceNormalization {
     normalization: Normalization,
     mean: Tensor,
     std: Tensor,
 }
 
-impl NormalizationLayer {
-    /// Its numbers.
-    pub fn normalization(&self) -> Normalization {
-        self.normalization
+impl InputLayer {
+    /// The layer on a device; without a normalization it only moves the channels last.
+    pub fn new(normalization: Option<Normalization>, device: &Device) -> Result<Self> {
+        let on_device = |normalization: Normalization| {
+            Ok::<_, Error>(DeviceNormalization {
+                normalization,
+                mean: Tensor::new(&normalization.mean.0, device)?,
+                std: Tensor::new(&normalization.std.0, device)?,
+            })
+        };
+        Ok(Self(normalization.map(on_device).transpose()?))
     }
 
-    /// `(x - mean) / std` of `[B,H,W,3]`.
-    pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        Ok(x.broadcast_sub(&self.mean)?.broadcast_div(&self.std)?)
+    /// Its normalization.
+    pub fn normalization(&self) -> Option<Normalization> {
+        self.0.as_ref().map(|layer| layer.normalization)
     }
 
-    /// The gradient `[B,H,W,3]` of the input, from that of the output.
-    pub fn backward(&self, grad_y: &Tensor) -> Result<Tensor> {
-        Ok(grad_y.broadcast_div(&self.std)?)
+    /// `(x - mean) / std`, channels last.
+    pub fn forward(&self, images: &Tensor) -> Result<Tensor> {
+        let pixels = images.permute((0, 2, 3, 1))?.contiguous()?;
+        Ok(match &self.0 {
+            Some(DeviceNormalization { mean, std, .. }) => {
+                pixels.broadcast_sub(mean)?.broadcast_div(std)?
+            }
+            None => pixels,
+        })
+    }
+
+    /// The gradient `[B,3,H,W]` of the images, from that of the output.
+    pub fn backward(&self, grad_output: &Tensor) -> Result<Tensor> {
+        let grad_pixels = match &self.0 {
+            Some(layer) => grad_output.broadcast_div(&layer.std)?,
+            None => grad_output.clone(),
+        };
+        Ok(grad_pixels.permute((0, 3, 1, 2))?.contiguous()?)
     }
 }
 

@@ -1,16 +1,16 @@
-//! What a model is made of: names, shapes and how each tensor starts; a model's file checks itself
-//! against this list, a fresh model is drawn from it.
+//! Tensor specifications: name, shape and initialization of each tensor of a model. Files are checked against
+//! them, fresh models are drawn from them.
 
-/// How a tensor starts.
+/// Initialization of a tensor.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Init {
-    /// Uniform in ±bound: PyTorch's default for convolutions and linear maps, whose bound is
-    /// 1 / sqrt(values that meet in one output).
+    /// Uniform in ±bound: PyTorch's default for convolutions and linear layers, whose bound is
+    /// 1 / sqrt(fan-in).
     Uniform(f64),
-    /// All the same.
+    /// A parameter filled with one value.
     Constant(f64),
-    /// All the same, and not learned: a running statistic.
-    Statistic(f64),
+    /// A buffer in PyTorch's sense, filled with one value: a running statistic, which no gradient moves.
+    Buffer(f64),
 }
 
 /// One tensor that a model must have.
@@ -20,12 +20,12 @@ pub struct TensorSpec {
     pub name: String,
     /// Its shape.
     pub shape: Vec<usize>,
-    /// How it starts.
+    /// Its initialization.
     pub init: Init,
 }
 
 impl TensorSpec {
-    /// A tensor that must be there.
+    /// A tensor of any initialization.
     pub fn new(name: impl Into<String>, shape: impl Into<Vec<usize>>, init: Init) -> Self {
         Self {
             name: name.into(),
@@ -34,7 +34,7 @@ impl TensorSpec {
         }
     }
 
-    /// A weight whose outputs each add up `fan_in` products.
+    /// A weight of this fan-in: products that are added up in one output.
     pub fn weight(name: impl Into<String>, shape: impl Into<Vec<usize>>, fan_in: usize) -> Self {
         Self::new(name, shape, Init::Uniform((fan_in as f64).powf(-0.5)))
     }

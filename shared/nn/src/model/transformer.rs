@@ -1,5 +1,4 @@
-//! The detector's Transformer: tokens `[B,N,D]` come in, the class token after the last layer,
-//! normed, goes out.
+//! Pre-norm Transformer encoder with a class token: tokens `[B,N,D]` to the normalized class token `[B,D]`.
 
 use candle_core::Tensor;
 
@@ -19,78 +18,78 @@ pub const HEADS: usize = 4;
 pub struct Dropout {
     /// Probability of dropping an element.
     pub rate: f32,
-    /// Key of the masks, another for each step.
+    /// Key of the masks; each step has its own.
     pub key: u64,
 }
 
 impl Dropout {
-    /// The mask at the place of this number; each place has its own.
-    fn at(this: Option<Self>, place: usize) -> Option<DropoutMask> {
+    /// The mask of the `index`-th dropout layer.
+    fn mask(this: Option<Self>, index: usize) -> Option<DropoutMask> {
         this.filter(|this| this.rate > 0.0)
-            .map(|Self { rate, key }| DropoutMask::new(rate, random::mix(key ^ place as u64)))
+            .map(|Self { rate, key }| DropoutMask::new(rate, random::mix(key ^ index as u64)))
     }
 }
 
-/// A pre-norm Transformer with a class token.
+/// The encoder.
 #[derive(Clone, Debug)]
 pub struct Transformer {
     class_token: Tensor,
     positions: Tensor,
-    layers: Vec<Layer>,
+    layers: Vec<EncoderLayer>,
     norm: LayerNorm,
 }
 
 impl Transformer {
-    /// The Transformer of `layers` layers among a model's weights.
+    /// The encoder of `layers` layers among a model's weights.
     pub fn new(weights: &Weights, layers: usize) -> Result<Self> {
         Ok(Self {
             class_token: weights.get("cls_token")?,
             positions: weights.get("pos_emb")?,
             layers: (0..layers)
-                .map(|i| Layer::new(weights, i))
+                .map(|i| EncoderLayer::new(weights, i))
                 .collect::<Result<_>>()?,
             norm: LayerNorm::new(weights, "final_norm")?,
         })
     }
 
-    /// What it needs for `tokens` tokens of `size` numbers.
+    /// The tensors for `tokens` tokens of `size` numbers.
     pub fn specs(tokens: usize, size: usize, layers: usize) -> Vec<TensorSpec> {
         let zeros =
             |name: &str, tokens| TensorSpec::new(name, [1, tokens, size], Init::Constant(0.0));
         let mut specs = vec![zeros("cls_token", 1), zeros("pos_emb", tokens + 1)];
-        specs.extend((0..layers).flat_map(|i| Layer::specs(i, size)));
+        specs.extend((0..layers).flat_map(|i| EncoderLayer::specs(i, size)));
         specs.extend(LayerNorm::specs("final_norm", size));
         specs
     }
 
-    /// Layers.
+    /// Number of layers.
     pub fn layers(&self) -> usize {
         self.layers.len()
     }
 
-    /// `[B,N,D]` to `[B,D]`. As nothing looks at the other tokens behind the last layer, that
-    /// layer computes the class token alone.
+    /// `[B,N,D]` to `[B,D]`. The last layer computes the class token alone, as the other tokens' outputs are not
+    /// used.
     pub fn forward(&self, tokens: &Tensor, dropout: Option<Dropout>) -> Result<Tensor> {
-        let mask = Dropout::at(dropout, 0);
+        let mask = Dropout::mask(dropout, 0);
         let mut x = crate::embed(tokens, &self.class_token, &self.positions, mask)?;
         for (i, layer) in self.layers.iter().enumerate() {
-            let masks = [1, 2, 3].map(|place| Dropout::at(dropout, 3 * i + place));
+            let masks = [1, 2, 3].map(|k| Dropout::mask(dropout, 3 * i + k));
             x = layer.forward(&x, masks, i + 1 == self.layers.len())?;
         }
         self.norm.forward(&x.narrow(1, 0, 1)?.squeeze(1)?)
     }
 }
 
-/// A layer: attention, then a map of each token by itself.
+/// An attention sublayer and a feed-forward sublayer.
 #[derive(Clone, Debug)]
-struct Layer {
+struct EncoderLayer {
     attention: SublayerWeights,
     feed_forward: SublayerWeights,
 }
 
-impl Layer {
-    /// Norm, first and second map of both halves.
-    const HALVES: [[&str; 3]; 2] = [
+impl EncoderLayer {
+    /// Layer norm, first and second linear layer of both sublayers.
+    const SUBLAYERS: [[&str; 3]; 2] = [
         ["norm_1", "att.qkv", "att.proj"],
         ["norm_2", "ffn.layers.0", "ffn.layers.3"],
     ];
@@ -100,7 +99,7 @@ impl Layer {
             let get = |kind: &str| weights.get(&format!("layers.{number}.{part}.{kind}"));
             Ok([get("weight")?, get("bias")?])
         };
-        let half = |[norm, first, second]: [&str; 3]| -> Result<SublayerWeights> {
+        let sublayer = |[norm, first, second]: [&str; 3]| -> Result<SublayerWeights> {
             Ok(SublayerWeights {
                 norm: pair(norm)?,
                 first: pair(first)?,
@@ -109,25 +108,26 @@ impl Layer {
             })
         };
         Ok(Self {
-            attention: half(Self::HALVES[0])?,
-            feed_forward: half(Self::HALVES[1])?,
+            attention: sublayer(Self::SUBLAYERS[0])?,
+            feed_forward: sublayer(Self::SUBLAYERS[1])?,
         })
     }
 
     fn specs(number: usize, size: usize) -> Vec<TensorSpec> {
-        let raised = [3 * size, 4 * size];
-        let lowered = [size, 4 * size];
+        // Outputs of the first and inputs of the second linear layer: queries, keys and values; 4 D.
+        let first_outputs = [3 * size, 4 * size];
+        let second_inputs = [size, 4 * size];
         let mut specs = Vec::new();
-        for (i, half) in Self::HALVES.iter().enumerate() {
-            let [norm, first, second] = half.map(|part| format!("layers.{number}.{part}"));
+        for (i, parts) in Self::SUBLAYERS.iter().enumerate() {
+            let [norm, first, second] = parts.map(|part| format!("layers.{number}.{part}"));
             specs.extend(LayerNorm::specs(&norm, size));
-            specs.extend(Linear::specs(&first, size, raised[i]));
-            specs.extend(Linear::specs(&second, lowered[i], size));
+            specs.extend(Linear::specs(&first, size, first_outputs[i]));
+            specs.extend(Linear::specs(&second, second_inputs[i], size));
         }
         specs
     }
 
-    /// All tokens, or the class token alone if it is the last layer.
+    /// All tokens, or the class token alone after the last layer.
     fn forward(&self, x: &Tensor, masks: [Option<DropoutMask>; 3], last: bool) -> Result<Tensor> {
         let [attention, inner, outer] = masks;
         let x = if last {

@@ -1,5 +1,5 @@
-//! A model's named tensors: a list of what there must be, and a seed or a safetensors file, come
-//! in; tensors under PyTorch's names go out, and back into a file.
+//! Weights: a model's tensors under PyTorch's names, drawn from a seed or read from a safetensors file, checked
+//! against specifications, and written back to the same bytes.
 
 use std::{collections::BTreeMap, path::Path};
 
@@ -12,11 +12,11 @@ use super::{
 };
 use base::{Error, Result, files, random::Stream};
 
-/// Named tensors of a net. Clones share their memory.
+/// Named tensors of a model. Clones share their memory.
 #[derive(Clone, Debug, Default)]
 pub struct Weights(BTreeMap<String, Tensor>);
 
-/// What stands in a file's header beside the tensors.
+/// The `__metadata__` of a safetensors header.
 pub type Metadata = BTreeMap<String, String>;
 
 impl Weights {
@@ -25,7 +25,7 @@ impl Weights {
         let tensor = |spec: &TensorSpec| -> Result<Tensor> {
             let shape = spec.shape.as_slice();
             Ok(match spec.init {
-                Init::Statistic(value) => (Tensor::ones(shape, DType::F32, device)? * value)?,
+                Init::Buffer(value) => (Tensor::ones(shape, DType::F32, device)? * value)?,
                 Init::Constant(value) => {
                     let filled = (Tensor::ones(shape, DType::F32, device)? * value)?;
                     Var::from_tensor(&filled)?.into_inner()
@@ -49,8 +49,7 @@ impl Weights {
     /// The tensors of safetensors bytes as constants; `what` names them in errors.
     ///
     /// # Errors
-    /// [`Error::Data`] for anything but finite f32 tensors. PyTorch's `num_batches_tracked`
-    /// counters are passed over.
+    /// [`Error::Data`] for anything but finite f32 tensors. PyTorch's `num_batches_tracked` counters are skipped.
     pub fn parse(what: &str, bytes: &[u8], device: &Device) -> Result<(Self, Metadata)> {
         let broken = |reason: safetensors::SafeTensorError| {
             let found = match foreign::recognize(bytes) {
@@ -128,12 +127,12 @@ impl Weights {
         Ok(sort_metadata(bytes))
     }
 
-    /// Writes a file, whole or not at all.
+    /// Writes a file, atomically.
     pub fn write(&self, path: &Path, metadata: &Metadata) -> Result<()> {
         files::write_whole(path, &self.bytes(metadata)?)
     }
 
-    /// Checks that exactly the tensors of `specs` are there.
+    /// Checks that these are exactly the tensors of `specs`.
     ///
     /// # Errors
     /// [`Error::Data`] with the first missing, misshapen or unknown tensor.
@@ -187,15 +186,15 @@ impl Weights {
         self.0.contains_key(name)
     }
 
-    /// The learned tensors, by name.
+    /// The trainable tensors by name.
     pub fn variables(&self) -> Result<BTreeMap<String, Var>> {
-        let learned = self.0.iter().filter(|(_, tensor)| tensor.is_variable());
-        learned
+        let trainable = self.0.iter().filter(|(_, tensor)| tensor.is_variable());
+        trainable
             .map(|(name, tensor)| Ok((name.clone(), Var::from_tensor(tensor)?)))
             .collect()
     }
 
-    /// The same tensors, in the same memory, as constants: gradients pass by.
+    /// The same tensors in the same memory, detached from autograd.
     pub fn frozen(&self) -> Self {
         let detached = self.0.iter().map(|(name, t)| (name.clone(), t.detach()));
         Self(detached.collect())
@@ -226,8 +225,8 @@ impl FromIterator<(String, Tensor)> for Weights {
     }
 }
 
-/// Puts the header's metadata, which the library writes in the order of a hash map, into the
-/// order of its keys: the same model must give the same bytes, and so the same checksum.
+/// Sorts the header's metadata by key: safetensors writes them in a hash map's order, but the same model must
+/// give the same bytes, and so the same checksum.
 fn sort_metadata(mut bytes: Vec<u8>) -> Vec<u8> {
     const LENGTH: usize = size_of::<u64>();
     let sorted = bytes.first_chunk().and_then(|&length| {
@@ -253,12 +252,12 @@ mod tests {
     fn specs() -> Vec<TensorSpec> {
         vec![
             TensorSpec::weight("a.weight", [3, 2], 2),
-            TensorSpec::new("b.running_var", [3], Init::Statistic(1.0)),
+            TensorSpec::new("b.running_var", [3], Init::Buffer(1.0)),
         ]
     }
 
     #[test]
-    fn weights_come_back_from_their_bytes_which_are_always_the_same() {
+    fn weights_round_trip_through_safetensors_bytes_which_are_deterministic() {
         let weights = Weights::init(&specs(), 1, &Device::Cpu).unwrap();
         let metadata: Metadata = (0..20)
             .map(|i| (format!("key{i}"), format!("{i}")))
@@ -274,7 +273,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wrong_tensor_is_named() {
+    fn a_missing_misshapen_or_unknown_tensor_is_named() {
         let weights = Weights::init(&specs(), 1, &Device::Cpu).unwrap();
         let message = |specs: &[TensorSpec]| weights.check("model", specs).unwrap_err().to_string();
         let missing = [specs(), vec![TensorSpec::weight("c", [1], 1)]].concat();

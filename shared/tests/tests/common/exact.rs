@@ -1,4 +1,4 @@
-//! ResNet34 in f64, of candle's own operations.
+//! The default architecture in f64, of candle's own operations.
 //!
 //! An attack is many steps, and a ReLU within a millionth of zero turns a difference in the last
 //! bit of one step into other iterates later. Iterates can be compared only on arithmetic that is
@@ -14,10 +14,10 @@ use nn::model::{Classifier, Features, Weights};
 /// Blocks of each stage.
 const BLOCKS: [usize; 4] = [3, 4, 6, 3];
 
-/// A ResNet34 in evaluation mode.
-pub struct F64ResNet34(BTreeMap<String, Tensor>);
+/// The default architecture in evaluation mode.
+pub struct F64Model(BTreeMap<String, Tensor>);
 
-impl F64ResNet34 {
+impl F64Model {
     pub fn new(weights: &Weights) -> Self {
         let double = |tensor: &Tensor| tensor.to_dtype(DType::F64).unwrap();
         let tensors = weights.tensors().iter();
@@ -48,7 +48,7 @@ impl F64ResNet34 {
     }
 }
 
-impl Classifier for F64ResNet34 {
+impl Classifier for F64Model {
     fn features(&self, images: &Tensor) -> Result<Features> {
         let mut x = images.to_dtype(DType::F64)?;
         x = self.layer(&x, "conv1", "bn1", 1)?.relu()?;
@@ -64,16 +64,10 @@ impl Classifier for F64ResNet34 {
         let logits = pooled
             .matmul(&self.0["linear.weight"].t()?)?
             .broadcast_add(&self.0["linear.bias"])?;
-        let single = |map: &Tensor| map.permute((0, 2, 3, 1))?.to_dtype(DType::F32);
+        let single = |map: &Tensor| Ok(map.permute((0, 2, 3, 1))?.to_dtype(DType::F32)?);
         Ok(Features {
             logits: logits.to_dtype(DType::F32)?,
-            maps: [
-                single(&maps[0])?,
-                single(&maps[1])?,
-                single(&maps[2])?,
-                single(&maps[3])?,
-                single(&maps[4])?,
-            ],
+            maps: maps.iter().map(single).collect::<Result<_>>()?,
         })
     }
 }

@@ -5,11 +5,11 @@ use attacks::{AttackBatch, AttackConfig, AttackKind, Perturbed, Preset, StyleSou
 use base::Result;
 use candle_core::{Device, Tensor};
 use data::IMAGE_BYTES;
-use nn::model::{Classifier, FrozenResNet34, ResNet34, Weights};
+use nn::model::{Architecture, Classifier, Weights};
 
 use crate::{
     common::{self, Golden, VALUE, thin},
-    exact::F64ResNet34,
+    exact::F64Model,
 };
 
 /// Images in the golden file, of which it keeps every `STRIDE`-th element.
@@ -26,9 +26,9 @@ const DECIDED_MARGIN: f32 = 1e-3;
 /// The golden file, the attacked model and its images.
 pub struct GoldenAttacks {
     pub file: Golden,
-    pub model: FrozenResNet34,
+    pub model: Box<dyn Classifier>,
     /// The same model in f64, on which iterates are compared.
-    pub exact: F64ResNet34,
+    pub exact: F64Model,
     weights: Weights,
     pub images: Tensor,
     pub labels: Vec<u8>,
@@ -66,11 +66,12 @@ impl GoldenAttacks {
         };
         let (pixels, styles) = (bytes("images"), bytes("styles"));
         Self {
-            exact: F64ResNet34::new(&weights),
+            exact: F64Model::new(&weights),
             labels: golden.floats("labels").iter().map(|&l| l as u8).collect(),
-            model: ResNet34::new("the attacked model", weights.clone())
+            model: Architecture::DEFAULT
+                .load("the attacked model", weights.clone())
                 .unwrap()
-                .frozen()
+                .eval()
                 .unwrap(),
             file: golden,
             images: quantize::to_tensor(&pixels, &Device::Cpu).unwrap(),
@@ -114,8 +115,10 @@ impl GoldenAttacks {
                 (name.clone(), (tensor * factor).unwrap())
             };
             let weights = self.weights.tensors().iter().map(scaled).collect();
-            let model = ResNet34::new("the scaled model", weights).unwrap();
-            let run = self.perturb(&model.frozen().unwrap(), preset, kind, changes);
+            let model = Architecture::DEFAULT
+                .load("the scaled model", weights)
+                .unwrap();
+            let run = self.perturb(model.eval().unwrap().as_ref(), preset, kind, changes);
             for (i, scaled) in self.outcomes(&run.images).into_iter().enumerate() {
                 unstable[i] |= (outcomes[i].l2 - scaled.l2).abs() > 0.01 * outcomes[i].l2;
                 unstable[i] |= ours.steps[i] != run.steps[i];
