@@ -1,9 +1,8 @@
-//! One error type for both programs: what went wrong comes in, one clear line and
-//! the exit code of the contract go out.
+//! The error type of both programs: one line of text and the exit code of the contract.
 
 use std::path::{Path, PathBuf};
 
-/// What can go wrong, by what the user has to do about it.
+/// Errors, by what the user has to do about them.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The request itself cannot be carried out: a wrong option, an output that exists.
@@ -42,14 +41,14 @@ pub enum Error {
     #[error("{0}")]
     Interrupted(String),
 
-    /// The operating system refused.
+    /// An operation of the operating system failed.
     #[error("{path}: cannot {action}: {source}")]
     Io {
         /// The file or folder.
         path: PathBuf,
         /// What was tried, as a verb: "read", "create", "rename".
         action: &'static str,
-        /// The system's own reason.
+        /// The system's error.
         source: std::io::Error,
     },
 
@@ -71,7 +70,7 @@ pub enum Error {
     Sqlite {
         /// The store.
         path: PathBuf,
-        /// SQLite's own reason.
+        /// SQLite's error.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
 }
@@ -118,14 +117,14 @@ impl Error {
         }
     }
 
-    /// The same error, unless it is a device without memory left: that one names the batch size.
+    /// The same error; a tensor error that means "out of memory" becomes [`Error::OutOfMemory`].
     pub fn of_batch(self, batch_size: usize) -> Self {
-        /// As the driver, cuBLAS and cuDNN put it, in capitals or not.
-        const SIGNS: [&str; 3] = ["out of memory", "out_of_memory", "alloc_failed"];
+        /// The words of the driver, cuBLAS and cuDNN, in lower case.
+        const MARKERS: [&str; 3] = ["out of memory", "out_of_memory", "alloc_failed"];
         match self {
             Self::Tensor(reason) => {
                 let text = reason.to_string().to_lowercase();
-                if SIGNS.iter().any(|sign| text.contains(sign)) {
+                if MARKERS.iter().any(|marker| text.contains(marker)) {
                     Self::OutOfMemory { batch_size }
                 } else {
                     Self::Tensor(reason)
@@ -146,7 +145,7 @@ impl Error {
     }
 
     /// The exit code of the contract: 2 usage, 3 data, 4 device, 5 non-finite, 75 interrupted,
-    /// and 1 for what the machine refused (a full disk, a missing permission).
+    /// and 1 for I/O or device failure (a full disk, a missing permission).
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Usage(_) => 2,
@@ -172,13 +171,14 @@ impl Error {
     }
 }
 
-/// What a file says on one line, without the terminal commands that it may hold.
+/// Text from a file on one line, with control characters (terminal commands) escaped.
 pub fn printable(text: &dyn std::fmt::Display) -> String {
     let mut printable = String::new();
     for character in one_line(text).chars() {
-        match character.is_control() {
-            true => printable.extend(character.escape_default()),
-            false => printable.push(character),
+        if character.is_control() {
+            printable.extend(character.escape_default());
+        } else {
+            printable.push(character);
         }
     }
     printable
@@ -205,7 +205,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_device_without_memory_left_names_the_batch_size() {
+    fn an_out_of_memory_error_names_the_batch_size() {
         let tensor = |text: &str| Error::Tensor(candle_core::Error::Msg(text.into()));
         let full = tensor("DriverError(CUDA_ERROR_OUT_OF_MEMORY, \"out of memory\")").of_batch(512);
         assert!(full.to_string().contains("--batch-size 512"), "{full}");
@@ -215,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_file_says_stays_on_one_line_and_commands_no_terminal() {
+    fn text_from_a_file_is_one_line_with_control_characters_escaped() {
         let error = Error::data("a\nb", "\u{1b}[2J", "é");
         assert_eq!(error.to_string(), r"a b: found \u{1b}[2J, expected é");
         let error = Error::invalid("a\nb", "\u{1b}[2J");
@@ -230,8 +230,8 @@ mod tests {
             inner: Box::new(inner),
             backtrace: Box::new(std::backtrace::Backtrace::force_capture()),
         });
-        let said = "tensor operation failed: shape mismatch in conv2d";
-        assert_eq!(error.to_string(), said);
+        let expected = "tensor operation failed: shape mismatch in conv2d";
+        assert_eq!(error.to_string(), expected);
     }
 
     #[test]

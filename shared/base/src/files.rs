@@ -1,4 +1,4 @@
-//! Files that are whole or not there: bytes come in, a file appears under its name at once.
+//! Atomic file writes (temporary file, fsync, rename), and reading with errors that name the file.
 
 use std::{
     fs::File,
@@ -8,7 +8,7 @@ use std::{
 
 use crate::{Error, Result};
 
-/// How the names of files begin that are not whole yet.
+/// Prefix of the names of files that are not finished.
 const PARTIAL: &str = ".partial-";
 
 /// A file's bytes.
@@ -25,10 +25,10 @@ pub fn read(path: &Path) -> Result<Vec<u8>> {
 /// # Errors
 /// [`Error::Data`].
 pub fn check_is_file(path: &Path) -> Result<()> {
-    match path.is_dir() {
-        true => Err(Error::data(path.display(), "a folder", "a file")),
-        false => Ok(()),
+    if path.is_dir() {
+        return Err(Error::data(path.display(), "a folder", "a file"));
     }
+    Ok(())
 }
 
 /// A file's text.
@@ -40,8 +40,8 @@ pub fn read_text(path: &Path) -> Result<String> {
     String::from_utf8(bytes).map_err(|error| Error::data(path.display(), error, "text in UTF-8"))
 }
 
-/// Removes from a folder what a kill left of files that were being written, for whoever alone writes
-/// there.
+/// Removes the temporary files that a killed program left in a folder. The caller must be the only one
+/// that writes there.
 pub fn remove_partials(folder: &Path) -> Result<()> {
     for entry in std::fs::read_dir(folder).map_err(Error::io("read", folder))? {
         let path = entry.map_err(Error::io("read", folder))?.path();
@@ -52,25 +52,25 @@ pub fn remove_partials(folder: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Whether a file is one that was being written.
+/// Whether a path has the name of a temporary file.
 pub fn is_partial(path: &Path) -> bool {
     let name = path.file_name().and_then(|name| name.to_str());
     name.is_some_and(|name| name.starts_with(PARTIAL))
 }
 
-/// Writes `bytes` to `path`: into a temporary neighbor first, flushed to the disk, then renamed.
+/// Writes `bytes` to `path` atomically: to a temporary file in the same folder, fsync, rename.
 pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
     write_through(path, |file| {
         file.write_all(bytes).map_err(Error::io("write", path))
     })
 }
 
-/// Writes what `write` does to `path`, likewise; nothing is there if it fails.
+/// Calls `write` with a temporary file that then becomes `path`, atomically; if it fails, `path` stays as it was.
 pub fn write_through(path: &Path, write: impl FnOnce(&mut File) -> Result<()>) -> Result<()> {
     let folder = folder_of(path);
     let mut builder = tempfile::Builder::new();
     builder.prefix(PARTIAL);
-    // Temporary files are private by default; this one becomes an ordinary file of the user's.
+    // Temporary files are private by default; this one becomes an ordinary file.
     #[cfg(unix)]
     builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
     let mut file = builder
@@ -85,14 +85,14 @@ pub fn write_through(path: &Path, write: impl FnOnce(&mut File) -> Result<()>) -
     sync_folder(&folder)
 }
 
-/// Flushes a folder's entries, so that a rename in it survives a power cut.
+/// Fsync of a folder, so that a rename in it survives a power cut.
 pub fn sync_folder(folder: &Path) -> Result<()> {
     File::open(folder)
         .and_then(|folder| folder.sync_all())
         .map_err(Error::io("flush", folder))
 }
 
-/// Removes a file, or a folder with all that is in it; nothing there is fine.
+/// Removes a file, or a folder with its content; it is no error if nothing is there.
 pub fn remove(path: &Path) -> Result<()> {
     let removed = match path.symlink_metadata() {
         Ok(found) if found.is_dir() => std::fs::remove_dir_all(path),
@@ -102,18 +102,18 @@ pub fn remove(path: &Path) -> Result<()> {
     removed.map_err(Error::io("remove", path))
 }
 
-/// Gives what is whole its name.
+/// Renames a finished file or folder, followed by fsync of the folder.
 pub fn rename(from: &Path, to: &Path) -> Result<()> {
     std::fs::rename(from, to).map_err(Error::io("replace", to))?;
     sync_folder(&folder_of(to))
 }
 
-/// Makes a folder and those above it.
+/// Creates a folder and its parents.
 pub fn create_folder(folder: &Path) -> Result<()> {
     std::fs::create_dir_all(folder).map_err(Error::io("create", folder))
 }
 
-/// Where something is made that will be renamed to `path` once it is whole.
+/// The temporary name, in the same folder, of what will be renamed to `path` when finished.
 pub fn partial(path: &Path) -> PathBuf {
     let mut name = std::ffi::OsString::from(PARTIAL);
     name.push(path.file_name().unwrap_or_default());
@@ -127,7 +127,7 @@ pub fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
     name.into()
 }
 
-/// The folder a path lies in.
+/// The parent folder of a path.
 pub fn folder_of(path: &Path) -> PathBuf {
     match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent.to_path_buf(),
@@ -140,7 +140,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_file_is_replaced_whole_and_nothing_else_is_left() {
+    fn an_atomic_write_replaces_the_file_and_leaves_no_temporary_one() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("file");
         for content in ["one", "two"] {
@@ -154,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_that_is_not_there_is_named() {
+    fn an_error_names_the_missing_folder() {
         let error = write_whole(Path::new("/nowhere/file"), b"").unwrap_err();
         assert!(error.to_string().starts_with("/nowhere: cannot"), "{error}");
     }

@@ -1,5 +1,5 @@
-//! Common ground of the library and both programs: errors, random numbers, files, locks, outputs,
-//! the log, progress and signals.
+//! Common parts of the library and both programs: errors, random numbers, files, locks, outputs,
+//! logging, progress and signals.
 #![forbid(unsafe_code)]
 
 pub mod error;

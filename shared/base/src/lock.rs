@@ -1,5 +1,4 @@
-//! File locks: the one place that takes the lock of what is written (a store, a run folder, an export), so
-//! that two programs never write the same.
+//! File locks on outputs (a store, a run folder, an export), so that two programs never write the same one.
 //!
 //! The lock is on a file beside the output, or inside it if it is a folder that stays, never on the output
 //! itself: SQLite's own locks must stay free for readers, and the two kinds get in each other's way on
@@ -17,7 +16,7 @@ use crate::{Error, Result, files};
 /// The name of the lock file inside a folder.
 pub const INSIDE: &str = ".lock";
 
-/// Held for as long as something is written. The lock file is removed with the lock; a killed program leaves
+/// A lock that is held until it is dropped. The lock file is removed with the lock; a killed program leaves
 /// an empty one, which locks nothing.
 #[derive(Debug)]
 pub struct Lock {
@@ -30,12 +29,12 @@ impl Lock {
     ///
     /// # Errors
     /// [`Error::Usage`] when another program holds the lock, when the folder is not there, or when the lock
-    /// file has content and so is none of ours.
+    /// file has content, so that it is another file of that name.
     pub fn beside(output: &Path) -> Result<Self> {
         Self::take(files::with_suffix(output, ".lock"), output)
     }
 
-    /// Locks a folder that is there by a file in it.
+    /// Locks an existing folder by a file in it.
     ///
     /// # Errors
     /// As [`Lock::beside`].
@@ -57,7 +56,7 @@ impl Lock {
                 }
                 Err(TryLockError::Error(error)) => return Err(Error::io("lock", &path)(error)),
             }
-            // Its last holder may have removed the file between our opening and our locking it.
+            // The last holder may have removed the file after we opened it and before we locked it.
             if is_still_there(&file, &path) {
                 return Ok(Self { path, _file: file });
             }
@@ -67,13 +66,13 @@ impl Lock {
 
 impl Drop for Lock {
     fn drop(&mut self) {
-        // While it is still locked, so that nobody's newer file is removed. One left behind is
+        // While it is still locked, so that no newer lock file is removed. One left behind is
         // harmless, so failing to remove it is no error.
         let _ = std::fs::remove_file(&self.path);
     }
 }
 
-/// A lock file is removed in the end, so it must not be a file that somebody keeps (`Cargo.lock`).
+/// Refuses a file with content: the lock file is removed in the end, and `Cargo.lock` is the user's.
 fn check_is_ours(path: &Path) -> Result<()> {
     match path.symlink_metadata() {
         Ok(found) if !found.is_file() || found.len() > 0 => Err(Error::Usage(format!(
@@ -111,7 +110,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_lock_is_held_once_and_its_file_goes_with_it() {
+    fn a_lock_is_exclusive_and_its_file_is_removed_with_it() {
         let folder = tempfile::tempdir().unwrap();
         let output = folder.path().join("a.db");
         let held = Lock::beside(&output).unwrap();
@@ -123,7 +122,7 @@ mod tests {
         drop(Lock::beside(&output).unwrap());
         drop(Lock::inside(folder.path()).unwrap());
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
-        // What a killed program leaves.
+        // As a killed program leaves it.
         std::fs::write(folder.path().join("a.db.lock"), "").unwrap();
         Lock::beside(&output).unwrap();
     }

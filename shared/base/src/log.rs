@@ -1,5 +1,4 @@
-//! What programs say while they work: a message comes in; on standard error it goes out as a line for
-//! people, as a line of JSON for programs that watch, or not at all.
+//! Logging to standard error as plain text or JSON lines, and printing of results to standard output.
 
 use std::{
     fmt::Display,
@@ -13,19 +12,19 @@ use serde_json::json;
 
 use crate::{Error, Result, error::one_line, time::rfc3339};
 
-/// What standard error gets, but for warnings and errors, which always come.
+/// Log settings.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Settings {
-    /// Nothing else.
+    /// Only warnings and errors.
     pub quiet: bool,
-    /// One JSON object a line instead of lines for people.
+    /// One JSON object per line instead of text.
     pub json: bool,
 }
 
 static SETTINGS: OnceLock<Settings> = OnceLock::new();
 
 impl Settings {
-    /// Applies to the whole program; the first call counts.
+    /// Sets them for the whole program; later calls have no effect.
     pub fn apply(self) {
         let _ = SETTINGS.set(self);
     }
@@ -45,40 +44,39 @@ pub fn is_json() -> bool {
     settings().json
 }
 
-/// Says what happens.
+/// Logs a message.
 pub fn info(message: impl Display) {
     if !is_quiet() {
         line("info", "", &message);
     }
 }
 
-/// So many different warnings are kept.
-const MOST: usize = 1000;
+/// Maximum number of different warnings that are kept.
+const MAX_WARNINGS: usize = 1000;
 
-/// Every warning of this program so far, each text once, with how often it was said.
+/// All warnings so far: each text once, with its count.
 static WARNINGS: Mutex<Vec<(String, usize)>> = Mutex::new(Vec::new());
 
-/// Says what somebody should know, though the work goes on. It is counted, and stands at the end of the
-/// program's output again ([`summary`]).
+/// Logs a warning and keeps it for the [`summary`].
 pub fn warning(message: impl Display) {
     let text = one_line(&message);
     line("warning", "warning: ", &text);
     let mut warnings = WARNINGS.lock().unwrap_or_else(PoisonError::into_inner);
-    let said = warnings.iter().position(|(said, _)| *said == text);
-    match said {
+    let known = warnings.iter().position(|(known, _)| *known == text);
+    match known {
         Some(place) => warnings[place].1 += 1,
-        None if warnings.len() < MOST => warnings.push((text, 1)),
+        None if warnings.len() < MAX_WARNINGS => warnings.push((text, 1)),
         None => {}
     }
 }
 
-/// The texts of all warnings so far, in the order they were first said.
+/// The texts of all warnings so far, in order of their first occurrence.
 pub fn warnings() -> Vec<String> {
     let warnings = WARNINGS.lock().unwrap_or_else(PoisonError::into_inner);
     warnings.iter().map(|(text, _)| text.clone()).collect()
 }
 
-/// Says all warnings once more, counted: for the end of a program, so that nobody must search its log.
+/// Logs all warnings again with their counts, at the end of a program.
 pub fn summary() {
     let warnings = WARNINGS.lock().unwrap_or_else(PoisonError::into_inner);
     let count: usize = warnings.iter().map(|(_, count)| count).sum();
@@ -100,12 +98,12 @@ pub fn summary() {
     }
 }
 
-/// Says why the work has ended.
+/// Logs the error that ends the program.
 pub fn error(message: impl Display) {
     line("error", "error: ", &one_line(&message));
 }
 
-/// Says how far the work is: `(images done, of, per second, seconds left)`.
+/// Logs progress as JSON: `(images done, total, images per second, seconds left)`.
 pub fn progress(what: &str, (done, total, rate, left): (u64, u64, f64, f64), note: &str) {
     object(json!({
         "level": "progress",
@@ -131,15 +129,15 @@ fn object(mut fields: serde_json::Value) {
     stderr(&fields);
 }
 
-/// A line of standard error; work does not end because nobody reads it.
+/// Writes a line to standard error; a failure to write it is ignored.
 fn stderr(line: &dyn Display) {
     let _ = writeln!(std::io::stderr(), "{line}");
 }
 
-/// Prints a command's result as lines of standard output. A reader that has gone wanted no more.
+/// Prints a command's result to standard output. A broken pipe is no error.
 ///
 /// # Errors
-/// [`Error::Io`] when it cannot be written for another reason.
+/// [`Error::Io`] when it cannot be written.
 pub fn result(text: impl Display) -> Result<()> {
     let mut out = std::io::stdout().lock();
     let text = text.to_string();

@@ -1,9 +1,7 @@
-//! Outputs: the one place that decides what may be written and what may be replaced. Every command that
-//! writes a file or a folder asks it first.
+//! Output paths: the checks before a command writes or replaces a file or folder, and its lock.
 //!
-//! An input is never written to, whatever name or link leads to it; what is of another kind than what is
-//! written is never replaced; what is of the same kind only with `--force`; named pipes and devices are
-//! refused.
+//! An input is never overwritten, by whatever name or link; an existing file of another kind is never
+//! replaced; one of the same kind only with `--force`; named pipes and devices are refused.
 
 use std::{
     fs::{self, FileType},
@@ -21,37 +19,37 @@ pub struct Kind {
     pub name: &'static str,
     /// A file or a folder.
     pub form: Form,
-    /// What happens to one that is there, without `--force`.
+    /// What happens to an existing one without `--force`.
     pub existing: Existing,
-    /// Whether what is at this path is one; `Err` for a reason that says more.
+    /// Whether the file or folder at this path is of this kind; `Err` to refuse with a more specific reason.
     pub matches: fn(&Path) -> Result<bool>,
 }
 
 /// What an output is on disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Form {
-    /// A file, in a folder that is there.
+    /// A file, in an existing folder.
     File,
-    /// A folder; those above it are made.
+    /// A folder; its parents are created.
     Folder,
 }
 
-/// What happens to an output that is there already, without `--force`.
+/// What happens to an existing output without `--force`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Existing {
-    /// It stays, and the command ends.
+    /// The command is refused.
     Kept,
-    /// The command goes on with it, and decides itself what `--force` does.
+    /// The command resumes it, and handles `--force` itself.
     Resumed,
-    /// It is replaced: it can be made again.
+    /// It is replaced.
     Replaced,
 }
 
-/// Decides whether `kind` may be written to `path` by a command that reads `inputs`, and returns the
-/// path without links.
+/// Checks that `kind` may be written to `path` by a command that reads `inputs`. Returns the path with
+/// links resolved.
 ///
 /// # Errors
-/// [`Error::Usage`] that says what is there and what to do; what `kind.matches` returns is passed on.
+/// [`Error::Usage`] with what is there and what to do; errors of `kind.matches`.
 pub fn check(path: &Path, kind: &Kind, inputs: &[&Path], force: bool) -> Result<PathBuf> {
     let refused = |reason: String| Err(Error::Usage(format!("{}: {reason}", path.display())));
     let place = real(path)?;
@@ -81,9 +79,10 @@ pub fn check(path: &Path, kind: &Kind, inputs: &[&Path], force: bool) -> Result<
             "is {there}, where {name} is to be written; name another output"
         ));
     }
-    let is_empty = match is_folder {
-        true => is_empty_folder(&place)?,
-        false => found.len() == 0,
+    let is_empty = if is_folder {
+        is_empty_folder(&place)?
+    } else {
+        found.len() == 0
     };
     if is_empty && (is_folder || force || kind.existing != Existing::Kept) {
         return Ok(place);
@@ -100,16 +99,16 @@ pub fn check(path: &Path, kind: &Kind, inputs: &[&Path], force: bool) -> Result<
     Ok(place)
 }
 
-/// An output that may be written, locked.
+/// A checked and locked output.
 #[derive(Debug)]
 pub struct Output {
-    /// Where, without links.
+    /// Its path, with links resolved.
     pub path: PathBuf,
     _lock: Lock,
 }
 
 impl Output {
-    /// As [`check`], and takes the lock.
+    /// [`check`], then takes the lock.
     ///
     /// # Errors
     /// As [`check`] and [`Lock::beside`].
@@ -120,12 +119,12 @@ impl Output {
         Ok(Self { path, _lock: lock })
     }
 
-    /// Writes a file, whole or not at all.
+    /// Writes a file atomically.
     pub fn write(&self, bytes: &[u8]) -> Result<()> {
         files::write_whole(&self.path, bytes)
     }
 
-    /// Lets `make` make the output under another name, then gives it its own; nothing is left if that fails.
+    /// Calls `make` with a temporary path and renames the result; nothing is left if it fails.
     pub fn make<T>(&self, make: impl FnOnce(&Path) -> Result<T>) -> Result<T> {
         let partial = files::partial(&self.path);
         files::remove(&partial)?;
@@ -137,7 +136,7 @@ impl Output {
         if !self.path.is_dir() {
             return files::rename(&partial, &self.path).and(made);
         }
-        // A rename replaces no folder with something in it: that one steps aside until the new one is there.
+        // A rename cannot replace a folder that is not empty: move the old one aside first.
         let earlier = files::partial(&self.path.with_extension("earlier"));
         files::remove(&earlier)?;
         files::rename(&self.path, &earlier)?;
@@ -157,19 +156,19 @@ pub fn begins_with(path: &Path, bytes: &[u8]) -> Result<bool> {
     Ok(beginning(path, bytes.len())? == bytes)
 }
 
-/// The first bytes of a file, as many as asked for if it is so long.
+/// The first bytes of a file, at most `max`.
 ///
 /// # Errors
 /// [`Error::Io`] when it cannot be read.
-pub fn beginning(path: &Path, most: usize) -> Result<Vec<u8>> {
+pub fn beginning(path: &Path, max: usize) -> Result<Vec<u8>> {
     let mut bytes = Vec::new();
     let file = fs::File::open(path).map_err(Error::io("read", path))?;
-    let read = file.take(most as u64).read_to_end(&mut bytes);
+    let read = file.take(max as u64).read_to_end(&mut bytes);
     read.map_err(Error::io("read", path))?;
     Ok(bytes)
 }
 
-/// The path without links and dots; what is not there yet keeps its name.
+/// The path with links and dots resolved; the last part need not exist.
 fn real(path: &Path) -> Result<PathBuf> {
     if let Ok(real) = path.canonicalize() {
         return Ok(real);
@@ -226,15 +225,15 @@ mod tests {
     }
 
     #[test]
-    fn an_input_is_never_an_output_by_whatever_link() {
+    fn an_input_is_never_overwritten_by_whatever_link() {
         let folder = tempfile::tempdir().unwrap();
         let at = |name: &str| folder.path().join(name);
         fs::write(at("a.png"), b"\x89PNG").unwrap();
         fs::hard_link(at("a.png"), at("hard")).unwrap();
         std::os::unix::fs::symlink(at("a.png"), at("soft")).unwrap();
         for name in ["a.png", "./a.png", "hard", "soft"] {
-            let said = refusal(&at(name), &[&at("a.png")], true);
-            assert!(said.contains("is the input"), "{said}");
+            let error = refusal(&at(name), &[&at("a.png")], true);
+            assert!(error.contains("is the input"), "{error}");
         }
         assert_eq!(fs::read(at("a.png")).unwrap(), b"\x89PNG");
     }

@@ -1,5 +1,5 @@
-//! Progress of long work: counts come in; a bar with rate and time left goes to a terminal, a
-//! plain line every 30 seconds to anything else.
+//! Progress of long work: a bar with rate and time left on a terminal, a plain line every 30 seconds
+//! elsewhere.
 
 use std::{
     io::IsTerminal,
@@ -10,12 +10,12 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::log;
 
-/// How often a plain line is written where there is no terminal; the first comes sooner, as
-/// the estimate of how long the work will take.
-const INTERVAL: Duration = Duration::from_secs(30);
-const FIRST: Duration = Duration::from_secs(5);
+/// Time between two plain lines where there is no terminal.
+const LINE_INTERVAL: Duration = Duration::from_secs(30);
+/// Time before the first one, so that an estimate of the total time appears soon.
+const FIRST_LINE: Duration = Duration::from_secs(5);
 
-/// One long piece of work, counted in images.
+/// Progress of one piece of work, counted in images.
 pub struct Progress {
     what: String,
     total: u64,
@@ -44,20 +44,20 @@ impl Progress {
             total,
             done: 0,
             started: now,
-            next_line: now + FIRST,
+            next_line: now + FIRST_LINE,
             bar,
         }
     }
 
-    /// `images` more are done; `note` is what stands at the line's end.
+    /// Counts `images` more; `note` is appended to the line.
     pub fn add(&mut self, images: u64, note: &str) {
         self.done += images;
         if let Some(bar) = &self.bar {
             bar.set_message(note.to_string());
             bar.inc(images);
         } else if Instant::now() >= self.next_line {
-            self.next_line = Instant::now() + INTERVAL;
-            self.say(note);
+            self.next_line = Instant::now() + LINE_INTERVAL;
+            self.log_line(note);
         }
     }
 
@@ -80,7 +80,7 @@ impl Progress {
         }
     }
 
-    fn say(&self, note: &str) {
+    fn log_line(&self, note: &str) {
         let left = self.total.saturating_sub(self.done) as f64 / self.rate().max(1e-9);
         if log::is_json() && !log::is_quiet() {
             let numbers = (self.done, self.total, self.rate(), left);
@@ -98,7 +98,7 @@ impl Progress {
     }
 }
 
-/// A duration as people say it: `3 s`, `4 min 05 s`, `2 h 10 min`.
+/// A duration for people: `3 s`, `4 min 05 s`, `2 h 10 min`.
 pub fn duration(time: Duration) -> String {
     let seconds = time.as_secs();
     match seconds {
@@ -113,8 +113,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn durations_read_as_people_say_them() {
-        let said = [3, 245, 7800].map(|s| duration(Duration::from_secs(s)));
-        assert_eq!(said, ["3 s", "4 min 05 s", "2 h 10 min"]);
+    fn durations_are_formatted_for_people() {
+        let texts = [3, 245, 7800].map(|s| duration(Duration::from_secs(s)));
+        assert_eq!(texts, ["3 s", "4 min 05 s", "2 h 10 min"]);
     }
 }

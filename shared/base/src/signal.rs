@@ -1,5 +1,4 @@
-//! Asking a program to stop: SIGTERM, SIGINT and SIGUSR1 come in, a flag goes out that long
-//! loops look at between two batches.
+//! Graceful shutdown: SIGTERM, SIGINT and SIGUSR1 set a flag that long loops check between batches.
 
 use std::sync::{
     Arc,
@@ -10,16 +9,16 @@ use signal_hook::consts::{SIGINT, SIGTERM, SIGUSR1};
 
 use crate::{Error, Result};
 
-/// Whether the program was asked to stop.
+/// The flag: whether a signal has arrived.
 #[derive(Clone, Debug, Default)]
 pub struct Stop(Arc<AtomicBool>);
 
 impl Stop {
-    /// Listens from now on. A second signal of the same kind ends the program at once, which a
-    /// store and a run folder survive.
+    /// Installs the handlers. A second signal ends the program at once; stores and run folders stay
+    /// valid.
     ///
     /// # Errors
-    /// [`Error::Io`] when the system refuses the handlers.
+    /// [`Error::Io`] when the handlers cannot be installed.
     pub fn listen() -> Result<Self> {
         let stop = Self::default();
         for signal in [SIGTERM, SIGINT, SIGUSR1] {
@@ -35,7 +34,7 @@ impl Stop {
         Ok(stop)
     }
 
-    /// Fails with [`Error::Interrupted`] once a signal has come; `advice` says how to go on.
+    /// Fails with [`Error::Interrupted`] after a signal; `advice` tells the user how to resume.
     pub fn check(&self, advice: &str) -> Result<()> {
         if self.0.load(Ordering::Relaxed) {
             return Err(Error::Interrupted(format!("stopped on request; {advice}")));

@@ -1,10 +1,10 @@
-//! Values of command-line options: text comes in, a number in range or the reason why not goes out.
+//! Value parsers of command-line options.
 
 use std::str::FromStr;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 
-/// One of an enum's names, which `--help` lists.
+/// The names of an enum's variants, listed by `--help`.
 pub fn choice<T>() -> impl TypedValueParser<Value = T>
 where
     T: FromStr<Err: std::error::Error + Send + Sync>
@@ -17,7 +17,7 @@ where
     PossibleValuesParser::new(T::VARIANTS).try_map(|name| name.parse())
 }
 
-/// What clap's value parsers return.
+/// Result of a clap value parser.
 pub type Parsed<T> = std::result::Result<T, String>;
 
 /// A whole number, at least 1.

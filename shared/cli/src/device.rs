@@ -1,4 +1,4 @@
-//! Options for where and how exactly tensors are computed: `--device`, `--precision`, `--deterministic`.
+//! Device options: `--device`, `--precision`, `--deterministic`.
 
 use base::{Error, Result};
 use candle_core::Device;
@@ -6,22 +6,22 @@ use nn::{ComputeOptions, Precision, device::DeviceChoice};
 
 use crate::arguments::choice;
 
-/// The command line's part about computing.
+/// Options for where and how precisely tensors are computed.
 #[derive(Clone, Debug, clap::Args)]
 pub struct DeviceArguments {
-    /// auto, cpu, cuda or cuda:N
+    /// Device: auto, cpu, cuda or cuda:N
     #[arg(long, default_value = "auto", value_name = "D")]
     device: DeviceChoice,
-    /// What models are computed with; tf32 and bf16 are faster, less exact, and for CUDA
+    /// Arithmetic of the models; tf32 and bf16 are faster and less precise, CUDA only
     #[arg(long, default_value_t, value_name = "P", value_parser = choice::<Precision>())]
     pub precision: Precision,
-    /// On CUDA, compute only in ways that repeat to the bit
+    /// On CUDA, use only algorithms that are reproducible bit for bit
     #[arg(long)]
     deterministic: bool,
 }
 
 impl DeviceArguments {
-    /// Opens the device and makes this the program's arithmetic.
+    /// Opens the device and sets the precision of the whole program.
     ///
     /// # Errors
     /// [`Error::NoDevice`] when a CUDA device was asked for and cannot be opened, [`Error::Usage`]

@@ -1,5 +1,4 @@
-//! Command-line parts of both programs: how they start and end, values and groups of options that
-//! they share, completions and man pages.
+//! Command-line parts of both programs: start and exit code, shared options, shell completions, man pages.
 #![deny(unsafe_code)]
 
 pub mod arguments;

@@ -2,13 +2,13 @@
 
 use base::log::Settings;
 
-/// What standard error gets.
+/// Log options.
 #[derive(Clone, Copy, Debug, Default, clap::Args)]
 pub struct LogArguments {
-    /// Say nothing but warnings and errors
+    /// Log only warnings and errors
     #[arg(long, global = true)]
     quiet: bool,
-    /// What standard error gets: lines for people, or one JSON object a line
+    /// Format of standard error: text, or one JSON object per line
     #[arg(long, global = true, value_enum, default_value_t, value_name = "F")]
     log_format: Format,
 }

@@ -1,5 +1,4 @@
-//! What shells and `man` want to know of a program: its command line comes in; completions go to
-//! standard output, man pages into a folder.
+//! Shell completions and man pages, generated from a program's command line.
 
 use std::path::{Path, PathBuf};
 
@@ -11,24 +10,24 @@ use base::{
     output::{self, Existing, Form, Output},
 };
 
-/// The commands about the program itself.
+/// The commands `completions` and `man`.
 #[derive(Debug, Subcommand)]
 pub enum Manual {
-    /// Print a shell's completions, to be put where it looks for them
+    /// Print the completion script of a shell
     Completions {
-        /// The shell
+        /// Shell to generate completions for
         shell: Shell,
     },
-    /// Write a man page for the program and for each of its commands
+    /// Write a man page for the program and each of its commands
     Man {
-        /// The folder; pages that are there are replaced
+        /// Output directory; existing pages are replaced
         #[arg(long, value_name = "DIR")]
         out: PathBuf,
     },
 }
 
 impl Manual {
-    /// Does what was asked for.
+    /// Runs the command.
     pub fn write(&self, mut program: Command) -> Result<()> {
         let name = program.get_name().to_string();
         match self {
@@ -42,7 +41,7 @@ impl Manual {
     }
 }
 
-/// A man page as an output: it can be made again.
+/// A man page as an output.
 const PAGE: output::Kind = output::Kind {
     name: "a man page",
     form: Form::File,
@@ -53,7 +52,7 @@ const PAGE: output::Kind = output::Kind {
     },
 };
 
-/// Their folder, which may hold other files.
+/// Its folder, which may hold other files.
 const PAGES: output::Kind = output::Kind {
     name: "a folder",
     form: Form::Folder,
@@ -61,7 +60,7 @@ const PAGES: output::Kind = output::Kind {
     matches: |_| Ok(true),
 };
 
-/// Writes all pages or, where one of them must not be replaced, none.
+/// Writes all pages, or none if one of them must not be replaced.
 fn write_pages(program: Command, out: &Path) -> Result<()> {
     let pages =
         tempfile::tempdir().map_err(Error::io("create a folder in", &std::env::temp_dir()))?;

@@ -3,10 +3,10 @@
 use base::{Error, Result};
 use nn::model::{Channels, Normalization};
 
-/// The command line's part about it, beside the option that names a model or the data.
+/// Normalization options, beside the option that names a model or a data set.
 #[derive(Clone, Copy, Debug, Default, clap::Args)]
 pub struct NormalizationArguments {
-    /// What the model subtracts from its inputs' channels R,G,B in [0,1], such as 0.4914,0.4822,0.4465
+    /// Mean per channel in [0,1] that the model subtracts from its inputs, such as 0.4914,0.4822,0.4465
     #[arg(
         long,
         value_name = "R,G,B",
@@ -14,13 +14,13 @@ pub struct NormalizationArguments {
         allow_hyphen_values = true
     )]
     mean: Option<Channels>,
-    /// What the model divides the difference by, such as 0.2023,0.1994,0.2010 [default: as the weights' header says, else no normalization]
+    /// Standard deviation per channel that the model divides by, such as 0.2023,0.1994,0.2010 [default: from the weights' metadata, else no normalization]
     #[arg(long, value_name = "R,G,B", requires = "mean")]
     std: Option<Channels>,
 }
 
 impl NormalizationArguments {
-    /// What was asked for.
+    /// The normalization on the command line, if any.
     ///
     /// # Errors
     /// [`Error::Usage`] for a standard deviation that is not above 0.

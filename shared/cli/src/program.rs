@@ -1,5 +1,4 @@
-//! How both programs start and end: a command comes in, its outcome becomes one line on standard
-//! error and the exit code of the contract.
+//! Start and end of both programs: threads and allocator set up, errors as one line and an exit code.
 
 use std::process::ExitCode;
 
@@ -7,16 +6,16 @@ use clap::error::ErrorKind;
 
 use base::{Error, Result, log};
 
-/// What `--help` says of how a program ends.
+/// The exit codes, as `--help` lists them.
 pub const EXIT_CODES: &str = "Exit codes: 0 done, 1 I/O or device failure (a full disk, say), 2 usage, \
 3 bad or corrupt data, 4 no such device, 5 non-finite values, 75 interrupted (the same command \
 resumes).";
 
 /// Runs a program's command. To be called first in `main`.
 pub fn run(command: impl FnOnce() -> Result<()>) -> ExitCode {
-    calm_candle();
-    keep_memory();
-    join_in();
+    disable_candle_thread_pool();
+    disable_purge();
+    use_main_thread_in_rayon();
     let outcome = command();
     log::summary();
     match outcome {
@@ -41,20 +40,20 @@ pub fn parse<C: clap::Parser>() -> Result<C> {
         }
         let text = error.render().to_string();
         let lines = text.lines().map(str::trim);
-        let said =
+        let text =
             lines.filter(|line| !line.is_empty() && !line.starts_with("For more information"));
-        let said = said.collect::<Vec<_>>().join(" ");
+        let text = text.collect::<Vec<_>>().join(" ");
         Error::Usage(format!(
             "{}; --help says more",
-            said.trim_start_matches("error: ")
+            text.trim_start_matches("error: ")
         ))
     })
 }
 
-/// Keeps candle's own element-wise operations on the calling thread. Its thread pool waits by
-/// spinning, which takes the processor from the kernels' rayon threads: training is three times
-/// slower with it on two busy cores. Matrix products stay parallel, they use rayon.
-fn calm_candle() {
+/// Runs candle's own element-wise operations on the calling thread. Its thread pool waits by spinning,
+/// which takes the processor from the kernels' rayon threads: training is three times slower with it on
+/// two busy cores. Matrix products stay parallel, they use rayon.
+fn disable_candle_thread_pool() {
     const THREADS: &str = "CANDLE_NUM_THREADS";
     if std::env::var_os(THREADS).is_none() {
         #[expect(unsafe_code, reason = "the environment can be set in no other way")]
@@ -65,17 +64,17 @@ fn calm_candle() {
     }
 }
 
-/// Makes the calling thread one of those that compute. Beside them it would sleep and be woken at
-/// every operation, which takes longer than the small ones themselves.
-fn join_in() {
+/// Makes the calling thread one of rayon's. As a separate thread it would sleep and be woken at every
+/// operation, which takes longer than small operations themselves.
+fn use_main_thread_in_rayon() {
     let pool = rayon::ThreadPoolBuilder::new().use_current_thread();
-    // Fails where there is a pool already, which computes the same.
+    // Fails if there is a pool already, which gives the same results.
     let _ = pool.build_global();
 }
 
-/// Keeps freed memory for the next step instead of giving it back to the system, which would
-/// clear it, page by page, before it gives it out again.
-fn keep_memory() {
+/// Keeps freed memory for the next step: returned to the system, its pages would be cleared before they
+/// are handed out again.
+fn disable_purge() {
     /// `mi_option_purge_delay` of mimalloc.h, which the bindings leave out.
     const PURGE_DELAY: libmimalloc_sys::mi_option_t = 15;
     const NEVER: std::ffi::c_long = -1;
