@@ -1,148 +1,161 @@
-//! Scaled dot-product attention within one image: query, key and value rows come in, mixed rows
-//! go out, or their gradients. Scores are kept for one head at a time, in the cache, and computed
-//! again for the gradient.
+//! Scaled dot-product attention of one image, all heads: forward and backward. Scores are computed
+//! for one head at a time, so that they stay in the cache, and recomputed in the backward pass from
+//! the log-sum-exp of each row (as in FlashAttention, Dao et al., 2022).
 
 use crate::{
-    gemm::{Matrix, Put, multiply},
-    row_ops::{dot, exp_row, scale_by, slope_row, softmax_row},
+    gemm::{Beta, Matrix, gemm},
+    row_ops::{dot, exp_row, scale_by, softmax_gradient_row, softmax_row},
 };
 
-/// Sizes of attention.
+/// Sizes of multi-head attention.
 #[derive(Clone, Copy, Debug)]
 pub struct AttentionShape {
-    /// Rows of one image.
+    /// Tokens of an image.
     pub tokens: usize,
     /// Heads.
     pub heads: usize,
-    /// Numbers of a row that belong to one head.
+    /// Channels of one head.
     pub head_dim: usize,
 }
 
 impl AttentionShape {
-    /// Numbers of a row of the result; query, key and value together have three times as many.
-    pub fn width(&self) -> usize {
+    /// `heads * head_dim`: channels of an output token; query, key and value together have three
+    /// times as many.
+    pub fn d_model(&self) -> usize {
         self.heads * self.head_dim
     }
 
-    /// Factor of the scores.
+    /// Scale of the scores, `1 / sqrt(head_dim)`.
     pub fn scale(&self) -> f32 {
         (self.head_dim as f32).powf(-0.5)
     }
 
-    /// One head's columns of mixed rows.
-    fn mixed(&self, head: usize) -> Matrix {
-        Matrix::inside(
-            self.width(),
+    /// Columns of one head in the output `[tokens, d_model]`.
+    fn output_head(&self, head: usize) -> Matrix {
+        Matrix::strided(
+            self.d_model(),
             head * self.head_dim,
             self.tokens,
             self.head_dim,
         )
     }
 
-    /// Query, key and value of a head, in an image's `[tokens, 3 width]`.
-    fn parts(&self, head: usize) -> [Matrix; 3] {
-        let width = self.width();
+    /// Query, key and value of one head, in an image's `[tokens, 3 d_model]`.
+    fn qkv_head(&self, head: usize) -> [Matrix; 3] {
+        let d_model = self.d_model();
         [0, 1, 2].map(|part| {
-            let first = part * width + head * self.head_dim;
-            Matrix::inside(3 * width, first, self.tokens, self.head_dim)
+            let first = part * d_model + head * self.head_dim;
+            Matrix::strided(3 * d_model, first, self.tokens, self.head_dim)
         })
     }
 }
 
-/// Mixed rows `[tokens, width]` of `qkv` `[tokens, 3 width]`, and the levels `[heads, tokens]` of
-/// the scores: the logarithms of what the softmax divides by. `scores` is room for
-/// `[tokens, tokens]`.
+/// Writes the attention `output` `[tokens, d_model]` of `qkv` `[tokens, 3 d_model]`, and the
+/// log-sum-exp `lse` `[heads, tokens]` of the scores, which [`backward`] needs. `scores` is scratch
+/// memory, `[tokens, tokens]`.
 pub fn forward(
-    heads: AttentionShape,
+    shape: AttentionShape,
     qkv: &[f32],
     scores: &mut [f32],
-    mixed: &mut [f32],
-    levels: &mut [f32],
+    output: &mut [f32],
+    lse: &mut [f32],
 ) {
     let AttentionShape {
         tokens, head_dim, ..
-    } = heads;
-    let all = Matrix::dense(tokens, tokens);
+    } = shape;
+    let square = Matrix::dense(tokens, tokens);
     let mut sums = vec![0.0; tokens];
-    for (head, levels) in levels.chunks_exact_mut(tokens).enumerate() {
-        let ([query, key, value], part) = (heads.parts(head), heads.mixed(head));
-        multiply(
-            heads.scale(),
+    for (head, lse) in lse.chunks_exact_mut(tokens).enumerate() {
+        let ([query, key, value], head_out) = (shape.qkv_head(head), shape.output_head(head));
+        gemm(
+            shape.scale(),
             (qkv, query),
-            (qkv, key.turned()),
-            (scores, all),
-            Put::Over,
+            (qkv, key.transposed()),
+            (scores, square),
+            Beta::Zero,
         );
-        let rows = scores.chunks_exact_mut(tokens).zip(levels);
-        for ((row, level), sum) in rows.zip(&mut sums) {
-            let (largest, total) = softmax_row(row);
-            *level = largest + total.ln();
-            *sum = total;
+        let rows = scores.chunks_exact_mut(tokens).zip(lse);
+        for ((row, row_lse), sum) in rows.zip(&mut sums) {
+            let (max, sum_exp) = softmax_row(row);
+            *row_lse = max + sum_exp.ln();
+            *sum = sum_exp;
         }
-        multiply(1.0, (scores, all), (qkv, value), (mixed, part), Put::Over);
-        // Rows of the result are shorter than rows of scores: the division waits for them.
-        for (row, sum) in mixed.chunks_exact_mut(part.row_step).zip(&sums) {
-            scale_by(&mut row[part.offset..][..head_dim], 1.0 / sum);
+        gemm(
+            1.0,
+            (scores, square),
+            (qkv, value),
+            (output, head_out),
+            Beta::Zero,
+        );
+        // The softmax is normalized after the product: output rows are shorter than score rows.
+        for (row, sum) in output.chunks_exact_mut(head_out.row_stride).zip(&sums) {
+            scale_by(&mut row[head_out.offset..][..head_dim], 1.0 / sum);
         }
     }
 }
 
-/// Gradient of `qkv` from `gradient`, that of the mixed rows, and from what [`forward`] read and
-/// wrote. The two squares are room for `[tokens, tokens]` each.
+/// Writes `grad_qkv`, from `grad_output` and what [`forward`] read and wrote. `probs` and
+/// `grad_scores` are scratch memory, `[tokens, tokens]` each.
 pub fn backward(
-    heads: AttentionShape,
-    (qkv, mixed, levels): (&[f32], &[f32], &[f32]),
-    gradient: &[f32],
-    [weights, slopes]: [&mut [f32]; 2],
-    of_qkv: &mut [f32],
+    shape: AttentionShape,
+    (qkv, output, lse): (&[f32], &[f32], &[f32]),
+    grad_output: &[f32],
+    [probs, grad_scores]: [&mut [f32]; 2],
+    grad_qkv: &mut [f32],
 ) {
     let AttentionShape {
         tokens, head_dim, ..
-    } = heads;
-    let (all, scale) = (Matrix::dense(tokens, tokens), heads.scale());
-    for (head, levels) in levels.chunks_exact(tokens).enumerate() {
-        let ([query, key, value], part) = (heads.parts(head), heads.mixed(head));
-        multiply(
+    } = shape;
+    let (square, scale) = (Matrix::dense(tokens, tokens), shape.scale());
+    for (head, lse) in lse.chunks_exact(tokens).enumerate() {
+        let ([query, key, value], head_out) = (shape.qkv_head(head), shape.output_head(head));
+        gemm(
             scale,
             (qkv, query),
-            (qkv, key.turned()),
-            (weights, all),
-            Put::Over,
+            (qkv, key.transposed()),
+            (probs, square),
+            Beta::Zero,
         );
-        multiply(
+        gemm(
             1.0,
-            (gradient, part),
-            (qkv, value.turned()),
-            (slopes, all),
-            Put::Over,
+            (grad_output, head_out),
+            (qkv, value.transposed()),
+            (grad_scores, square),
+            Beta::Zero,
         );
-        let rows = weights
+        let rows = probs
             .chunks_exact_mut(tokens)
-            .zip(slopes.chunks_exact_mut(tokens));
-        for (row, ((weights, slopes), level)) in rows.zip(levels).enumerate() {
-            exp_row(weights, *level);
-            let here = part.offset + row * part.row_step;
-            // What the weights' slopes have in common, since the weights add up to one.
-            let common = dot(
-                &gradient[here..here + head_dim],
-                &mixed[here..here + head_dim],
+            .zip(grad_scores.chunks_exact_mut(tokens));
+        for (row, ((probs, grad_scores), row_lse)) in rows.zip(lse).enumerate() {
+            exp_row(probs, *row_lse);
+            let first = head_out.offset + row * head_out.row_stride;
+            // sum_j probs_j * grad_probs_j, which equals grad_output . output.
+            let delta = dot(
+                &grad_output[first..first + head_dim],
+                &output[first..first + head_dim],
             );
-            slope_row(weights, common, slopes);
+            softmax_gradient_row(probs, delta, grad_scores);
         }
-        multiply(
+        gemm(
             1.0,
-            (weights, all.turned()),
-            (gradient, part),
-            (of_qkv, value),
-            Put::Over,
+            (probs, square.transposed()),
+            (grad_output, head_out),
+            (grad_qkv, value),
+            Beta::Zero,
         );
-        multiply(scale, (slopes, all), (qkv, key), (of_qkv, query), Put::Over);
-        multiply(
+        gemm(
             scale,
-            (slopes, all.turned()),
+            (grad_scores, square),
+            (qkv, key),
+            (grad_qkv, query),
+            Beta::Zero,
+        );
+        gemm(
+            scale,
+            (grad_scores, square.transposed()),
             (qkv, query),
-            (of_qkv, key),
-            Put::Over,
+            (grad_qkv, key),
+            Beta::Zero,
         );
     }
 }

@@ -1,12 +1,12 @@
-//! L2 and Linf distances between images of bytes.
+//! L2 and Linf distances between 8-bit images.
 
 use crate::multiversion::multiversion;
 
 multiversion! {
-    /// L2 and Linf between two images of bytes, in `[0,1]` units. The sums are of whole numbers, so
-    /// every machine gets the same bits.
+    /// L2 and Linf distance of two 8-bit images, in `[0,1]` units. Sums are of integers, so they
+    /// are exact on every machine.
     pub fn distances(a: &[u8], b: &[u8]) -> (f64, f64) {
-        // Of types that let the compiler do many at once.
+        // Narrow integer types, so that the compiler vectorizes.
         let pairs = || std::iter::zip(a, b);
         let difference = |(&a, &b): (&u8, &u8)| i32::from(i16::from(a) - i16::from(b));
         let square: i32 = pairs().map(difference).map(|d| d * d).sum();

@@ -1,21 +1,21 @@
-//! Masks of dropout: a rate, a key and a position come in, the factor of that position goes out,
-//! 0 or 1 / (1 - rate). Nothing but key and position decides; no mask is ever remembered.
+//! Dropout masks as a function of (key, position): 0 or 1 / (1 - rate). A mask is never stored, but
+//! computed again where it is needed.
 
 use rayon::prelude::*;
 
 use crate::multiversion::multiversion;
 use crate::random;
 
-/// Positions that are drawn together: four decisions of 16 bits from each of 16 random words.
+/// Positions drawn together: four 16-bit decisions from each of 16 random words.
 const BLOCK: usize = 64;
 const WORDS: usize = BLOCK / 4;
 
-/// Which elements of a tensor are dropped.
+/// A dropout mask.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct DropoutMask {
-    /// Dropped are the decisions below this, of 65,536.
+    /// Decisions below this, of 65,536, drop.
     threshold: u32,
-    /// Factor of what is kept, so that the mean stays.
+    /// Scale of the kept elements, 1 / (1 - rate).
     scale: f32,
     key: u64,
 }
@@ -32,22 +32,22 @@ impl DropoutMask {
         }
     }
 
-    /// What else decides, besides the position.
+    /// Random key of the mask.
     pub fn key(&self) -> u64 {
         self.key
     }
 
-    /// Decisions of 16 bits below this drop.
+    /// 16-bit decisions below this drop.
     pub fn threshold(&self) -> u32 {
         self.threshold
     }
 
-    /// Factor of what is kept.
+    /// Scale of the kept elements, 1 / (1 - rate).
     pub fn scale(&self) -> f32 {
         self.scale
     }
 
-    /// The factors of the positions from `first` on.
+    /// Writes the factors of the positions from `first` on.
     pub fn write(&self, first: usize, mut factors: &mut [f32]) {
         let mut block = [0.0; BLOCK];
         let mut position = first;
@@ -62,7 +62,7 @@ impl DropoutMask {
         }
     }
 
-    /// Multiplies by the factors of the positions from `first` on.
+    /// Multiplies `x` by the factors of the positions from `first` on.
     pub fn apply(&self, first: usize, x: &mut [f32]) {
         let mut factors = [0.0; 16 * BLOCK];
         for (part, x) in x.chunks_mut(factors.len()).enumerate() {
@@ -74,7 +74,7 @@ impl DropoutMask {
         }
     }
 
-    /// A whole tensor's elements, multiplied.
+    /// A whole tensor, multiplied, on all threads.
     pub fn applied(&self, x: &[f32]) -> Vec<f32> {
         const CHUNK: usize = 16 * 1024;
         let mut out = x.to_vec();
@@ -85,7 +85,7 @@ impl DropoutMask {
 }
 
 multiversion! {
-    /// The factors of a block of positions.
+    /// Factors of a block of positions.
     pub fn draw(mask: &DropoutMask, block: u64, factors: &mut [f32; BLOCK]) {
         let mut words = [0; WORDS];
         let first = block.wrapping_mul(WORDS as u64);
@@ -111,7 +111,7 @@ mod tests {
         factors.iter().map(|&factor| factor == 0.0).collect()
     }
 
-    /// How many standard errors `hits` of `count` draws are from `chance`.
+    /// Standard errors between `hits` of `count` draws and `chance`.
     fn off(hits: usize, count: usize, chance: f64) -> f64 {
         let count = count as f64;
         (hits as f64 - count * chance).abs() / (count * chance * (1.0 - chance)).sqrt()

@@ -1,99 +1,99 @@
-//! Matrices inside slices: a slice and where the matrix lies in it come in, products of such
-//! matrices go out, on the calling thread.
+//! Matrix products of strided views into slices (`gemm` of BLAS), on the calling thread.
 
-/// Where a matrix lies in a slice.
+/// A strided view of a matrix in a slice.
 #[derive(Clone, Copy, Debug)]
 pub struct Matrix {
-    /// Where its first number is.
+    /// Index of its first element.
     pub offset: usize,
-    /// Height.
+    /// Rows.
     pub rows: usize,
-    /// Width.
+    /// Columns.
     pub columns: usize,
-    /// From a number to the one below.
-    pub row_step: usize,
-    /// From a number to the one beside it.
-    pub column_step: usize,
+    /// From an element to the one below it.
+    pub row_stride: usize,
+    /// From an element to the one to its right.
+    pub col_stride: usize,
 }
 
 impl Matrix {
-    /// A whole slice, row after row.
+    /// A whole slice, row-major.
     pub fn dense(rows: usize, columns: usize) -> Self {
-        Self::inside(columns, 0, rows, columns)
+        Self::strided(columns, 0, rows, columns)
     }
 
-    /// `columns` numbers, from `first` on, of rows that have `width`.
-    pub fn inside(width: usize, first: usize, rows: usize, columns: usize) -> Self {
+    /// A block of a row-major matrix whose rows are `row_stride` long; `offset` is the index of its
+    /// first element.
+    pub fn strided(row_stride: usize, offset: usize, rows: usize, columns: usize) -> Self {
         Self {
-            offset: first,
+            offset,
             rows,
             columns,
-            row_step: width,
-            column_step: 1,
+            row_stride,
+            col_stride: 1,
         }
     }
 
     /// The transpose.
-    pub fn turned(self) -> Self {
+    pub fn transposed(self) -> Self {
         Self {
             rows: self.columns,
             columns: self.rows,
-            row_step: self.column_step,
-            column_step: self.row_step,
+            row_stride: self.col_stride,
+            col_stride: self.row_stride,
             ..self
         }
     }
 
-    /// The least length of a slice that holds it.
-    fn end(&self) -> usize {
-        self.offset + (self.rows - 1) * self.row_step + (self.columns - 1) * self.column_step + 1
+    /// Length that a slice must at least have to hold it.
+    fn min_len(&self) -> usize {
+        self.offset + (self.rows - 1) * self.row_stride + (self.columns - 1) * self.col_stride + 1
     }
 }
 
-/// What a product does with the numbers that it meets.
+/// What happens to the output's old values (`beta` of BLAS).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Put {
-    /// Replaces them.
-    Over,
-    /// Is added to them.
-    Onto,
+pub enum Beta {
+    /// Overwritten.
+    Zero,
+    /// Added to.
+    One,
 }
 
-/// Puts `factor * left right` over or onto the output.
-pub fn multiply(
+/// `output = factor * left * right + beta * output`.
+pub fn gemm(
     factor: f32,
     (left, l): (&[f32], Matrix),
     (right, r): (&[f32], Matrix),
     (output, o): (&mut [f32], Matrix),
-    put: Put,
+    beta: Beta,
 ) {
     assert!(l.columns == r.rows && l.rows == o.rows && r.columns == o.columns);
     assert!(l.rows > 0 && l.columns > 0 && r.columns > 0);
-    assert!(l.end() <= left.len() && r.end() <= right.len() && o.end() <= output.len());
-    let onto = put == Put::Onto;
+    assert!(l.min_len() <= left.len() && r.min_len() <= right.len() && o.min_len() <= output.len());
+    let accumulate = beta == Beta::One;
     // SAFETY: all three matrices lie inside their slices, as asserted, and the output's is
     // borrowed alone.
     unsafe {
-        gemm::gemm(
+        ::gemm::gemm(
             o.rows,
             o.columns,
             l.columns,
             output.as_mut_ptr().add(o.offset),
-            o.column_step as isize,
-            o.row_step as isize,
-            onto,
+            o.col_stride as isize,
+            o.row_stride as isize,
+            accumulate,
             left.as_ptr().add(l.offset),
-            l.column_step as isize,
-            l.row_step as isize,
+            l.col_stride as isize,
+            l.row_stride as isize,
             right.as_ptr().add(r.offset),
-            r.column_step as isize,
-            r.row_step as isize,
-            if onto { 1.0 } else { 0.0 },
+            r.col_stride as isize,
+            r.row_stride as isize,
+            if accumulate { 1.0 } else { 0.0 },
             factor,
             false,
             false,
             false,
-            gemm::Parallelism::None,
+            ::gemm::Parallelism::None,
         );
     }
 }

@@ -1,24 +1,23 @@
-//! Elementary functions that the compiler vectorizes, unlike the standard library's: a number
-//! comes in, a number goes out.
+//! Elementary functions that the compiler can vectorize, unlike the standard library's.
 
 use std::f32::consts::{FRAC_1_SQRT_2, LOG2_E};
 
 /// 1 / sqrt(2 pi), the standard normal density at 0.
-pub const NORMAL_PEAK: f32 = 0.398_942_3;
+pub const FRAC_1_SQRT_2PI: f32 = 0.398_942_3;
 
-/// e^x, within 2 units in the last place; 0 below -87, capped above 88.
+/// e^x, within 2 ulp; 0 below -87, capped above 88.
 #[inline(always)]
 pub fn exp(x: f32) -> f32 {
-    /// Adding it rounds to a whole number, which then stands in the low bits.
+    /// 1.5 * 2^23: adding it rounds to an integer, which then is in the low bits of the mantissa.
     const ROUND: f32 = 12_582_912.0;
-    /// ln 2 in two parts, the first exact in few bits.
+    /// ln 2 in two parts, the first with few bits, for an exact product (Cody and Waite).
     const LN2: (f32, f32) = (0.693_359_4, -2.121_944_4e-4);
     let x = if x > 88.0 { 88.0 } else { x };
     let clamped = if x < -87.0 { -87.0 } else { x };
     let shifted = clamped * LOG2_E + ROUND;
     let whole = shifted - ROUND;
     let rest = clamped - whole * LN2.0 - whole * LN2.1;
-    // Taylor's series to the seventh power: the rest is within ±0.35.
+    // Taylor series up to the seventh power; `rest` is within ±0.35.
     let mut series = 1.0 / 5040.0;
     for factor in [
         1.0 / 720.0,
@@ -35,10 +34,10 @@ pub fn exp(x: f32) -> f32 {
     if x < -87.0 { 0.0 } else { series * power }
 }
 
-/// The standard normal distribution function, within 2e-7 of it, and its density in units of the
-/// peak (Abramowitz and Stegun, "Handbook of Mathematical Functions", 1964, 7.1.26).
+/// Standard normal distribution function, within 2e-7, and density relative to its peak (Abramowitz
+/// and Stegun, "Handbook of Mathematical Functions", 1964, 7.1.26).
 #[inline(always)]
-pub fn normal(x: f32) -> (f32, f32) {
+pub fn normal_cdf(x: f32) -> (f32, f32) {
     const COEFFICIENTS: [f32; 5] = [
         1.061_405_4,
         -1.453_152,
@@ -82,7 +81,7 @@ mod tests {
             (-3.0, 0.001_349_898),
             (-0.1, 0.460_172_2),
         ] {
-            let (below, _) = normal(x);
+            let (below, _) = normal_cdf(x);
             assert!((below - expected).abs() < 2e-7, "{x}: {below}");
         }
     }

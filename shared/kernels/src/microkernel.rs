@@ -1,123 +1,124 @@
-//! The two inner loops of all convolutions, whose sums stay in registers: rows times a panel of
-//! sixteen columns, and sums of outer products. Every sum is added up in one order, whatever
-//! stands beside it, so an image's result never depends on its batch.
+//! Microkernels of the convolutions, with all sums in registers: rows times a packed panel of 16
+//! columns, and sums of outer products. Every sum is added up in one fixed order, whatever else is
+//! in the register block, so the result of an image does not depend on its batch.
 
-use crate::simd::{LANES, Lanes, prefetch};
+use crate::simd::{F32x16, LANES, prefetch};
 
-/// How the numbers of a row lie in memory: in segments of `length`, each `step` floats after the
-/// one before, `depth` numbers in all.
+/// How a row lies in memory: `depth` floats, in segments of `len`, each `stride` floats after the
+/// one before.
 #[derive(Clone, Copy, Debug)]
 pub struct Segments {
-    /// Numbers of a row.
+    /// Floats of a row.
     pub depth: usize,
-    /// Numbers of a whole segment.
-    pub length: usize,
-    /// From one segment's start to the next one's.
-    pub step: usize,
+    /// Floats of a segment; the last may be shorter.
+    pub len: usize,
+    /// From the start of one segment to that of the next.
+    pub stride: usize,
 }
 
-/// `sums`, and `R` rows, which start at `rows` floats from `left`, times a panel `[depth][16]`. As many
-/// numbers after the panel are fetched meanwhile: panels are read in the order in which they lie in
-/// memory, and come from a far cache.
+/// `sums` plus the product of `R` rows with a panel `[depth][16]`; row `r` starts at
+/// `left + rows[r]`. Prefetches the panel that follows: panels are read in memory order, from a
+/// distant cache.
 ///
 /// # Safety
-/// All of each row's segments can be read, and all of the panel.
+/// All segments of the rows and the whole panel can be read.
 #[inline(always)]
-pub unsafe fn rows_times_panel<L: Lanes, const R: usize>(
-    mut sums: [L; R],
+pub unsafe fn rows_times_panel<V: F32x16, const R: usize>(
+    mut sums: [V; R],
     left: *const f32,
     rows: [usize; R],
     segments: Segments,
     mut panel: *const f32,
-) -> [L; R] {
+) -> [V; R] {
     let mut start = left;
-    let mut missing = segments.depth;
+    let mut remaining = segments.depth;
     let panel_len = segments.depth * LANES;
-    // SAFETY: the walk stays inside rows and panel, as the caller promises.
+    // SAFETY: only floats of the rows and the panel are read, as the caller promises.
     unsafe {
-        while missing > 0 {
-            let length = missing.min(segments.length);
-            for at in 0..length {
+        while remaining > 0 {
+            let len = remaining.min(segments.len);
+            for at in 0..len {
                 prefetch(panel.wrapping_add(panel_len));
-                let columns = L::load(panel);
+                let columns = V::load(panel);
                 for row in 0..R {
-                    let factor = L::splat(*start.add(rows[row] + at));
-                    sums[row] = factor.times_plus(columns, sums[row]);
+                    let factor = V::splat(*start.add(rows[row] + at));
+                    sums[row] = factor.mul_add(columns, sums[row]);
                 }
                 panel = panel.add(LANES);
             }
-            start = start.wrapping_add(segments.step);
-            missing -= length;
+            start = start.wrapping_add(segments.stride);
+            remaining -= len;
         }
     }
     sums
 }
 
-/// Adds to `R` rows of sums, `step` floats apart from `sums` on, for each of `count`: `R` numbers of
-/// `left`, `[count][16]` from there on, times sixteen of `right`, `[count][16]`. The first time there is
-/// nothing in the sums yet.
+/// Adds `count` outer products to `R` rows of 16 sums, `stride` floats apart from `sums` on: `R`
+/// floats of each row of `left` `[count][16]` times all 16 of the same row of `right`
+/// `[count][16]`. With `overwrite`, the old sums are not read.
 ///
 /// # Safety
-/// All those numbers can be read, and the sums written.
+/// `left` and `right` can be read; `sums` can be written and, without `overwrite`, read.
 #[inline(always)]
-pub unsafe fn add_outer_products<L: Lanes, const R: usize>(
+pub unsafe fn add_outer_products<V: F32x16, const R: usize>(
     count: usize,
     mut left: *const f32,
     mut right: *const f32,
-    (sums, step): (*mut f32, usize),
-    first_time: bool,
+    (sums, stride): (*mut f32, usize),
+    overwrite: bool,
 ) {
     // SAFETY: as the caller promises.
     unsafe {
-        let mut local = [L::splat(0.0); R];
-        if !first_time {
+        let mut local = [V::splat(0.0); R];
+        if !overwrite {
             for row in 0..R {
-                local[row] = L::load(sums.add(row * step));
+                local[row] = V::load(sums.add(row * stride));
             }
         }
         for _ in 0..count {
-            let columns = L::load(right);
+            let columns = V::load(right);
             for row in 0..R {
-                let factor = L::splat(*left.add(row));
-                local[row] = factor.times_plus(columns, local[row]);
+                let factor = V::splat(*left.add(row));
+                local[row] = factor.mul_add(columns, local[row]);
             }
             left = left.wrapping_add(LANES);
             right = right.wrapping_add(LANES);
         }
         for row in 0..R {
-            local[row].store(sums.add(row * step));
+            local[row].store(sums.add(row * stride));
         }
     }
 }
 
-/// How many of `left` rows go together: as many as there are registers for, then what is left.
+/// Rows of the next register block, of `left` rows: as many as there are registers for, then at
+/// most six at a time.
 #[inline(always)]
-pub fn rows_at_once<L: Lanes>(left: usize) -> usize {
+pub fn block_rows<V: F32x16>(left: usize) -> usize {
     match left {
-        _ if left >= L::ROWS => L::ROWS,
+        _ if left >= V::ROWS => V::ROWS,
         0..=6 => left,
         _ => 6,
     }
 }
 
-/// Goes through `$total` rows, some at once: `$body` is compiled with the constant `$R` = how
-/// many, `$at` is the first of them.
-macro_rules! by_rows {
-    ($L:ident, $total:expr, |$at:ident, $R:ident| $body:expr) => {
-        by_rows!(@ $L, $total, $at, $R, $body, 1 2 3 4 5 6 16)
+/// Loops over `$total` rows in register blocks: `$body` is compiled for each block height, the
+/// constant `$R`; `$at` is the first row of the block.
+macro_rules! for_row_blocks {
+    ($V:ident, $total:expr, |$at:ident, $R:ident| $body:expr) => {
+        for_row_blocks!(@ $V, $total, $at, $R, $body, 1 2 3 4 5 6 16)
     };
-    (@ $L:ident, $total:expr, $at:ident, $R:ident, $body:expr, $($rows:literal)*) => {{
+    (@ $V:ident, $total:expr, $at:ident, $R:ident, $body:expr, $($rows:literal)*) => {{
         let total = $total;
         let mut $at = 0;
         while $at < total {
-            let rows = crate::microkernel::rows_at_once::<$L>(total - $at);
+            let rows = crate::microkernel::block_rows::<$V>(total - $at);
             match rows {
                 $($rows => { const $R: usize = $rows; $body })*
-                _ => unreachable!("rows_at_once returns one of these"),
+                _ => unreachable!("block_rows returns one of these"),
             }
             $at += rows;
         }
     }};
 }
 
-pub(crate) use by_rows;
+pub(crate) use for_row_blocks;

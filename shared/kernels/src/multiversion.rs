@@ -1,7 +1,8 @@
-//! Plain loops, compiled for each width of vector registers and chosen at run time. The results
-//! are the same bits everywhere: the compiler keeps the order of every floating-point operation.
+//! Function multiversioning: plain loops compiled for AVX-512, AVX2 and the baseline, chosen at run
+//! time. Results are the same bits in all versions, since the compiler keeps the order of
+//! floating-point operations and fuses none.
 
-/// Declares functions whose bodies run with AVX-512 or AVX2 where the processor has them.
+/// Declares functions with a version for each instruction set.
 macro_rules! multiversion {
     ($(
         $(#[$doc:meta])*
@@ -23,11 +24,11 @@ macro_rules! multiversion {
                     body($($argument),*)
                 }
                 if is_x86_feature_detected!("avx512f") {
-                    // SAFETY: the processor has the feature, as just asked.
+                    // SAFETY: the feature has just been detected.
                     return unsafe { avx512($($argument),*) };
                 }
                 if is_x86_feature_detected!("avx2") {
-                    // SAFETY: the processor has the feature, as just asked.
+                    // SAFETY: the feature has just been detected.
                     return unsafe { avx2($($argument),*) };
                 }
             }

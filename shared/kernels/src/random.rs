@@ -1,12 +1,12 @@
-//! Random numbers as a function of (seed, purpose, indices) and of nothing else: a key comes
-//! in, a stream of numbers goes out that no thread, batch or order can change.
+//! Counter-based random numbers: each is a function of (seed, purpose, indices) and of nothing
+//! else, so that no thread, batch or order can change it.
 //!
 //! The generator is SplitMix64 (Steele, Lea, Flood, "Fast splittable pseudorandom number
 //! generators", 2014): ten lines that any language can repeat exactly.
 
 const GOLDEN: u64 = 0x9E37_79B9_7F4A_7C15;
 
-/// SplitMix64's output function: a bijection of 64 bits that mixes all of them.
+/// Output function of SplitMix64: a bijection of 64 bits that mixes all of them.
 #[inline]
 pub fn mix(mut z: u64) -> u64 {
     z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
@@ -26,13 +26,13 @@ pub fn key(seed: u64, purpose: &str, indices: &[u64]) -> u64 {
         .fold(absorb(state, 256), |state, &index| absorb(state, index))
 }
 
-/// The `index`-th 64 random bits of a key, in any order.
+/// The `index`-th 64 random bits of a key; random access.
 #[inline]
 pub fn bits_at(key: u64, index: u64) -> u64 {
     mix(key.wrapping_add(GOLDEN.wrapping_mul(index.wrapping_add(1))))
 }
 
-/// The `index`-th uniform number in [0, 1) of a key, in any order: 24 bits, exact in f32.
+/// The `index`-th uniform number in [0, 1) of a key; random access. 24 bits, exact in f32.
 #[inline]
 pub fn uniform_at(key: u64, index: u64) -> f32 {
     (bits_at(key, index) >> 40) as f32 * (1.0 / (1u64 << 24) as f32)
@@ -68,10 +68,10 @@ impl Stream {
         low + (high - low) * self.uniform()
     }
 
-    /// Uniform in 0..n, without bias worth naming (the high half of a 128-bit product).
+    /// Uniform in 0..n, with negligible bias (the high half of a 128-bit product).
     ///
     /// # Panics
-    /// When `n` is 0: there is nothing to draw from.
+    /// When `n` is 0.
     pub fn below(&mut self, n: usize) -> usize {
         assert!(n > 0, "drawing from an empty range");
         ((u128::from(self.bits()) * n as u128) >> 64) as usize

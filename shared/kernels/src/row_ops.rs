@@ -1,8 +1,8 @@
-//! Operations on a row of numbers: softmax, layer normalization and GELU with their gradients, and
-//! sums. Slices come in and are changed; every row is computed by itself, in one order.
+//! Row operations of a Transformer: softmax, layer normalization and GELU with their gradients,
+//! sums and products. Each row is computed by itself, in one order.
 
 use crate::{
-    math::{NORMAL_PEAK, exp, normal},
+    math::{FRAC_1_SQRT_2PI, exp, normal_cdf},
     multiversion::multiversion,
 };
 
@@ -16,7 +16,7 @@ multiversion! {
         }
     }
 
-    /// `x += factor y`.
+    /// `x += factor * y`.
     pub fn add_scaled(x: &mut [f32], factor: f32, y: &[f32]) {
         for (x, y) in x.iter_mut().zip(y) {
             *x += factor * y;
@@ -24,13 +24,13 @@ multiversion! {
     }
 
     /// `x *= y`.
-    pub fn scale(x: &mut [f32], y: &[f32]) {
+    pub fn mul(x: &mut [f32], y: &[f32]) {
         for (x, y) in x.iter_mut().zip(y) {
             *x *= y;
         }
     }
 
-    /// The sum of `x y`.
+    /// Dot product.
     pub fn dot(x: &[f32], y: &[f32]) -> f32 {
         let mut lanes = [0.0; LANES];
         for (x, y) in x.chunks(LANES).zip(y.chunks(LANES)) {
@@ -41,7 +41,7 @@ multiversion! {
         lanes.iter().sum()
     }
 
-    /// Mean, and 1 / sqrt(variance + eps), of a row.
+    /// Mean and 1 / sqrt(variance + eps) of a row.
     pub fn moments(x: &[f32], eps: f32) -> (f32, f32) {
         let count = x.len() as f32;
         let mean = sum(x, |x| x) / count;
@@ -49,8 +49,8 @@ multiversion! {
         (mean, 1.0 / (variance + eps).sqrt())
     }
 
-    /// Makes a row of scores the numerators of its softmax, e^(x - largest); returns the largest
-    /// and the denominator.
+    /// Replaces scores with the numerators of their softmax, e^(x - max); returns the maximum and
+    /// the denominator.
     pub fn softmax_row(x: &mut [f32]) -> (f32, f32) {
         let mut lanes = [f32::NEG_INFINITY; LANES];
         for chunk in x.chunks(LANES) {
@@ -58,20 +58,20 @@ multiversion! {
                 *lane = if *x > *lane { *x } else { *lane };
             }
         }
-        let largest = lanes.iter().fold(f32::NEG_INFINITY, |a, b| a.max(*b));
+        let max = lanes.iter().fold(f32::NEG_INFINITY, |a, b| a.max(*b));
         let mut sums = [0.0; LANES];
         let (whole, rest) = x.as_chunks_mut::<LANES>();
         for chunk in whole {
             for (sum, x) in sums.iter_mut().zip(chunk) {
-                *x = exp(*x - largest);
+                *x = exp(*x - max);
                 *sum += *x;
             }
         }
         for (sum, x) in sums.iter_mut().zip(rest) {
-            *x = exp(*x - largest);
+            *x = exp(*x - max);
             *sum += *x;
         }
-        (largest, sums.iter().sum())
+        (max, sums.iter().sum())
     }
 
     /// `x *= factor`.
@@ -81,34 +81,34 @@ multiversion! {
         }
     }
 
-    /// Makes a row of scores its softmax, whose level is known.
-    pub fn exp_row(x: &mut [f32], level: f32) {
+    /// Replaces scores with their softmax, given their log-sum-exp.
+    pub fn exp_row(x: &mut [f32], lse: f32) {
         for x in x {
-            *x = exp(*x - level);
+            *x = exp(*x - lse);
         }
     }
 
-    /// Makes slopes of a softmax's weights slopes of its scores; `common` is the weighted sum of
-    /// the slopes.
-    pub fn slope_row(weights: &[f32], common: f32, slopes: &mut [f32]) {
-        for (slope, weight) in slopes.iter_mut().zip(weights) {
-            *slope = weight * (*slope - common);
+    /// Softmax backward: replaces the gradient of the probabilities with that of the scores,
+    /// `probs * (grad - delta)`; `delta` is the sum of `probs * grad`.
+    pub fn softmax_gradient_row(probs: &[f32], delta: f32, grad: &mut [f32]) {
+        for (grad, prob) in grad.iter_mut().zip(probs) {
+            *grad = prob * (*grad - delta);
         }
     }
 
-    /// A row of a layer normalization.
-    pub fn norm_row(x: &[f32], mean: f32, inv_std: f32, weight: &[f32], bias: &[f32], y: &mut [f32]) {
+    /// Layer normalization of a row.
+    pub fn layer_norm_row(x: &[f32], mean: f32, inv_std: f32, weight: &[f32], bias: &[f32], y: &mut [f32]) {
         for (((y, x), weight), bias) in y.iter_mut().zip(x).zip(weight).zip(bias) {
             *y = (x - mean) * inv_std * weight + bias;
         }
     }
 
-    /// A row of a layer normalization's gradient.
-    pub fn norm_gradient_row(
-        x: &[f32], mean: f32, inv_std: f32, weight: &[f32], gradient: &[f32], out: &mut [f32],
+    /// Layer normalization backward: gradient of the input of a row, written to `out`.
+    pub fn layer_norm_gradient_row(
+        x: &[f32], mean: f32, inv_std: f32, weight: &[f32], grad_output: &[f32], out: &mut [f32],
     ) {
-        for ((out, gradient), weight) in out.iter_mut().zip(gradient).zip(weight) {
-            *out = gradient * weight;
+        for ((out, grad_output), weight) in out.iter_mut().zip(grad_output).zip(weight) {
+            *out = grad_output * weight;
         }
         let count = x.len() as f32;
         let shift = sum(out, |x| x) / count;
@@ -118,40 +118,40 @@ multiversion! {
                 *lane += out * ((x - mean) * inv_std);
             }
         }
-        let slope = lanes.iter().sum::<f32>() / count;
+        let mean_product = lanes.iter().sum::<f32>() / count;
         for (out, x) in out.iter_mut().zip(x) {
-            *out = (*out - shift - (x - mean) * inv_std * slope) * inv_std;
+            *out = (*out - shift - (x - mean) * inv_std * mean_product) * inv_std;
         }
     }
 
-    /// What a row adds to the gradients of a layer normalization's parameters.
-    pub fn norm_parameters_row(
-        x: &[f32], mean: f32, inv_std: f32, gradient: &[f32], weight: &mut [f32], bias: &mut [f32],
+    /// Adds a row's part of the gradients of layer normalization's weight and bias.
+    pub fn layer_norm_parameter_gradients_row(
+        x: &[f32], mean: f32, inv_std: f32, grad_output: &[f32], weight: &mut [f32], bias: &mut [f32],
     ) {
-        for (((weight, bias), x), gradient) in weight.iter_mut().zip(bias).zip(x).zip(gradient) {
-            *weight += (x - mean) * inv_std * gradient;
-            *bias += gradient;
+        for (((weight, bias), x), grad_output) in weight.iter_mut().zip(bias).zip(x).zip(grad_output) {
+            *weight += (x - mean) * inv_std * grad_output;
+            *bias += grad_output;
         }
     }
 
-    /// A row of a GELU, `x Phi(x)`.
+    /// GELU, `x Phi(x)`, of a row.
     pub fn gelu_row(x: &[f32], y: &mut [f32]) {
         for (y, x) in y.iter_mut().zip(x) {
-            *y = x * normal(*x).0;
+            *y = x * normal_cdf(*x).0;
         }
     }
 
-    /// A row of a GELU, and the gradient of its input where that of its output stood.
-    pub fn gelu_gradient_row(x: &[f32], y: &mut [f32], gradient: &mut [f32]) {
-        for ((y, x), gradient) in y.iter_mut().zip(x).zip(gradient) {
-            let (below, density) = normal(*x);
+    /// GELU of a row, and its backward pass in place: `grad_output` becomes the input's gradient.
+    pub fn gelu_gradient_row(x: &[f32], y: &mut [f32], grad_output: &mut [f32]) {
+        for ((y, x), grad_output) in y.iter_mut().zip(x).zip(grad_output) {
+            let (below, density) = normal_cdf(*x);
             *y = x * below;
-            *gradient *= below + x * NORMAL_PEAK * density;
+            *grad_output *= below + x * FRAC_1_SQRT_2PI * density;
         }
     }
 }
 
-/// The sum of `f` over a row, in 16 lanes.
+/// Sum of `f` over a row, in 16 partial sums.
 #[inline(always)]
 fn sum(x: &[f32], f: impl Fn(f32) -> f32) -> f32 {
     let mut lanes = [0.0; LANES];

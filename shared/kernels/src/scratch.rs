@@ -1,35 +1,34 @@
-//! Memory for results: a length and a function that writes every float come in, the vector goes
-//! out. Nothing is cleared first: that would cost a tenth of a convolution. And memory for what lies
-//! between, which every thread keeps for the next time.
+//! Scratch memory and uninitialized results. Result vectors are not zeroed before they are written
+//! (zeroing would cost a tenth of a convolution); scratch memory is kept per thread and reused.
 
 use std::{cell::RefCell, mem::MaybeUninit};
 
 use crate::simd::LANES;
 
-/// `len` floats as `write` leaves them.
+/// A vector of `len` floats, initialized by `write`.
 ///
 /// # Safety
 /// `write` writes every float.
-pub unsafe fn written(len: usize, write: impl FnOnce(&mut [MaybeUninit<f32>])) -> Vec<f32> {
+pub unsafe fn uninit_vec(len: usize, write: impl FnOnce(&mut [MaybeUninit<f32>])) -> Vec<f32> {
     let mut values = Vec::with_capacity(len);
     write(&mut values.spare_capacity_mut()[..len]);
-    // SAFETY: there is room for `len`, and all are written, as the caller promises.
+    // SAFETY: the capacity is `len`, and all floats are initialized, as the caller promises.
     unsafe { values.set_len(len) };
     values
 }
 
 thread_local! {
-    static SPARE: RefCell<Vec<f32>> = const { RefCell::new(Vec::new()) };
+    static SCRATCH: RefCell<Vec<f32>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Runs `compute` with slices of these lengths, which hold anything and start at whole lines of the
-/// cache.
+/// Runs `compute` with scratch slices of these lengths: contents arbitrary, starts aligned to cache
+/// lines. A nested call allocates anew.
 pub fn with_scratch<const N: usize, R>(
     lens: [usize; N],
     compute: impl FnOnce([&mut [f32]; N]) -> R,
 ) -> R {
     let lines = |len: usize| len.next_multiple_of(LANES);
-    let mut memory = SPARE.take();
+    let mut memory = SCRATCH.take();
     let needed = lens.map(lines).iter().sum::<usize>() + LANES;
     if memory.len() < needed {
         memory = vec![0.0; needed];
@@ -40,24 +39,24 @@ pub fn with_scratch<const N: usize, R>(
         let slice = rest.split_off_mut(..lines(len)).unwrap_or_default();
         &mut slice[..len]
     }));
-    SPARE.set(memory);
+    SCRATCH.set(memory);
     result
 }
 
-/// A slice that several tasks write, each its own part.
+/// A mutable slice shared among tasks that write disjoint parts.
 #[derive(Clone, Copy)]
-pub struct Shared<'a> {
+pub struct DisjointSlice<'a> {
     start: *mut f32,
     len: usize,
     slice: std::marker::PhantomData<&'a mut [f32]>,
 }
 
-// SAFETY: a pointer to floats, which any thread may have; `at` says what its users promise.
-unsafe impl Send for Shared<'_> {}
+// SAFETY: floats may be written by any thread; `ptr_at` states what its callers promise.
+unsafe impl Send for DisjointSlice<'_> {}
 // SAFETY: as above.
-unsafe impl Sync for Shared<'_> {}
+unsafe impl Sync for DisjointSlice<'_> {}
 
-impl<'a> Shared<'a> {
+impl<'a> DisjointSlice<'a> {
     /// Shares `slice`.
     pub fn new(slice: &'a mut [f32]) -> Self {
         Self {
@@ -67,8 +66,8 @@ impl<'a> Shared<'a> {
         }
     }
 
-    /// Shares what is not written yet.
-    pub fn unwritten(slice: &'a mut [MaybeUninit<f32>]) -> Self {
+    /// Shares an uninitialized slice.
+    pub fn from_uninit(slice: &'a mut [MaybeUninit<f32>]) -> Self {
         Self {
             start: slice.as_mut_ptr().cast(),
             len: slice.len(),
@@ -76,13 +75,13 @@ impl<'a> Shared<'a> {
         }
     }
 
-    /// The place of number `at`.
+    /// Pointer to element `index`.
     ///
     /// # Safety
-    /// What is written from there on lies in the slice, and no two tasks write the same.
-    pub unsafe fn at(&self, at: usize) -> *mut f32 {
-        assert!(at < self.len);
+    /// Writes from there on stay in the slice, and no two tasks write the same element.
+    pub unsafe fn ptr_at(&self, index: usize) -> *mut f32 {
+        assert!(index < self.len);
         // SAFETY: inside the slice, as asserted.
-        unsafe { self.start.add(at) }
+        unsafe { self.start.add(index) }
     }
 }

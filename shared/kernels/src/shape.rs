@@ -1,57 +1,57 @@
-//! Sizes of convolutions and of the images they work on.
+//! Shapes of NHWC image batches and of convolutions on them.
 
-/// Sizes of a batch of images `[images, height, width, channels]`.
+/// Shape of a batch of images, `[images, height, width, channels]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct NhwcShape {
-    /// Images.
+    /// Number of images.
     pub images: usize,
-    /// Rows of an image.
+    /// Height of an image.
     pub height: usize,
-    /// Columns of an image.
+    /// Width of an image.
     pub width: usize,
-    /// Numbers at each position.
+    /// Channels.
     pub channels: usize,
 }
 
 impl NhwcShape {
-    /// The same positions with other channels.
+    /// The same shape with another channel count.
     pub fn with_channels(self, channels: usize) -> Self {
         Self { channels, ..self }
     }
 
-    /// Numbers in the batch.
+    /// Elements of the batch.
     pub fn numel(&self) -> usize {
         self.images * self.image_numel()
     }
 
-    /// Numbers in an image.
+    /// Elements of an image.
     pub fn image_numel(&self) -> usize {
         self.positions() * self.channels
     }
 
-    /// Positions in an image.
+    /// Positions (pixels) of an image.
     pub fn positions(&self) -> usize {
         self.height * self.width
     }
 }
 
-/// A two-dimensional convolution with a square kernel and zeros around its input.
+/// Shape of a two-dimensional convolution with a square kernel and zero padding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct ConvShape {
-    /// What comes in.
+    /// Input shape.
     pub input: NhwcShape,
     /// Output channels.
     pub c_out: usize,
-    /// Rows and columns of the kernel.
+    /// Kernel height and width.
     pub kernel: usize,
-    /// Step of the window.
+    /// Stride.
     pub stride: usize,
-    /// Zeros on each side; less than `kernel`.
+    /// Padding on each side; less than `kernel`.
     pub padding: usize,
 }
 
 impl ConvShape {
-    /// What goes out.
+    /// Output shape.
     pub fn output(&self) -> NhwcShape {
         let size = |size: usize| (size + 2 * self.padding - self.kernel) / self.stride + 1;
         NhwcShape {
@@ -61,7 +61,7 @@ impl ConvShape {
         }
     }
 
-    /// Numbers in the weight `[c_out, c_in, kernel, kernel]`.
+    /// Elements of the weight `[c_out, c_in, kernel, kernel]`.
     pub fn weight_numel(&self) -> usize {
         self.c_out * self.input.channels * self.kernel * self.kernel
     }

@@ -1,37 +1,42 @@
-//! The way back: one pass for the gradients of gamma and beta, one for the input's.
+//! Batch normalization backward: one pass for the gradients of gamma and beta, one for that of the
+//! input.
 
 use rayon::prelude::*;
 
 use super::{
-    BatchNormParams, ParameterGrads, View,
-    rows::{OfRow, blocks, load_block, map_rows, sum_rows},
+    BatchNormParams, ChannelView, ParameterGrads,
+    rows::{RowFn, blocks, load_block, map_rows, sum_rows},
 };
 use crate::{
-    scratch::written,
-    simd::{Kernel, Lanes, dispatch},
+    scratch::uninit_vec,
+    simd::{F32x16, Kernel, dispatch},
 };
 
-/// Gradients of gamma and beta from that of the normalized `x`.
-pub fn parameter_gradients(norm: &BatchNormParams, x: &[f32], gradient: &[f32]) -> ParameterGrads {
-    assert_eq!(x.len(), gradient.len());
+/// Gradients of gamma and beta; `grad_output` is that of the normalized `x`.
+pub fn parameter_gradients(
+    norm: &BatchNormParams,
+    x: &[f32],
+    grad_output: &[f32],
+) -> ParameterGrads {
+    assert_eq!(x.len(), grad_output.len());
     let channels = norm.mean.len();
-    let view = View::new(channels, x.len());
-    let mean = view.spread(&norm.mean);
+    let view = ChannelView::new(channels, x.len());
+    let mean = view.expand(&norm.mean);
     let chunks: Vec<Vec<f32>> = x
         .par_chunks(view.chunk())
-        .zip(gradient.par_chunks(view.chunk()))
-        .map(|(x, gradient)| {
+        .zip(grad_output.par_chunks(view.chunk()))
+        .map(|(x, grad_output)| {
             let mut sums = vec![0.0; 2 * view.channels];
             dispatch(ChunkSums {
                 x,
-                gradient,
+                grad_output,
                 mean: &mean,
                 sums: &mut sums,
             });
             sums
         })
         .collect();
-    // The view's copies of a channel stand `period` apart.
+    // Copies of a channel in the view are `period` apart.
     let total = |first: usize, channel: usize| -> f64 {
         let copies = (first + channel..first + view.channels).step_by(view.period);
         let each = |at: usize| chunks.iter().map(move |sums| f64::from(sums[at]));
@@ -46,22 +51,22 @@ pub fn parameter_gradients(norm: &BatchNormParams, x: &[f32], gradient: &[f32]) 
     }
 }
 
-/// Of input and gradient: the gradient times the distance to the mean, and the gradient.
-struct Slopes<L> {
-    mean: L,
+/// Terms of the sums: `(x - mean) * grad_output` and `grad_output`.
+struct GradTerms<V> {
+    mean: V,
 }
 
-impl<L: Lanes> OfRow<L, 2, 2> for Slopes<L> {
+impl<V: F32x16> RowFn<V, 2, 2> for GradTerms<V> {
     #[inline(always)]
-    fn of(&self, [x, gradient]: [L; 2]) -> [L; 2] {
-        [(x - self.mean) * gradient, gradient]
+    fn apply(&self, [x, grad_output]: [V; 2]) -> [V; 2] {
+        [(x - self.mean) * grad_output, grad_output]
     }
 }
 
-/// A chunk's sums of the gradient times the distance to the mean, and of the gradient.
+/// Sums of [`GradTerms`] over a chunk.
 struct ChunkSums<'a> {
     x: &'a [f32],
-    gradient: &'a [f32],
+    grad_output: &'a [f32],
     mean: &'a [f32],
     sums: &'a mut [f32],
 }
@@ -70,56 +75,56 @@ impl Kernel for ChunkSums<'_> {
     type Output = ();
 
     #[inline(always)]
-    fn run<L: Lanes>(self) {
+    fn run<V: F32x16>(self) {
         let channels = self.mean.len();
         let (products, gradients) = self.sums.split_at_mut(channels);
         for (first, count) in blocks(channels) {
-            let [mean] = load_block::<L, 1>([self.mean], (first, count));
-            let slices = [self.x, self.gradient];
-            let [product, sum] = sum_rows(channels, first, count, slices, Slopes { mean });
+            let [mean] = load_block::<V, 1>([self.mean], (first, count));
+            let slices = [self.x, self.grad_output];
+            let [product, sum] = sum_rows(channels, first, count, slices, GradTerms { mean });
             // SAFETY: the slices have `count` floats.
             unsafe {
-                product.store_first(products[first..][..count].as_mut_ptr(), count);
-                sum.store_first(gradients[first..][..count].as_mut_ptr(), count);
+                product.store_partial(products[first..][..count].as_mut_ptr(), count);
+                sum.store_partial(gradients[first..][..count].as_mut_ptr(), count);
             }
         }
     }
 }
 
-/// Gradient of `x`, whose mean and variance are functions of it, from that of the normalized `x`;
-/// `sums` are those of [`parameter_gradients`].
+/// Gradient of `x` through its normalization by batch statistics, which depend on `x`; `sums` are
+/// from [`parameter_gradients`].
 pub fn input_gradient(
     norm: &BatchNormParams,
     x: &[f32],
-    gradient: &[f32],
+    grad_output: &[f32],
     sums: &ParameterGrads,
 ) -> Vec<f32> {
-    assert_eq!(x.len(), gradient.len());
+    assert_eq!(x.len(), grad_output.len());
     let channels = norm.mean.len();
     let count = (x.len() / channels) as f32;
-    let view = View::new(channels, x.len());
-    // (g - beta / n - (x - mean) * inv_std * gamma' / n) * inv_std * gamma, term by term.
+    let view = ChannelView::new(channels, x.len());
+    // grad_x = (g - grad_beta / n - (x - mean) * inv_std * grad_gamma / n) * inv_std * gamma.
     let scale = |c: usize| norm.inv_std[c] * norm.gamma[c];
-    let slope = |c: usize| -scale(c) * norm.inv_std[c] * sums.gamma[c] / count;
+    let x_scale = |c: usize| -scale(c) * norm.inv_std[c] * sums.gamma[c] / count;
     let shift = |c: usize| -scale(c) * sums.beta[c] / count;
-    let spread = |f: &dyn Fn(usize) -> f32| view.spread(&(0..channels).map(f).collect::<Vec<_>>());
-    let numbers = [
-        spread(&|c| norm.mean[c]),
-        spread(&scale),
-        spread(&slope),
-        spread(&shift),
+    let expand = |f: &dyn Fn(usize) -> f32| view.expand(&(0..channels).map(f).collect::<Vec<_>>());
+    let coefficients = [
+        expand(&|c| norm.mean[c]),
+        expand(&scale),
+        expand(&x_scale),
+        expand(&shift),
     ];
-    // SAFETY: the chunks cover the result, and every task writes all of its own.
+    // SAFETY: the chunks cover the result, and each task writes all of its chunk.
     unsafe {
-        written(x.len(), |out| {
+        uninit_vec(x.len(), |out| {
             out.par_chunks_mut(view.chunk())
                 .zip(x.par_chunks(view.chunk()))
-                .zip(gradient.par_chunks(view.chunk()))
-                .for_each(|((out, x), gradient)| {
+                .zip(grad_output.par_chunks(view.chunk()))
+                .for_each(|((out, x), grad_output)| {
                     dispatch(ChunkGradient {
                         x,
-                        gradient,
-                        numbers: numbers.each_ref().map(Vec::as_slice),
+                        grad_output,
+                        coefficients: coefficients.each_ref().map(Vec::as_slice),
                         out: out.as_mut_ptr().cast(),
                     });
                 });
@@ -127,28 +132,28 @@ pub fn input_gradient(
     }
 }
 
-/// Of input and gradient: the input's gradient.
-struct Back<L> {
-    mean: L,
-    scale: L,
-    slope: L,
-    shift: L,
+/// Input gradient of a row.
+struct InputGradFn<V> {
+    mean: V,
+    scale: V,
+    x_scale: V,
+    shift: V,
 }
 
-impl<L: Lanes> OfRow<L, 2, 1> for Back<L> {
+impl<V: F32x16> RowFn<V, 2, 1> for InputGradFn<V> {
     #[inline(always)]
-    fn of(&self, [x, gradient]: [L; 2]) -> [L; 1] {
-        let constant = (x - self.mean).times_plus(self.slope, self.shift);
-        [gradient.times_plus(self.scale, constant)]
+    fn apply(&self, [x, grad_output]: [V; 2]) -> [V; 1] {
+        let constant = (x - self.mean).mul_add(self.x_scale, self.shift);
+        [grad_output.mul_add(self.scale, constant)]
     }
 }
 
 /// A chunk of [`input_gradient`]; `out` has room for it.
 struct ChunkGradient<'a> {
     x: &'a [f32],
-    gradient: &'a [f32],
-    /// Mean, factor of the gradient, factor of the distance to the mean, shift.
-    numbers: [&'a [f32]; 4],
+    grad_output: &'a [f32],
+    /// Mean, factor of `grad_output`, factor of `x - mean`, constant.
+    coefficients: [&'a [f32]; 4],
     out: *mut f32,
 }
 
@@ -156,19 +161,90 @@ impl Kernel for ChunkGradient<'_> {
     type Output = ();
 
     #[inline(always)]
-    fn run<L: Lanes>(self) {
-        let channels = self.numbers[0].len();
+    fn run<V: F32x16>(self) {
+        let channels = self.coefficients[0].len();
         for block in blocks(channels) {
-            let [mean, scale, slope, shift] = load_block::<L, 4>(self.numbers, block);
-            let back = Back {
+            let [mean, scale, x_scale, shift] = load_block::<V, 4>(self.coefficients, block);
+            let input_grad = InputGradFn {
                 mean,
                 scale,
-                slope,
+                x_scale,
                 shift,
             };
-            // SAFETY: there is room for as much as `x` is.
+            // SAFETY: `out` has room for as many floats as `x` has.
             unsafe {
-                map_rows(channels, block, [self.x, self.gradient], [self.out], back);
+                map_rows(
+                    channels,
+                    block,
+                    [self.x, self.grad_output],
+                    [self.out],
+                    input_grad,
+                );
+            }
+        }
+    }
+}
+
+/// Gradient of `x` through its normalization by running statistics (evaluation mode), which are
+/// constants.
+pub fn eval_input_gradient(norm: &BatchNormParams, grad_output: &[f32]) -> Vec<f32> {
+    let view = ChannelView::new(norm.mean.len(), grad_output.len());
+    let scale: Vec<f32> = std::iter::zip(&norm.inv_std, &norm.gamma)
+        .map(|(inv_std, gamma)| inv_std * gamma)
+        .collect();
+    let scale = view.expand(&scale);
+    // SAFETY: the chunks cover the result, and each task writes all of its chunk.
+    unsafe {
+        uninit_vec(grad_output.len(), |out| {
+            out.par_chunks_mut(view.chunk())
+                .zip(grad_output.par_chunks(view.chunk()))
+                .for_each(|(out, grad_output)| {
+                    dispatch(ChunkScale {
+                        grad_output,
+                        scale: &scale,
+                        out: out.as_mut_ptr().cast(),
+                    });
+                });
+        })
+    }
+}
+
+/// Multiplies by a factor per channel.
+struct ScaleFn<V> {
+    scale: V,
+}
+
+impl<V: F32x16> RowFn<V, 1, 1> for ScaleFn<V> {
+    #[inline(always)]
+    fn apply(&self, [grad_output]: [V; 1]) -> [V; 1] {
+        [grad_output * self.scale]
+    }
+}
+
+/// A chunk of [`eval_input_gradient`]; `out` has room for it.
+struct ChunkScale<'a> {
+    grad_output: &'a [f32],
+    scale: &'a [f32],
+    out: *mut f32,
+}
+
+impl Kernel for ChunkScale<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<V: F32x16>(self) {
+        let channels = self.scale.len();
+        for block in blocks(channels) {
+            let [scale] = load_block::<V, 1>([self.scale], block);
+            // SAFETY: `out` has room for as many floats as `grad_output` has.
+            unsafe {
+                map_rows(
+                    channels,
+                    block,
+                    [self.grad_output],
+                    [self.out],
+                    ScaleFn { scale },
+                );
             }
         }
     }

@@ -1,32 +1,32 @@
-//! Normalizes, adds a residual, cuts below zero: one pass.
+//! Batch normalization forward: normalize, add a residual, ReLU, in one pass.
 
 use rayon::prelude::*;
 
 use super::{
-    BatchNormParams, View,
-    rows::{OfRow, blocks, load_block, map_rows},
+    BatchNormParams, ChannelView,
+    rows::{RowFn, blocks, load_block, map_rows},
 };
 use crate::{
-    scratch::written,
-    simd::{Kernel, Lanes, dispatch},
+    scratch::uninit_vec,
+    simd::{F32x16, Kernel, dispatch},
 };
 
-/// `relu(normalize(x) + residual)`; residual and ReLU are optional.
+/// `relu(batch_norm(x) + residual)`; residual and ReLU are optional.
 pub fn forward(
     norm: &BatchNormParams,
     x: &[f32],
     residual: Option<&[f32]>,
     relu: bool,
 ) -> Vec<f32> {
-    let view = View::new(norm.mean.len(), x.len());
+    let view = ChannelView::new(norm.mean.len(), x.len());
     let scale: Vec<f32> = std::iter::zip(&norm.inv_std, &norm.gamma)
         .map(|(inv_std, gamma)| inv_std * gamma)
         .collect();
-    let [mean, scale, shift] = [&norm.mean, &scale, &norm.beta].map(|v| view.spread(v));
+    let [mean, scale, shift] = [&norm.mean, &scale, &norm.beta].map(|v| view.expand(v));
     assert!(residual.is_none_or(|residual| residual.len() == x.len()));
-    // SAFETY: the chunks cover the result, and every task writes all of its own.
+    // SAFETY: the chunks cover the result, and each task writes all of its chunk.
     unsafe {
-        written(x.len(), |out| {
+        uninit_vec(x.len(), |out| {
             out.par_chunks_mut(view.chunk())
                 .zip(x.par_chunks(view.chunk()))
                 .enumerate()
@@ -57,22 +57,22 @@ impl Kernel for ChunkForward<'_> {
     type Output = ();
 
     #[inline(always)]
-    fn run<L: Lanes>(self) {
+    fn run<V: F32x16>(self) {
         let channels = self.channels[0].len();
         for block in blocks(channels) {
-            let [mean, scale, shift] = load_block::<L, 3>(self.channels, block);
-            let normal = Normal {
+            let [mean, scale, shift] = load_block::<V, 3>(self.channels, block);
+            let normalize = NormalizeFn {
                 mean,
                 scale,
                 shift,
                 relu: self.relu,
             };
-            // SAFETY: there is room for as much as `x` is.
+            // SAFETY: `out` has room for as many floats as `x` has.
             unsafe {
                 match self.residual {
-                    None => map_rows(channels, block, [self.x], [self.out], normal),
+                    None => map_rows(channels, block, [self.x], [self.out], normalize),
                     Some(residual) => {
-                        map_rows(channels, block, [self.x, residual], [self.out], normal);
+                        map_rows(channels, block, [self.x, residual], [self.out], normalize);
                     }
                 }
             }
@@ -80,36 +80,36 @@ impl Kernel for ChunkForward<'_> {
     }
 }
 
-/// Normalizes, adds the residual if there is one, cuts below zero.
-struct Normal<L> {
-    mean: L,
-    scale: L,
-    shift: L,
+/// Normalizes, adds the residual if there is one, applies the ReLU if there is one.
+struct NormalizeFn<V> {
+    mean: V,
+    scale: V,
+    shift: V,
     relu: bool,
 }
 
-impl<L: Lanes> Normal<L> {
+impl<V: F32x16> NormalizeFn<V> {
     #[inline(always)]
-    fn of(&self, x: L) -> L {
-        (x - self.mean).times_plus(self.scale, self.shift)
+    fn normalize(&self, x: V) -> V {
+        (x - self.mean).mul_add(self.scale, self.shift)
     }
 
     #[inline(always)]
-    fn floor(&self, y: L) -> L {
-        if self.relu { y.at_least(0.0) } else { y }
-    }
-}
-
-impl<L: Lanes> OfRow<L, 1, 1> for Normal<L> {
-    #[inline(always)]
-    fn of(&self, [x]: [L; 1]) -> [L; 1] {
-        [self.floor(self.of(x))]
+    fn activate(&self, y: V) -> V {
+        if self.relu { y.max(0.0) } else { y }
     }
 }
 
-impl<L: Lanes> OfRow<L, 2, 1> for Normal<L> {
+impl<V: F32x16> RowFn<V, 1, 1> for NormalizeFn<V> {
     #[inline(always)]
-    fn of(&self, [x, residual]: [L; 2]) -> [L; 1] {
-        [self.floor(self.of(x) + residual)]
+    fn apply(&self, [x]: [V; 1]) -> [V; 1] {
+        [self.activate(self.normalize(x))]
+    }
+}
+
+impl<V: F32x16> RowFn<V, 2, 1> for NormalizeFn<V> {
+    #[inline(always)]
+    fn apply(&self, [x, residual]: [V; 2]) -> [V; 1] {
+        [self.activate(self.normalize(x) + residual)]
     }
 }

@@ -1,53 +1,54 @@
-//! Batch normalization with residual and ReLU on the CPU: contiguous `[positions, channels]`
-//! slices and a few numbers per channel come in, new vectors go out. Sums run over a fixed number
-//! of positions in f32, over those in f64 and in order, so that no thread shows in them.
+//! Batch normalization on `[positions, channels]` slices, forward and backward, with an optional
+//! residual and ReLU fused into the forward pass. Sums run in f32 over chunks of fixed size and in
+//! f64, in order, over chunks, so they do not depend on threads.
 
 mod backward;
 mod forward;
 mod moments;
 pub(crate) mod rows;
 
-pub use backward::{input_gradient, parameter_gradients};
+pub use backward::{eval_input_gradient, input_gradient, parameter_gradients};
 pub use forward::forward;
 pub use moments::moments;
 
 use crate::simd::LANES;
 
-/// What normalization does to a channel: `(x - mean) * inv_std * gamma + beta`.
+/// Per-channel parameters of `(x - mean) * inv_std * gamma + beta`, of batch statistics (training)
+/// or running ones (evaluation).
 #[derive(Clone, Debug)]
 pub struct BatchNormParams {
-    /// What is taken away.
+    /// Mean.
     pub mean: Vec<f32>,
     /// 1 / sqrt(variance + eps).
     pub inv_std: Vec<f32>,
-    /// Factor.
+    /// Weight.
     pub gamma: Vec<f32>,
-    /// Shift.
+    /// Bias.
     pub beta: Vec<f32>,
 }
 
-/// What a channel's gradients add up to.
+/// Gradients of gamma and beta, per channel.
 #[derive(Clone, Debug)]
 pub struct ParameterGrads {
-    /// Of the gradient times the normalized input: gamma's gradient.
+    /// Sum of `grad_output` times the normalized input.
     pub gamma: Vec<f32>,
-    /// Of the gradient: beta's gradient.
+    /// Sum of `grad_output`.
     pub beta: Vec<f32>,
 }
 
-/// Floats that a task works on at a time; they stay in the nearest cache.
+/// Floats of a chunk, one task's work; a chunk stays in the L1 cache.
 pub(crate) const CHUNK: usize = 4096;
 
-/// How `[positions, channels]` is worked on: channels of which a whole number makes sixteen lanes
-/// are seen as sixteen channels.
+/// How `[positions, channels]` is vectorized: channel counts that divide 16 are viewed as 16
+/// channels, each repeated.
 #[derive(Clone, Copy, Debug)]
-struct View {
+struct ChannelView {
     channels: usize,
-    /// Every channel of the view's, after so many others, is the same again.
+    /// The real channel count: channel `c` of the view is channel `c % period`.
     period: usize,
 }
 
-impl View {
+impl ChannelView {
     fn new(channels: usize, len: usize) -> Self {
         assert!(channels > 0 && len.is_multiple_of(channels));
         let folds = LANES.is_multiple_of(channels) && len.is_multiple_of(LANES);
@@ -62,8 +63,8 @@ impl View {
         (CHUNK / self.channels).max(16) * self.channels
     }
 
-    /// One number for each channel of the view.
-    fn spread(&self, values: &[f32]) -> Vec<f32> {
+    /// Per-channel values, repeated for each channel of the view.
+    fn expand(&self, values: &[f32]) -> Vec<f32> {
         assert_eq!(values.len(), self.period);
         values.iter().copied().cycle().take(self.channels).collect()
     }

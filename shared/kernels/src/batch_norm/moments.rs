@@ -1,17 +1,18 @@
-//! Mean and variance of each channel.
+//! Batch statistics: mean and variance of each channel.
 
 use rayon::prelude::*;
 
 use super::{
-    View,
-    rows::{OfRow, blocks, sum_rows},
+    ChannelView,
+    rows::{RowFn, blocks, sum_rows},
 };
-use crate::simd::{Kernel, Lanes, dispatch};
+use crate::simd::{F32x16, Kernel, dispatch};
 
-/// Mean and (biased) variance per channel of `[positions, channels]`.
+/// Mean and biased variance of each channel of `[positions, channels]`.
 pub fn moments(channels: usize, x: &[f32]) -> Vec<(f64, f64)> {
-    let view = View::new(channels, x.len());
-    // Each chunk has its own mean, so that nothing cancels however far it is from zero.
+    let view = ChannelView::new(channels, x.len());
+    // Variances of chunks are around each chunk's own mean (Chan, Golub and LeVeque, 1979), so that
+    // nothing cancels however far it is from zero.
     let chunks: Vec<(f64, Vec<f32>)> = x
         .par_chunks(view.chunk())
         .map(|x| {
@@ -41,30 +42,30 @@ pub fn moments(channels: usize, x: &[f32]) -> Vec<(f64, f64)> {
         .collect()
 }
 
-/// A sum's plain terms.
-struct Itself;
+/// The values themselves.
+struct Identity;
 
-impl<L: Lanes> OfRow<L, 1, 1> for Itself {
+impl<V: F32x16> RowFn<V, 1, 1> for Identity {
     #[inline(always)]
-    fn of(&self, row: [L; 1]) -> [L; 1] {
+    fn apply(&self, row: [V; 1]) -> [V; 1] {
         row
     }
 }
 
 /// Squared distances to the mean.
-struct SquaredDistance<L> {
-    mean: L,
+struct SquaredDistance<V> {
+    mean: V,
 }
 
-impl<L: Lanes> OfRow<L, 1, 1> for SquaredDistance<L> {
+impl<V: F32x16> RowFn<V, 1, 1> for SquaredDistance<V> {
     #[inline(always)]
-    fn of(&self, [x]: [L; 1]) -> [L; 1] {
+    fn apply(&self, [x]: [V; 1]) -> [V; 1] {
         let distance = x - self.mean;
         [distance * distance]
     }
 }
 
-/// Mean and sum of squared distances to it, of a chunk's channels.
+/// Mean and sum of squared distances to it, per channel of a chunk.
 struct ChunkMoments<'a> {
     x: &'a [f32],
     moments: &'a mut [f32],
@@ -74,18 +75,18 @@ impl Kernel for ChunkMoments<'_> {
     type Output = ();
 
     #[inline(always)]
-    fn run<L: Lanes>(self) {
+    fn run<V: F32x16>(self) {
         let channels = self.moments.len() / 2;
         let (means, squares) = self.moments.split_at_mut(channels);
-        let scale = L::splat(channels as f32 / self.x.len() as f32);
+        let scale = V::splat(channels as f32 / self.x.len() as f32);
         for (first, count) in blocks(channels) {
-            let [sum]: [L; 1] = sum_rows(channels, first, count, [self.x], Itself);
+            let [sum]: [V; 1] = sum_rows(channels, first, count, [self.x], Identity);
             let mean = sum * scale;
             let [square] = sum_rows(channels, first, count, [self.x], SquaredDistance { mean });
             // SAFETY: the slices have `count` floats.
             unsafe {
-                mean.store_first(means[first..][..count].as_mut_ptr(), count);
-                square.store_first(squares[first..][..count].as_mut_ptr(), count);
+                mean.store_partial(means[first..][..count].as_mut_ptr(), count);
+                square.store_partial(squares[first..][..count].as_mut_ptr(), count);
             }
         }
     }

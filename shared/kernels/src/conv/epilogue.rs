@@ -1,24 +1,26 @@
-//! What happens to a convolution's sums before they are stored: a bias for each channel, a
-//! residual, the ReLU. Done here it costs no pass over memory.
+//! Convolution epilogue: bias, residual, ReLU and ReLU mask, applied to the sums while they are in
+//! registers, which saves passes over memory.
 
-use crate::simd::Lanes;
+use crate::simd::F32x16;
 
-/// `activate(sum + bias + residual)`, zero where the relu_output is not positive; each part is optional.
+/// `relu(sum + bias + residual)`, zeroed where `relu_output` is not positive. Every part is
+/// optional.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Epilogue<'a> {
-    /// One number for each channel.
+    /// Added per channel, `[channels]`.
     pub bias: Option<&'a [f32]>,
-    /// One number for each output, or from some output on.
+    /// Added per output; the shape of the output.
     pub residual: Option<&'a [f32]>,
-    /// Cut below zero.
+    /// Whether a ReLU follows.
     pub relu: bool,
-    /// One number for each output, or from some output on: what went through a ReLU, whose
-    /// gradient this is.
+    /// Output of a ReLU, of the shape of the result: where it is not positive, the result is zero.
+    /// This is the backward pass of that ReLU, fused into the input gradient of the convolution
+    /// after it.
     pub relu_output: Option<&'a [f32]>,
 }
 
 impl<'a> Epilogue<'a> {
-    /// That of the outputs from number `first` on.
+    /// The epilogue of the outputs from number `first` on.
     pub fn from(self, first: usize) -> Self {
         Self {
             residual: self.residual.map(|residual| &residual[first..]),
@@ -27,27 +29,24 @@ impl<'a> Epilogue<'a> {
         }
     }
 
-    /// Of the `count` outputs from number `at` on, which belong to the channels from `channel` on.
+    /// Applies it to `count` channels of one position: outputs from number `at` on, channels from
+    /// `channel` on.
     #[inline(always)]
-    pub fn apply<L: Lanes>(self, sum: L, at: usize, channel: usize, count: usize) -> L {
+    pub fn apply<V: F32x16>(self, sum: V, at: usize, channel: usize, count: usize) -> V {
         let mut value = sum;
-        // SAFETY: the slices have `count` numbers, or taking them would panic.
+        // SAFETY: the slices have `count` floats, or slicing would have panicked.
         unsafe {
             if let Some(bias) = self.bias {
-                value = value + L::load_first(bias[channel..][..count].as_ptr(), count);
+                value = value + V::load_partial(bias[channel..][..count].as_ptr(), count);
             }
             if let Some(residual) = self.residual {
-                value = value + L::load_first(residual[at..][..count].as_ptr(), count);
+                value = value + V::load_partial(residual[at..][..count].as_ptr(), count);
             }
             if let Some(relu_output) = self.relu_output {
-                value =
-                    value.where_positive(L::load_first(relu_output[at..][..count].as_ptr(), count));
+                value = value
+                    .mask_positive(V::load_partial(relu_output[at..][..count].as_ptr(), count));
             }
         }
-        if self.relu {
-            value.at_least(0.0)
-        } else {
-            value
-        }
+        if self.relu { value.max(0.0) } else { value }
     }
 }

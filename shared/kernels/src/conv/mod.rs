@@ -1,7 +1,9 @@
-//! Convolution on the CPU in its three directions: forward, gradient of the input, gradient of
-//! the weight. NHWC slices come in, a new vector goes out. What is 3x3 with stride 1 goes by
-//! [`winograd`], the rest by [`direct`]; the choice depends on the sizes of the weight alone, so a
-//! image's result does not depend on its batch.
+//! Two-dimensional convolution of NHWC images: forward, gradients of input, weight and bias.
+//!
+//! 3x3 convolutions of stride 1 and padding 1 with enough channels run by Winograd's algorithm
+//! (`winograd`), all others as a direct product of windows and weights (`direct`). The choice
+//! depends on the shape of the weight alone, so the result of an image does not depend on its
+//! batch.
 
 use rayon::prelude::*;
 
@@ -12,99 +14,98 @@ mod winograd;
 pub use epilogue::Epilogue;
 
 use self::{
-    direct::{Panels, TransposedPanels},
-    winograd::Filters,
+    direct::{PackedWeights, TransposedWeights},
+    winograd::WinogradWeights,
 };
 use crate::shape::ConvShape;
 
-/// With fewer channels than this, the transforms cost more than they save.
-const FEW_CHANNELS: usize = 16;
+/// With fewer input or output channels than this, Winograd transforms cost more than they save.
+const MIN_WINOGRAD_CHANNELS: usize = 16;
 
-fn is_winograd(geometry: &ConvShape) -> bool {
+fn uses_winograd(shape: &ConvShape) -> bool {
     let ConvShape {
         kernel,
         stride,
         padding,
         ..
-    } = *geometry;
+    } = *shape;
     (kernel, stride, padding) == (3, 1, 1)
-        && geometry.input.channels.min(geometry.c_out) >= FEW_CHANNELS
+        && shape.input.channels.min(shape.c_out) >= MIN_WINOGRAD_CHANNELS
 }
 
-/// A weight, packed for the forward direction.
+/// Weights packed for the forward pass (also: the input gradient of a transposed convolution).
 #[derive(Clone, Debug)]
 pub enum ForwardWeights {
-    Winograd(Filters),
-    Direct(Panels),
+    Winograd(WinogradWeights),
+    Direct(PackedWeights),
 }
 
 impl ForwardWeights {
     /// Packs `weight` `[c_out, c_in, kernel, kernel]`.
-    pub fn new(geometry: &ConvShape, weight: &[f32]) -> Self {
-        assert_eq!(weight.len(), geometry.weight_numel());
-        if is_winograd(geometry) {
-            let (outputs, inputs) = (geometry.c_out, geometry.input.channels);
-            Self::Winograd(Filters::forward(outputs, inputs, weight))
+    pub fn new(shape: &ConvShape, weight: &[f32]) -> Self {
+        assert_eq!(weight.len(), shape.weight_numel());
+        if uses_winograd(shape) {
+            let (outputs, inputs) = (shape.c_out, shape.input.channels);
+            Self::Winograd(WinogradWeights::for_forward(outputs, inputs, weight))
         } else {
-            Self::Direct(Panels::new(geometry, weight))
+            Self::Direct(PackedWeights::new(shape, weight))
         }
     }
 
-    /// Output `[B,H',W',c_out]` of `input`, and what `epilogue` does to it.
-    pub fn apply(&self, geometry: &ConvShape, input: &[f32], epilogue: Epilogue) -> Vec<f32> {
+    /// Output `[B,H',W',c_out]` of `input` `[B,H,W,c_in]`, after `epilogue`.
+    pub fn apply(&self, shape: &ConvShape, input: &[f32], epilogue: Epilogue) -> Vec<f32> {
         match self {
-            Self::Winograd(filters) => {
-                winograd::correlate(geometry.input, input, filters, epilogue)
-            }
-            Self::Direct(panels) => direct::correlate(geometry, input, panels, epilogue),
+            Self::Winograd(packed) => winograd::conv2d(shape.input, input, packed, epilogue),
+            Self::Direct(packed) => direct::conv2d(shape, input, packed, epilogue),
         }
     }
 }
 
-/// A weight, packed for the input's gradient.
+/// Weights packed for the input gradient (also: the forward pass of a transposed convolution).
 #[derive(Clone, Debug)]
 pub enum InputGradWeights {
-    Winograd(Filters),
-    Direct(TransposedPanels),
+    Winograd(WinogradWeights),
+    Direct(TransposedWeights),
 }
 
 impl InputGradWeights {
     /// Packs `weight` `[c_out, c_in, kernel, kernel]`.
-    pub fn new(geometry: &ConvShape, weight: &[f32]) -> Self {
-        assert_eq!(weight.len(), geometry.weight_numel());
-        if is_winograd(geometry) {
-            let (outputs, inputs) = (geometry.c_out, geometry.input.channels);
-            Self::Winograd(Filters::backward(outputs, inputs, weight))
+    pub fn new(shape: &ConvShape, weight: &[f32]) -> Self {
+        assert_eq!(weight.len(), shape.weight_numel());
+        if uses_winograd(shape) {
+            let (outputs, inputs) = (shape.c_out, shape.input.channels);
+            Self::Winograd(WinogradWeights::for_input_gradient(outputs, inputs, weight))
         } else {
-            Self::Direct(TransposedPanels::new(geometry, weight))
+            Self::Direct(TransposedWeights::new(shape, weight))
         }
     }
 
-    /// Gradient of the input `[B,H,W,c_in]` from that of the output, and what `epilogue` does to it.
-    pub fn apply(&self, geometry: &ConvShape, gradient: &[f32], epilogue: Epilogue) -> Vec<f32> {
+    /// Gradient of the input `[B,H,W,c_in]`, after `epilogue`; `grad_output` is `[B,H',W',c_out]`.
+    pub fn apply(&self, shape: &ConvShape, grad_output: &[f32], epilogue: Epilogue) -> Vec<f32> {
         match self {
-            Self::Winograd(filters) => {
-                winograd::correlate(geometry.output(), gradient, filters, epilogue)
+            Self::Winograd(packed) => {
+                winograd::conv2d(shape.output(), grad_output, packed, epilogue)
             }
-            Self::Direct(panels) => direct::scatter(geometry, gradient, panels, epilogue),
+            Self::Direct(packed) => direct::input_gradient(shape, grad_output, packed, epilogue),
         }
     }
 }
 
 /// Gradient of the weight, `[c_out, c_in, kernel, kernel]`.
-pub fn weight_gradient(geometry: &ConvShape, input: &[f32], gradient: &[f32]) -> Vec<f32> {
-    if is_winograd(geometry) {
-        winograd::filter_gradient(geometry.input, input, geometry.c_out, gradient)
+pub fn weight_gradient(shape: &ConvShape, input: &[f32], grad_output: &[f32]) -> Vec<f32> {
+    if uses_winograd(shape) {
+        winograd::weight_gradient(shape.input, input, shape.c_out, grad_output)
     } else {
-        direct::weight_gradient(geometry, input, gradient)
+        direct::weight_gradient(shape, input, grad_output)
     }
 }
 
-/// Gradient of a bias that was added to every position: the sums of `[positions, channels]`.
-pub fn bias_gradient(channels: usize, gradient: &[f32]) -> Vec<f32> {
-    /// Positions that add up by themselves: the sums do not depend on the threads.
+/// Gradient of a bias per channel: the sums over positions of `grad_output`
+/// `[positions, channels]`.
+pub fn bias_gradient(channels: usize, grad_output: &[f32]) -> Vec<f32> {
+    /// Positions summed in f32 before f64 takes over: fixed, so that sums do not depend on threads.
     const POSITIONS: usize = 256;
-    let sums: Vec<Vec<f32>> = gradient
+    let sums: Vec<Vec<f32>> = grad_output
         .par_chunks(POSITIONS * channels)
         .map(|rows| {
             let mut sums = vec![0.0; channels];

@@ -1,9 +1,10 @@
-//! Sixteen floats side by side, on whatever registers the processor has. A kernel written once
-//! over [`Lanes`] comes in; [`dispatch`] runs it compiled for AVX-512, for AVX2 or for any
-//! processor, whichever is the best here. Sums may differ between processors in the last bits
-//! (some fuse a multiplication and an addition), never between numbers of threads.
+//! Portable SIMD: vectors of 16 floats over AVX-512, AVX2 with FMA, or plain arrays. A [`Kernel`]
+//! is written once over [`F32x16`]; [`dispatch`] runs the version compiled for the best instruction
+//! set of this processor. Last bits may differ between instruction sets (with or without fused
+//! multiply-add), never between numbers of threads.
 
-/// An operator on lanes; not by a closure, which might stay a call without the instructions.
+/// Implements an operator on vectors. Not by a closure: that might stay a call, compiled without
+/// the vector instructions.
 macro_rules! operator {
     ($lanes:ty, $trait:ident, $method:ident, |$a:ident, $b:ident| $result:expr) => {
         impl $trait for $lanes {
@@ -24,25 +25,25 @@ mod x86;
 
 use std::ops::{Add, Mul, Sub};
 
-/// Floats in one [`Lanes`].
+/// Floats in an [`F32x16`].
 pub const LANES: usize = 16;
 
-/// Sixteen floats in registers.
-pub trait Lanes: Copy + Add<Output = Self> + Sub<Output = Self> + Mul<Output = Self> {
-    /// How many sums of a product stay in registers next to what they are made of.
+/// A vector of 16 floats in registers.
+pub trait F32x16: Copy + Add<Output = Self> + Sub<Output = Self> + Mul<Output = Self> {
+    /// Rows of a register block: as many sums as fit into registers next to the operands.
     const ROWS: usize;
 
-    /// The same float sixteen times.
+    /// All lanes set to `value`.
     fn splat(value: f32) -> Self;
 
     /// `self * factor + term`.
-    fn times_plus(self, factor: Self, term: Self) -> Self;
+    fn mul_add(self, factor: Self, term: Self) -> Self;
 
-    /// The larger of each two; of a number and a NaN in `self`, the NaN.
-    fn at_least(self, floor: f32) -> Self;
+    /// Lanewise maximum with `floor`; NaN lanes of `self` stay NaN.
+    fn max(self, floor: f32) -> Self;
 
-    /// The lanes of `self` where those of `gate` are above zero, and zero elsewhere.
-    fn where_positive(self, gate: Self) -> Self;
+    /// The lanes of `self` where those of `gate` are positive, 0 elsewhere.
+    fn mask_positive(self, gate: Self) -> Self;
 
     /// # Safety
     /// `from` points to 16 floats.
@@ -52,13 +53,13 @@ pub trait Lanes: Copy + Add<Output = Self> + Sub<Output = Self> + Mul<Output = S
     /// `to` points to memory for 16 floats.
     unsafe fn store(self, to: *mut f32);
 
-    /// The first `count` lanes from memory, zeros in the others.
+    /// Loads the first `count` lanes, zeros in the others.
     ///
     /// # Safety
     /// `from` points to `count` floats; `count` is at most 16.
     #[inline(always)]
-    unsafe fn load_first(from: *const f32, count: usize) -> Self {
-        // SAFETY: `count` floats are read into a place for 16, as the caller promises.
+    unsafe fn load_partial(from: *const f32, count: usize) -> Self {
+        // SAFETY: `count` floats are copied into an array of 16, as the caller promises.
         unsafe {
             if count == LANES {
                 return Self::load(from);
@@ -69,12 +70,12 @@ pub trait Lanes: Copy + Add<Output = Self> + Sub<Output = Self> + Mul<Output = S
         }
     }
 
-    /// Writes the first `count` lanes.
+    /// Stores the first `count` lanes.
     ///
     /// # Safety
     /// `to` points to memory for `count` floats; `count` is at most 16.
     #[inline(always)]
-    unsafe fn store_first(self, to: *mut f32, count: usize) {
+    unsafe fn store_partial(self, to: *mut f32, count: usize) {
         // SAFETY: `count` of 16 floats are written, as the caller promises.
         unsafe {
             if count == LANES {
@@ -87,11 +88,11 @@ pub trait Lanes: Copy + Add<Output = Self> + Sub<Output = Self> + Mul<Output = S
     }
 }
 
-/// Asks for the memory there, which need not be anybody's, to be in the cache when it is read.
+/// Prefetches the cache line of `from`, which may be any address.
 #[inline(always)]
 pub fn prefetch(from: *const f32) {
     #[cfg(target_arch = "x86_64")]
-    // SAFETY: the instruction reads nothing that the program could see, and never faults.
+    // SAFETY: a prefetch never faults and has no visible effect.
     unsafe {
         use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
         _mm_prefetch::<_MM_HINT_T0>(from.cast());
@@ -100,43 +101,43 @@ pub fn prefetch(from: *const f32) {
     let _ = from;
 }
 
-/// Something to compute, written over [`Lanes`]. `run` and all it calls with lanes must be
-/// `#[inline(always)]`, so that they are compiled with the lanes' instructions: no closures on
-/// lanes, and so no `map` or `from_fn`.
+/// A computation over [`F32x16`]. `run` and all functions of vectors it calls must be
+/// `#[inline(always)]`, so that they are compiled with the instruction set chosen by [`dispatch`];
+/// closures on vectors (`map`, `from_fn`) are not.
 pub trait Kernel {
-    /// What comes out.
+    /// Result.
     type Output;
 
     /// Computes it.
-    fn run<L: Lanes>(self) -> Self::Output;
+    fn run<V: F32x16>(self) -> Self::Output;
 }
 
-/// [`Lanes::ROWS`] on this processor.
-pub fn rows_in_registers() -> usize {
+/// [`F32x16::ROWS`] on this processor.
+pub fn register_rows() -> usize {
     struct Rows;
 
     impl Kernel for Rows {
         type Output = usize;
 
         #[inline(always)]
-        fn run<L: Lanes>(self) -> usize {
-            L::ROWS
+        fn run<V: F32x16>(self) -> usize {
+            V::ROWS
         }
     }
 
     dispatch(Rows)
 }
 
-/// Runs a kernel with the widest registers of this processor.
+/// Runs `kernel`, compiled for the best instruction set of this processor.
 pub fn dispatch<K: Kernel>(kernel: K) -> K::Output {
     #[cfg(target_arch = "x86_64")]
     {
         if is_x86_feature_detected!("avx512f") {
-            // SAFETY: the processor has the feature, as just asked.
+            // SAFETY: the feature has just been detected.
             return unsafe { x86::with_avx512(kernel) };
         }
         if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
-            // SAFETY: the processor has both features, as just asked.
+            // SAFETY: both features have just been detected.
             return unsafe { x86::with_avx2(kernel) };
         }
     }

@@ -1,8 +1,8 @@
-//! Lanes for any processor: plain arrays, which the compiler vectorizes as it can.
+//! Portable vectors: plain arrays, vectorized by the compiler as far as it can.
 
 use std::ops::{Add, Mul, Sub};
 
-use super::{LANES, Lanes};
+use super::{F32x16, LANES};
 
 /// Sixteen floats in an array.
 #[derive(Clone, Copy, Debug)]
@@ -19,7 +19,7 @@ operator!(Portable, Add, add, |a, b| a.zip(b, |x, y| x + y));
 operator!(Portable, Sub, sub, |a, b| a.zip(b, |x, y| x - y));
 operator!(Portable, Mul, mul, |a, b| a.zip(b, |x, y| x * y));
 
-impl Lanes for Portable {
+impl F32x16 for Portable {
     const ROWS: usize = 4;
 
     #[inline(always)]
@@ -28,12 +28,12 @@ impl Lanes for Portable {
     }
 
     #[inline(always)]
-    fn times_plus(self, factor: Self, term: Self) -> Self {
+    fn mul_add(self, factor: Self, term: Self) -> Self {
         self * factor + term
     }
 
     #[inline(always)]
-    fn at_least(self, floor: f32) -> Self {
+    fn max(self, floor: f32) -> Self {
         Self(
             self.0
                 .map(|value| if value < floor { floor } else { value }),
@@ -41,13 +41,13 @@ impl Lanes for Portable {
     }
 
     #[inline(always)]
-    fn where_positive(self, gate: Self) -> Self {
+    fn mask_positive(self, gate: Self) -> Self {
         self.zip(gate, |value, gate| if gate > 0.0 { value } else { 0.0 })
     }
 
     #[inline(always)]
     unsafe fn load(from: *const f32) -> Self {
-        // SAFETY: 16 floats, as the caller promises; an array of floats may lie anywhere.
+        // SAFETY: 16 floats, as the caller promises, at any alignment.
         Self(unsafe { from.cast::<[f32; LANES]>().read_unaligned() })
     }
 

@@ -1,11 +1,11 @@
-//! Lanes for x86-64: one AVX-512 register, or two of AVX2.
+//! x86-64 vectors: one AVX-512 register, or two AVX2 registers.
 
 use std::{
     arch::x86_64::*,
     ops::{Add, Mul, Sub},
 };
 
-use super::{Kernel, LANES, Lanes};
+use super::{F32x16, Kernel, LANES};
 
 /// # Safety
 /// The processor has AVX-512F.
@@ -25,8 +25,8 @@ pub unsafe fn with_avx2<K: Kernel>(kernel: K) -> K::Output {
 #[derive(Clone, Copy, Debug)]
 struct Avx512(__m512);
 
-// SAFETY of all that follows: lanes of a kind are made only inside the function that was
-// entered after the processor was asked for their instructions; pointers are the callers'.
+// SAFETY of all that follows: vectors of a type exist only inside the function that is entered
+// after their instruction set has been detected; pointers are the callers' responsibility.
 
 operator!(Avx512, Add, add, |a, b| unsafe {
     Self(_mm512_add_ps(a.0, b.0))
@@ -38,7 +38,7 @@ operator!(Avx512, Mul, mul, |a, b| unsafe {
     Self(_mm512_mul_ps(a.0, b.0))
 });
 
-impl Lanes for Avx512 {
+impl F32x16 for Avx512 {
     const ROWS: usize = 16;
 
     #[inline(always)]
@@ -47,18 +47,18 @@ impl Lanes for Avx512 {
     }
 
     #[inline(always)]
-    fn times_plus(self, factor: Self, term: Self) -> Self {
+    fn mul_add(self, factor: Self, term: Self) -> Self {
         Self(unsafe { _mm512_fmadd_ps(self.0, factor.0, term.0) })
     }
 
     #[inline(always)]
-    fn at_least(self, floor: f32) -> Self {
-        // Of a NaN and a number, the instruction returns its second argument.
+    fn max(self, floor: f32) -> Self {
+        // If either is NaN, the instruction returns its second argument.
         Self(unsafe { _mm512_max_ps(_mm512_set1_ps(floor), self.0) })
     }
 
     #[inline(always)]
-    fn where_positive(self, gate: Self) -> Self {
+    fn mask_positive(self, gate: Self) -> Self {
         unsafe {
             let positive = _mm512_cmp_ps_mask::<_CMP_GT_OQ>(gate.0, _mm512_setzero_ps());
             Self(_mm512_maskz_mov_ps(positive, self.0))
@@ -76,19 +76,19 @@ impl Lanes for Avx512 {
     }
 
     #[inline(always)]
-    unsafe fn load_first(from: *const f32, count: usize) -> Self {
-        Self(unsafe { _mm512_maskz_loadu_ps(first(count), from) })
+    unsafe fn load_partial(from: *const f32, count: usize) -> Self {
+        Self(unsafe { _mm512_maskz_loadu_ps(mask(count), from) })
     }
 
     #[inline(always)]
-    unsafe fn store_first(self, to: *mut f32, count: usize) {
-        unsafe { _mm512_mask_storeu_ps(to, first(count), self.0) }
+    unsafe fn store_partial(self, to: *mut f32, count: usize) {
+        unsafe { _mm512_mask_storeu_ps(to, mask(count), self.0) }
     }
 }
 
-/// The first `count` of 16 lanes.
+/// Mask of the first `count` of 16 lanes.
 #[inline(always)]
-fn first(count: usize) -> __mmask16 {
+fn mask(count: usize) -> __mmask16 {
     ((1u32 << count) - 1) as __mmask16
 }
 
@@ -106,7 +106,7 @@ operator!(Avx2, Mul, mul, |a, b| unsafe {
     Self(_mm256_mul_ps(a.0, b.0), _mm256_mul_ps(a.1, b.1))
 });
 
-impl Lanes for Avx2 {
+impl F32x16 for Avx2 {
     const ROWS: usize = 6;
 
     #[inline(always)]
@@ -116,7 +116,7 @@ impl Lanes for Avx2 {
     }
 
     #[inline(always)]
-    fn times_plus(self, factor: Self, term: Self) -> Self {
+    fn mul_add(self, factor: Self, term: Self) -> Self {
         unsafe {
             Self(
                 _mm256_fmadd_ps(self.0, factor.0, term.0),
@@ -126,8 +126,8 @@ impl Lanes for Avx2 {
     }
 
     #[inline(always)]
-    fn at_least(self, floor: f32) -> Self {
-        // Of a NaN and a number, the instruction returns its second argument.
+    fn max(self, floor: f32) -> Self {
+        // If either is NaN, the instruction returns its second argument.
         unsafe {
             let floor = _mm256_set1_ps(floor);
             Self(_mm256_max_ps(floor, self.0), _mm256_max_ps(floor, self.1))
@@ -135,7 +135,7 @@ impl Lanes for Avx2 {
     }
 
     #[inline(always)]
-    fn where_positive(self, gate: Self) -> Self {
+    fn mask_positive(self, gate: Self) -> Self {
         unsafe {
             let zero = _mm256_setzero_ps();
             let low = _mm256_cmp_ps::<_CMP_GT_OQ>(gate.0, zero);
@@ -158,12 +158,12 @@ impl Lanes for Avx2 {
     }
 
     #[inline(always)]
-    unsafe fn load_first(from: *const f32, count: usize) -> Self {
+    unsafe fn load_partial(from: *const f32, count: usize) -> Self {
         unsafe {
             if count == LANES {
                 return Self::load(from);
             }
-            let (low, high) = halves(count);
+            let (low, high) = masks(count);
             Self(
                 _mm256_maskload_ps(from, low),
                 _mm256_maskload_ps(from.wrapping_add(LANES / 2), high),
@@ -172,22 +172,22 @@ impl Lanes for Avx2 {
     }
 
     #[inline(always)]
-    unsafe fn store_first(self, to: *mut f32, count: usize) {
+    unsafe fn store_partial(self, to: *mut f32, count: usize) {
         unsafe {
             if count == LANES {
                 return self.store(to);
             }
-            let (low, high) = halves(count);
+            let (low, high) = masks(count);
             _mm256_maskstore_ps(to, low, self.0);
             _mm256_maskstore_ps(to.wrapping_add(LANES / 2), high, self.1);
         }
     }
 }
 
-/// The first `count` of 16 lanes, as masks of two registers.
+/// Masks of the first `count` of 16 lanes, for two registers.
 #[inline(always)]
-unsafe fn halves(count: usize) -> (__m256i, __m256i) {
-    /// From number `16 - n` on, the first n of the next 16 are set.
+unsafe fn masks(count: usize) -> (__m256i, __m256i) {
+    /// Of the 16 numbers from index `16 - n` on, the first n are set.
     static MASKS: [i32; 32] = {
         let mut masks = [0; 32];
         let mut i = 0;

@@ -1,39 +1,40 @@
-//! `x + drop(contract(drop(gelu(expand(norm(x))))))`: rows come in, as many go out.
+//! Feed-forward sublayer: `x + dropout(second(dropout(gelu(first(layer_norm(x))))))`, a block of
+//! token rows per task.
 
 use rayon::prelude::*;
 
-use super::{Sublayer, SublayerShape, finish, in_groups, masked, room};
+use super::{Sublayer, SublayerShape, add_residual, buffer, dropout_backward, reduce_in_groups};
 use crate::{
     dropout::DropoutMask,
     row_ops::{self, add},
 };
 
-/// A feed-forward half.
+/// A feed-forward sublayer.
 #[derive(Clone, Copy, Debug)]
 pub struct FeedForwardSublayer {
     /// Sizes; `hidden_dim` and `inner_dim` are the same.
     pub shape: SublayerShape,
-    /// Dropout of the hidden_dropout rows.
+    /// Dropout after the GELU.
     pub hidden_dropout: Option<DropoutMask>,
-    /// Dropout of the dropout rows.
+    /// Dropout of the output.
     pub dropout: Option<DropoutMask>,
 }
 
-/// Rows at a time: enough for fast products, few enough for the cache.
-const ROWS: usize = 256;
+/// Token rows of a block: enough for fast matrix products, few enough for the cache.
+const ROWS_PER_BLOCK: usize = 256;
 
 #[derive(Default)]
-struct Memory {
-    normal: Vec<f32>,
-    active: Vec<f32>,
+struct FeedForwardScratch {
+    normed: Vec<f32>,
+    activated: Vec<f32>,
     factors: Vec<f32>,
-    masked: Vec<f32>,
-    slopes: Vec<f32>,
-    of_normal: Vec<f32>,
+    grad_branch: Vec<f32>,
+    grad_hidden: Vec<f32>,
+    grad_normed: Vec<f32>,
 }
 
 impl Sublayer for FeedForwardSublayer {
-    /// The hidden_dropout rows before the GELU, block by block.
+    /// Hidden activations before the GELU, block by block.
     type Saved = Vec<Vec<f32>>;
 
     fn forward(&self, x: &[f32], weights: &[f32], save: bool) -> (Vec<f32>, Vec<Vec<f32>>) {
@@ -45,36 +46,36 @@ impl Sublayer for FeedForwardSublayer {
         let weights = self.shape.weights(weights);
         let mut y = vec![0.0; x.len()];
         let saved = y
-            .par_chunks_mut(ROWS * d_model)
-            .zip(x.par_chunks(ROWS * d_model))
+            .par_chunks_mut(ROWS_PER_BLOCK * d_model)
+            .zip(x.par_chunks(ROWS_PER_BLOCK * d_model))
             .enumerate()
-            .map_init(Memory::default, |memory, (block, (y, x))| {
+            .map_init(FeedForwardScratch::default, |scratch, (block, (y, x))| {
                 let count = x.len() / d_model;
-                let normal = room(&mut memory.normal, x.len());
-                weights.norm.apply(x, normal);
-                let mut lifted = vec![0.0; count * hidden_dim];
-                weights.first.apply(normal, &mut lifted);
-                let active = room(&mut memory.active, count * hidden_dim);
-                let places = (block * ROWS * hidden_dim..).step_by(hidden_dim);
-                let pairs = lifted
+                let normed = buffer(&mut scratch.normed, x.len());
+                weights.norm.apply(x, normed);
+                let mut hidden = vec![0.0; count * hidden_dim];
+                weights.first.apply(normed, &mut hidden);
+                let activated = buffer(&mut scratch.activated, count * hidden_dim);
+                let positions = (block * ROWS_PER_BLOCK * hidden_dim..).step_by(hidden_dim);
+                let pairs = hidden
                     .chunks_exact_mut(hidden_dim)
-                    .zip(active.chunks_exact_mut(hidden_dim));
-                for ((lifted, active), place) in pairs.zip(places) {
-                    add(lifted, weights.first.bias);
-                    row_ops::gelu_row(lifted, active);
+                    .zip(activated.chunks_exact_mut(hidden_dim));
+                for ((hidden, activated), position) in pairs.zip(positions) {
+                    add(hidden, weights.first.bias);
+                    row_ops::gelu_row(hidden, activated);
                     if let Some(mask) = self.hidden_dropout {
-                        mask.apply(place, active);
+                        mask.apply(position, activated);
                     }
                 }
-                weights.second.apply(active, y);
-                finish(
+                weights.second.apply(activated, y);
+                add_residual(
                     x,
                     weights.second.bias,
                     self.dropout,
-                    block * ROWS * d_model,
+                    block * ROWS_PER_BLOCK * d_model,
                     y,
                 );
-                if save { lifted } else { Vec::new() }
+                if save { hidden } else { Vec::new() }
             })
             .collect();
         (y, saved)
@@ -85,7 +86,7 @@ impl Sublayer for FeedForwardSublayer {
         x: &[f32],
         weights: &[f32],
         saved: &Vec<Vec<f32>>,
-        gradient: &[f32],
+        grad_output: &[f32],
         with_weights: bool,
     ) -> (Vec<f32>, Vec<f32>) {
         let SublayerShape {
@@ -99,54 +100,54 @@ impl Sublayer for FeedForwardSublayer {
         } else {
             0
         };
-        let mut of_x = vec![0.0; x.len()];
-        let image_len = ROWS * d_model;
-        let sums = in_groups(
-            &mut of_x,
-            image_len,
+        let mut grad_x = vec![0.0; x.len()];
+        let block_len = ROWS_PER_BLOCK * d_model;
+        let sums = reduce_in_groups(
+            &mut grad_x,
+            block_len,
             length,
-            |memory: &mut Memory, block, of_x, sums| {
+            |scratch: &mut FeedForwardScratch, block, grad_x, sums| {
                 let mut sums = self.shape.sums(sums);
-                let part = |all| part(all, block * image_len, of_x.len());
-                let (x, gradient, lifted) = (part(x), part(gradient), &saved[block]);
-                let behind = room(&mut memory.masked, x.len());
-                masked(gradient, self.dropout, block * image_len, behind);
-                let slopes = room(&mut memory.slopes, lifted.len());
-                weights.second.back(behind, slopes);
-                let active = room(&mut memory.active, lifted.len());
-                let factors = room(&mut memory.factors, hidden_dim);
-                let places = (block * ROWS * hidden_dim..).step_by(hidden_dim);
-                let triples = lifted
+                let part = |all| part(all, block * block_len, grad_x.len());
+                let (x, grad_output, hidden) = (part(x), part(grad_output), &saved[block]);
+                let grad_branch = buffer(&mut scratch.grad_branch, x.len());
+                dropout_backward(grad_output, self.dropout, block * block_len, grad_branch);
+                let grad_hidden = buffer(&mut scratch.grad_hidden, hidden.len());
+                weights.second.backward(grad_branch, grad_hidden);
+                let activated = buffer(&mut scratch.activated, hidden.len());
+                let factors = buffer(&mut scratch.factors, hidden_dim);
+                let positions = (block * ROWS_PER_BLOCK * hidden_dim..).step_by(hidden_dim);
+                let triples = hidden
                     .chunks_exact(hidden_dim)
-                    .zip(active.chunks_exact_mut(hidden_dim))
-                    .zip(slopes.chunks_exact_mut(hidden_dim));
-                for (((lifted, active), slopes), place) in triples.zip(places) {
-                    row_ops::gelu_gradient_row(lifted, active, slopes);
+                    .zip(activated.chunks_exact_mut(hidden_dim))
+                    .zip(grad_hidden.chunks_exact_mut(hidden_dim));
+                for (((hidden, activated), grad_hidden), position) in triples.zip(positions) {
+                    row_ops::gelu_gradient_row(hidden, activated, grad_hidden);
                     if let Some(mask) = self.hidden_dropout {
-                        mask.write(place, factors);
-                        row_ops::scale(active, factors);
-                        row_ops::scale(slopes, factors);
+                        mask.write(position, factors);
+                        row_ops::mul(activated, factors);
+                        row_ops::mul(grad_hidden, factors);
                     }
                 }
                 if let Some(sums) = &mut sums {
-                    let normal = room(&mut memory.normal, x.len());
-                    weights.norm.apply(x, normal);
-                    sums.second.add(active, behind);
-                    sums.first.add(normal, slopes);
+                    let normed = buffer(&mut scratch.normed, x.len());
+                    weights.norm.apply(x, normed);
+                    sums.second.add(activated, grad_branch);
+                    sums.first.add(normed, grad_hidden);
                 }
-                let of_normal = room(&mut memory.of_normal, x.len());
-                weights.first.back(slopes, of_normal);
+                let grad_normed = buffer(&mut scratch.grad_normed, x.len());
+                weights.first.backward(grad_hidden, grad_normed);
                 weights
                     .norm
-                    .back(x, of_normal, of_x, &mut sums.map(|sums| sums.norm));
-                add(of_x, gradient);
+                    .backward(x, grad_normed, grad_x, &mut sums.map(|sums| sums.norm));
+                add(grad_x, grad_output);
             },
         );
-        (of_x, sums)
+        (grad_x, sums)
     }
 }
 
-/// `length` numbers from `first` on.
+/// `length` elements from `first` on.
 fn part(all: &[f32], first: usize, length: usize) -> &[f32] {
     &all[first..first + length]
 }

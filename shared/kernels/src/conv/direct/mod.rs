@@ -1,54 +1,54 @@
-//! Convolutions of any kernel, stride and padding, as products of the input's windows with the
-//! weights: `[B,H,W,C]` slices come in, new vectors go out. The windows are read where they stand,
-//! in a copy of the image with zeros around it, where there are any.
+//! Direct convolution of any kernel size, stride and padding: implicit im2col. Windows are read in
+//! place, in a zero-padded copy of the image (or the image itself without padding), and multiplied
+//! with packed weights.
 
 mod forward;
 mod transposed;
 mod weight_gradient;
 
-pub use forward::{Panels, correlate};
-pub use transposed::{TransposedPanels, scatter};
+pub use forward::{PackedWeights, conv2d};
+pub use transposed::{TransposedWeights, input_gradient};
 pub use weight_gradient::weight_gradient;
 
 use crate::shape::ConvShape;
 
-/// Where the windows lie in an image with zeros around it.
+/// Where the windows (receptive fields) lie in a padded image.
 struct Windows {
-    /// Rows of the padded image; of the image itself, if no zeros are around it.
+    /// Rows of the padded image that windows cover; without padding, of the image itself.
     height: usize,
-    /// Floats of its rows.
+    /// Floats of a row.
     row: usize,
-    /// Where each output's window starts.
+    /// Start of the window of each output position.
     starts: Vec<usize>,
-    /// Consecutive floats of a window: a row of the kernel, all channels.
+    /// Consecutive floats of a window: one kernel row, all channels.
     run: usize,
 }
 
 impl Windows {
-    fn new(geometry: &ConvShape) -> Self {
-        let (output, channels) = (geometry.output(), geometry.input.channels);
-        let seen = |outputs: usize, inputs: usize| match geometry.padding {
+    fn new(shape: &ConvShape) -> Self {
+        let (output, channels) = (shape.output(), shape.input.channels);
+        let covered = |outputs: usize, inputs: usize| match shape.padding {
             0 => inputs,
-            _ => (outputs - 1) * geometry.stride + geometry.kernel,
+            _ => (outputs - 1) * shape.stride + shape.kernel,
         };
-        let row = seen(output.width, geometry.input.width) * channels;
+        let row = covered(output.width, shape.input.width) * channels;
         let start = |position: usize| {
             let (y, x) = (position / output.width, position % output.width);
-            (y * row + x * channels) * geometry.stride
+            (y * row + x * channels) * shape.stride
         };
         Self {
-            height: seen(output.height, geometry.input.height),
+            height: covered(output.height, shape.input.height),
             row,
             starts: (0..output.positions()).map(start).collect(),
-            run: geometry.kernel * channels,
+            run: shape.kernel * channels,
         }
     }
 
-    /// Where the windows of images one after the other start.
+    /// Window starts in consecutive images.
     fn starts_in(&self, images: usize) -> Vec<usize> {
-        let places = (0..images).map(|image| image * self.len());
-        places
-            .flat_map(|place| self.starts.iter().map(move |start| place + start))
+        let offsets = (0..images).map(|image| image * self.len());
+        offsets
+            .flat_map(|offset| self.starts.iter().map(move |start| offset + start))
             .collect()
     }
 
@@ -57,21 +57,21 @@ impl Windows {
         self.height * self.row
     }
 
-    /// Rows and columns of an image that some window sees.
-    fn seen(&self, geometry: &ConvShape) -> (usize, usize) {
-        let (input, padding) = (geometry.input, geometry.padding);
+    /// Rows and columns of an image that some window covers.
+    fn covered(&self, shape: &ConvShape) -> (usize, usize) {
+        let (input, padding) = (shape.input, shape.padding);
         (
             input.height.min(self.height - padding),
             input.width.min(self.row / input.channels - padding),
         )
     }
 
-    /// Copies an image into a padded one, which holds zeros around it.
-    fn pad(&self, geometry: &ConvShape, picture: &[f32], padded: &mut [f32]) {
-        let (input, padding) = (geometry.input, geometry.padding);
-        let (rows, columns) = self.seen(geometry);
-        let pictures = picture.chunks_exact(input.width * input.channels);
-        for (from, to) in pictures
+    /// Copies an image into the interior of `padded`, whose border holds zeros.
+    fn pad(&self, shape: &ConvShape, image: &[f32], padded: &mut [f32]) {
+        let (input, padding) = (shape.input, shape.padding);
+        let (rows, columns) = self.covered(shape);
+        let image_rows = image.chunks_exact(input.width * input.channels);
+        for (from, to) in image_rows
             .zip(padded.chunks_exact_mut(self.row).skip(padding))
             .take(rows)
         {

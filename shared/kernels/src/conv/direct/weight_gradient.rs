@@ -1,83 +1,85 @@
-//! The weights' gradient: images and the outputs' gradients come in, `[K,C,kernel,kernel]` goes
-//! out. It is added up over groups of images, in order, so that its bits do not depend on the
-//! threads.
+//! Weight gradient of the direct convolution: sums of outer products of windows and output
+//! gradients, over groups of images in order, so that no bit depends on threads.
 
 use rayon::prelude::*;
 
 use super::Windows;
 use crate::{
-    microkernel::{add_outer_products, by_rows},
-    scratch::{Shared, with_scratch},
+    microkernel::{add_outer_products, for_row_blocks},
+    scratch::{DisjointSlice, with_scratch},
     shape::ConvShape,
-    simd::{Kernel, LANES, Lanes, dispatch},
+    simd::{F32x16, Kernel, LANES, dispatch},
 };
 
-/// Positions that are there at once, at least: enough to make the sums worth loading.
-const POSITIONS: usize = 512;
-/// Taps of the kernel, each of one channel, that a task adds up.
-const TAPS: usize = 16;
+/// Output positions in a group of images, at least: enough to amortize loading the sums.
+const MIN_POSITIONS: usize = 512;
+/// Taps (kernel position, input channel) that a task sums.
+const TAPS_PER_TASK: usize = 16;
 
-/// Gradient of the weight `[c_out, c_in, kernel, kernel]`; `gradient` is that of the output.
-pub fn weight_gradient(geometry: &ConvShape, input: &[f32], gradient: &[f32]) -> Vec<f32> {
-    let (pictures, output) = (geometry.input, geometry.output());
-    assert!(input.len() == pictures.numel() && gradient.len() == output.numel());
-    let windows = Windows::new(geometry);
+/// Gradient of the weight, `[c_out, c_in, kernel, kernel]`.
+pub fn weight_gradient(shape: &ConvShape, input: &[f32], grad_output: &[f32]) -> Vec<f32> {
+    let (input_shape, output) = (shape.input, shape.output());
+    assert!(input.len() == input_shape.numel() && grad_output.len() == output.numel());
+    let windows = Windows::new(shape);
     let positions = output.positions();
-    let group = POSITIONS.div_ceil(positions).min(pictures.images);
-    let blocks = geometry.c_out.div_ceil(LANES);
+    let group = MIN_POSITIONS.div_ceil(positions).min(input_shape.images);
+    let blocks = shape.c_out.div_ceil(LANES);
     let mut padded = vec![0.0; group * windows.len()];
     let starts = windows.starts_in(group);
-    let taps = geometry.weight_numel() / geometry.c_out;
+    let taps = shape.weight_numel() / shape.c_out;
     let lens = [blocks * group * positions * LANES, taps * blocks * LANES];
-    with_scratch(lens, |[slopes, sums]| {
-        let inputs = input.chunks(group * pictures.image_numel());
-        let groups = inputs.zip(gradient.chunks(group * output.image_numel()));
-        for (number, (input, gradient)) in groups.enumerate() {
-            let shared = Shared::new(slopes);
+    with_scratch(lens, |[grads, sums]| {
+        let inputs = input.chunks(group * input_shape.image_numel());
+        let groups = inputs.zip(grad_output.chunks(group * output.image_numel()));
+        for (number, (input, grad_output)) in groups.enumerate() {
+            let shared = DisjointSlice::new(grads);
             padded
                 .par_chunks_mut(windows.len())
-                .zip(input.par_chunks(pictures.image_numel()))
-                .zip(gradient.par_chunks(output.image_numel()))
+                .zip(input.par_chunks(input_shape.image_numel()))
+                .zip(grad_output.par_chunks(output.image_numel()))
                 .enumerate()
-                .for_each(|(image, ((padded, picture), gradient))| {
-                    windows.pad(geometry, picture, padded);
+                .for_each(|(image, ((padded, image_input), grad_output))| {
+                    windows.pad(shape, image_input, padded);
                     let row = |block: usize| (block * group + image) * positions;
-                    // SAFETY: the rows are this image's alone, as many as it has positions.
-                    let place = |block: usize| unsafe { shared.at(row(block) * LANES) };
-                    by_blocks(geometry.c_out, gradient, place);
+                    // SAFETY: these rows belong to this image alone, one for each position.
+                    let block_ptr = |block: usize| unsafe { shared.ptr_at(row(block) * LANES) };
+                    split_into_blocks(shape.c_out, grad_output, block_ptr);
                 });
-            let starts = &starts[..gradient.len() / geometry.c_out];
-            let tasks = sums.par_chunks_mut(TAPS * blocks * LANES).enumerate();
+            let starts = &starts[..grad_output.len() / shape.c_out];
+            let tasks = sums
+                .par_chunks_mut(TAPS_PER_TASK * blocks * LANES)
+                .enumerate();
             tasks.for_each(|(task, sums)| {
                 with_scratch([starts.len() * LANES], |[values]| {
-                    dispatch(AddProducts {
+                    dispatch(AccumulateTaps {
                         windows: &windows,
-                        first_tap: task * TAPS,
+                        first_tap: task * TAPS_PER_TASK,
                         padded: &padded,
                         starts,
-                        slopes,
+                        grads,
                         values,
                         sums,
-                        first_time: number == 0,
+                        overwrite: number == 0,
                     });
                 });
             });
         }
-        to_weight(geometry, blocks, sums)
+        to_weight(shape, blocks, sums)
     })
 }
 
-/// Each sixteen channels of `gradient` `[positions, channels]` to a place of their own.
-fn by_blocks(channels: usize, gradient: &[f32], place: impl Fn(usize) -> *mut f32) {
+/// Splits `grad_output` `[positions, channels]` into blocks of 16 channels, `[positions][16]` each,
+/// written from `block_ptr(block)` on.
+fn split_into_blocks(channels: usize, grad_output: &[f32], block_ptr: impl Fn(usize) -> *mut f32) {
     for first in (0..channels).step_by(LANES) {
-        let to = place(first / LANES);
-        for (position, values) in gradient.chunks_exact(channels).enumerate() {
+        let to = block_ptr(first / LANES);
+        for (position, values) in grad_output.chunks_exact(channels).enumerate() {
             let values = &values[first..channels.min(first + LANES)];
-            // SAFETY: there is room for sixteen numbers of every position, as the caller promises.
+            // SAFETY: each position has 16 floats in both; there are R more rows of sums.
             unsafe {
                 let to = to.add(position * LANES);
                 match values.as_array::<LANES>() {
-                    // A copy without a call.
+                    // A fixed-size copy compiles to moves, not a call.
                     Some(values) => to.cast::<[f32; LANES]>().write(*values),
                     None => std::ptr::copy_nonoverlapping(values.as_ptr(), to, values.len()),
                 }
@@ -86,11 +88,11 @@ fn by_blocks(channels: usize, gradient: &[f32], place: impl Fn(usize) -> *mut f3
     }
 }
 
-/// Sums `[ky][kx][c_in][c_out, rounded up]` to `[c_out, c_in, kernel, kernel]`.
-fn to_weight(geometry: &ConvShape, blocks: usize, sums: &[f32]) -> Vec<f32> {
-    let (area, c_in) = (geometry.kernel.pow(2), geometry.input.channels);
+/// Transposes sums `[ky][kx][c_in][c_out, rounded up]` to `[c_out, c_in, kernel, kernel]`.
+fn to_weight(shape: &ConvShape, blocks: usize, sums: &[f32]) -> Vec<f32> {
+    let (area, c_in) = (shape.kernel.pow(2), shape.input.channels);
     let taps = area * c_in;
-    let mut weight = vec![0.0; geometry.weight_numel()];
+    let mut weight = vec![0.0; shape.weight_numel()];
     let rows = weight.par_chunks_mut(LANES * taps).enumerate();
     rows.for_each(|(block, rows)| {
         for at in 0..taps {
@@ -104,47 +106,47 @@ fn to_weight(geometry: &ConvShape, blocks: usize, sums: &[f32]) -> Vec<f32> {
     weight
 }
 
-/// Adds a group's products to the sums `[taps][c_out, rounded up]` of some taps.
-struct AddProducts<'a> {
+/// Adds the outer products of a group to the sums `[taps][c_out, rounded up]` of some taps.
+struct AccumulateTaps<'a> {
     windows: &'a Windows,
     first_tap: usize,
     padded: &'a [f32],
     starts: &'a [usize],
     /// `[c_out / 16][positions][16]`
-    slopes: &'a [f32],
-    /// Room for `[positions][16]`.
+    grads: &'a [f32],
+    /// Scratch memory, `[positions][16]`: the values under the taps.
     values: &'a mut [f32],
     sums: &'a mut [f32],
-    first_time: bool,
+    overwrite: bool,
 }
 
-impl Kernel for AddProducts<'_> {
+impl Kernel for AccumulateTaps<'_> {
     type Output = ();
 
     #[inline(always)]
-    fn run<L: Lanes>(mut self) {
+    fn run<V: F32x16>(mut self) {
         let images = self.padded.len() / self.windows.len();
         let positions = images * self.windows.starts.len();
-        let blocks = self.slopes.len() / (positions * LANES);
+        let blocks = self.grads.len() / (positions * LANES);
         assert!(self.starts.len() <= positions);
         let taps = self.sums.len() / (blocks * LANES);
-        assert!(taps <= TAPS && self.values.len() >= self.starts.len() * LANES);
-        self.gather::<L>(taps);
+        assert!(taps <= TAPS_PER_TASK && self.values.len() >= self.starts.len() * LANES);
+        self.gather::<V>(taps);
         for block in 0..blocks {
-            let slopes = &self.slopes[block * positions * LANES..];
-            by_rows!(L, taps, |tap, R| {
+            let grads = &self.grads[block * positions * LANES..];
+            for_row_blocks!(V, taps, |tap, R| {
                 // SAFETY: each position has 16 numbers in both; there are R more rows of sums.
                 unsafe {
                     let start = (tap * blocks + block) * LANES;
                     let sums = (self.sums.as_mut_ptr().add(start), blocks * LANES);
                     let left = self.values.as_ptr().add(tap);
-                    let right = slopes.as_ptr();
-                    add_outer_products::<L, R>(
+                    let right = grads.as_ptr();
+                    add_outer_products::<V, R>(
                         self.starts.len(),
                         left,
                         right,
                         sums,
-                        self.first_time,
+                        self.overwrite,
                     );
                 }
             });
@@ -152,10 +154,11 @@ impl Kernel for AddProducts<'_> {
     }
 }
 
-impl AddProducts<'_> {
-    /// Puts what the taps of each window see side by side: it is read once for every block.
+impl AccumulateTaps<'_> {
+    /// Gathers the values under the taps of every window, contiguously: they are read once per
+    /// block of output channels.
     #[inline(always)]
-    fn gather<L: Lanes>(&mut self, taps: usize) {
+    fn gather<V: F32x16>(&mut self, taps: usize) {
         let Windows { row, run, .. } = *self.windows;
         let mut tap = 0;
         while tap < taps {
@@ -163,10 +166,10 @@ impl AddProducts<'_> {
             let count = (run - x).min(taps - tap);
             for (position, start) in self.starts.iter().enumerate() {
                 let from = &self.padded[start + y * row + x..][..count];
-                // SAFETY: there are `count` floats, and as many places.
+                // SAFETY: `count` floats are read and written, inside both slices.
                 unsafe {
                     let to = self.values.as_mut_ptr().add(position * LANES + tap);
-                    L::load_first(from.as_ptr(), count).store_first(to, count);
+                    V::load_partial(from.as_ptr(), count).store_partial(to, count);
                 }
             }
             tap += count;

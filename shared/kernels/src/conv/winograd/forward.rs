@@ -1,117 +1,123 @@
-//! Images through filters: `[B,H,W,C]` comes in, `[B,H,W,K]` goes out, by three phases: pixels to
-//! points, products, points to outputs.
+//! Winograd forward pass in three phases: input transform, one matrix product per point, output
+//! transform.
 //!
-//! With few filters, a task goes through all three with some strips of tiles in its own cache. Many
-//! filters would have to come from memory for every task; there, all tasks do one phase after the
-//! other, with so many tiles that the filters are read but once for them.
+//! With small weights, a task takes some bands of tiles through all three phases in the cache of
+//! its core. Large weights would be read from memory by every task; then all tasks do one phase
+//! after the other, on so many tiles that weights are read only once per pass.
 
 use std::{mem::MaybeUninit, ops::Range, slice::ChunksExact};
 
 use rayon::prelude::*;
 
 use super::{
-    Filters, Layout, Tiled, output::to_outputs, to_points, transform::POINTS, weights::GROUP,
+    TileLayout, Tiled, WinogradWeights, input_transform, output::output_transform,
+    transform::POINTS, weights::PANELS_PER_GROUP,
 };
 use crate::{
     conv::Epilogue,
-    microkernel::{Segments, by_rows, rows_times_panel},
-    scratch::{Shared, with_scratch, written},
+    microkernel::{Segments, for_row_blocks, rows_times_panel},
+    scratch::{DisjointSlice, uninit_vec, with_scratch},
     shape::NhwcShape,
-    simd::{Kernel, LANES, Lanes, dispatch, rows_in_registers},
+    simd::{F32x16, Kernel, LANES, dispatch, register_rows},
 };
 
-/// Tiles that go through the phases together.
-const TOGETHER: usize = 96;
-/// Panels that a task of the second phase multiplies.
-const PANELS: usize = 8;
+/// Tiles of a pass, with large weights.
+const TILES_PER_PASS: usize = 96;
+/// Panels that a task of the product phase multiplies.
+const PANELS_PER_TASK: usize = 8;
 
-/// The convolution of `input` with `filters`, and what `epilogue` does to it.
-pub fn correlate(
+/// Convolution of `input`, whose floats are `values`, with `weights`, after `epilogue`.
+pub fn conv2d(
     input: NhwcShape,
     values: &[f32],
-    filters: &Filters,
+    weights: &WinogradWeights,
     epilogue: Epilogue,
 ) -> Vec<f32> {
-    assert!(values.len() == input.numel() && filters.inputs == input.channels);
-    let strips = input.images * input.strip().per_image;
-    let at_once = match filters.are_many() {
-        true => strips.div_ceil((strips * input.strip().tiles).div_ceil(TOGETHER)),
-        false => strips_at_once(input, strips),
+    assert!(values.len() == input.numel() && weights.inputs == input.channels);
+    let bands = input.images * input.band().per_image;
+    let bands_per_part = if weights.is_large() {
+        bands.div_ceil((bands * input.band().tiles).div_ceil(TILES_PER_PASS))
+    } else {
+        bands_per_task(input, bands)
     };
-    let output = input.with_channels(filters.outputs);
-    let chunk = at_once * output.image_numel() / output.strip().per_image;
+    let output = input.with_channels(weights.outputs);
+    let chunk = bands_per_part * output.image_numel() / output.band().per_image;
     let zeros = vec![0.0; input.blocks() * LANES];
-    let part = |number: usize| Part {
+    let range = |number: usize| BandRange {
         input,
         output,
-        strips: number * at_once..strips.min((number + 1) * at_once),
+        bands: number * bands_per_part..bands.min((number + 1) * bands_per_part),
         values,
         zeros: &zeros,
-        filters,
+        weights,
         epilogue: epilogue.from(number * chunk),
     };
-    let write = |out: &mut [MaybeUninit<f32>]| match filters.are_many() {
-        true => {
+    let write = |out: &mut [MaybeUninit<f32>]| {
+        if weights.is_large() {
             let chunks = out.chunks_mut(chunk).enumerate();
-            chunks.for_each(|(number, out)| part(number).together(out));
-        }
-        false => {
+            chunks.for_each(|(number, out)| range(number).run_phased(out));
+        } else {
             let chunks = out.par_chunks_mut(chunk).enumerate();
-            chunks.for_each(|(number, out)| part(number).alone(out));
+            chunks.for_each(|(number, out)| range(number).run_fused(out));
         }
     };
-    // SAFETY: the parts cover the output, and each writes all of its own.
-    unsafe { written(output.numel(), write) }
+    // SAFETY: the ranges cover the output, and each writes all of its part.
+    unsafe { uninit_vec(output.numel(), write) }
 }
 
-/// As many strips as keep a task's values in the cache of one core, the registers full, and all cores at
-/// work.
-fn strips_at_once(input: NhwcShape, strips: usize) -> usize {
+/// Bands per task: enough to fill the register blocks, few enough for the cache of a core, and a
+/// multiple of the threads in tasks.
+fn bands_per_task(input: NhwcShape, bands: usize) -> usize {
     let tiles: usize = if input.channels > 32 { 24 } else { 48 };
-    let tiles = tiles.next_multiple_of(rows_in_registers());
-    let least = (tiles / input.strip().tiles).max(1);
+    let tiles = tiles.next_multiple_of(register_rows());
+    let least = (tiles / input.band().tiles).max(1);
     let threads = rayon::current_num_threads();
-    let tasks = strips.div_ceil(least).next_multiple_of(threads);
-    strips.div_ceil(tasks)
+    let tasks = bands.div_ceil(least).next_multiple_of(threads);
+    bands.div_ceil(tasks)
 }
 
-/// Some strips of the images.
-struct Part<'a> {
+/// Consecutive bands, and what their convolution reads.
+struct BandRange<'a> {
     input: NhwcShape,
     output: NhwcShape,
-    strips: Range<usize>,
+    bands: Range<usize>,
     values: &'a [f32],
     zeros: &'a [f32],
-    filters: &'a Filters,
-    /// From the first of these strips' outputs on.
+    weights: &'a WinogradWeights,
+    /// Of the outputs from the first of these bands on.
     epilogue: Epilogue<'a>,
 }
 
-impl Part<'_> {
-    fn layout(&self, blocks: usize) -> Layout {
-        Layout {
-            tiles: self.strips.len() * self.input.strip().tiles,
+impl BandRange<'_> {
+    fn layout(&self, blocks: usize) -> TileLayout {
+        TileLayout {
+            tiles: self.bands.len() * self.input.band().tiles,
             blocks,
         }
     }
 
-    /// Brings strips to the points.
+    /// Input transform of `bands`.
     ///
     /// # Safety
-    /// As for [`to_points`].
+    /// As for [`input_transform`].
     #[inline(always)]
-    unsafe fn enter<L: Lanes>(&self, strips: Range<usize>, layout: Layout, points: *mut f32) {
+    unsafe fn transform_input<V: F32x16>(
+        &self,
+        bands: Range<usize>,
+        layout: TileLayout,
+        points: *mut f32,
+    ) {
         // SAFETY: as the caller promises.
-        unsafe { to_points::<L>(self.input, strips, self.values, self.zeros, layout, points) };
+        unsafe { input_transform::<V>(self.input, bands, self.values, self.zeros, layout, points) };
     }
 
-    /// One task through all phases.
-    fn alone(&self, out: &mut [MaybeUninit<f32>]) {
+    /// All phases in one task.
+    fn run_fused(&self, out: &mut [MaybeUninit<f32>]) {
         let from = self.layout(self.input.blocks());
-        let lens = [from.len(), self.layout(GROUP).len()];
+        let lens = [from.len(), self.layout(PANELS_PER_GROUP).len()];
         with_scratch(lens, |[pixels, products]| {
-            dispatch(Alone {
-                part: self,
+            dispatch(FusedTask {
+                range: self,
                 from,
                 pixels,
                 products,
@@ -120,44 +126,44 @@ impl Part<'_> {
         });
     }
 
-    /// All tasks through one phase after the other.
-    fn together(&self, out: &mut [MaybeUninit<f32>]) {
+    /// One phase after the other, each on all threads.
+    fn run_phased(&self, out: &mut [MaybeUninit<f32>]) {
         let from = self.layout(self.input.blocks());
         let to = self.layout(self.output.blocks());
-        let tiles = self.input.strip().tiles;
-        let count = self.strips.len();
+        let tiles = self.input.band().tiles;
+        let count = self.bands.len();
         with_scratch([from.len(), to.len()], |[pixels, products]| {
-            let points = Shared::new(pixels);
-            (0..count).into_par_iter().for_each(|strip| {
-                dispatch(Enter {
-                    part: self,
-                    strip: self.strips.start + strip,
+            let points = DisjointSlice::new(pixels);
+            (0..count).into_par_iter().for_each(|band| {
+                dispatch(InputTask {
+                    range: self,
+                    band: self.bands.start + band,
                     layout: from,
-                    // SAFETY: every strip has tiles of its own, which only this task writes.
-                    points: unsafe { points.at(strip * tiles * LANES) },
+                    // SAFETY: each band has tiles of its own, which only this task writes.
+                    points: unsafe { points.ptr_at(band * tiles * LANES) },
                 });
             });
 
-            let panel = self.filters.inputs * LANES;
-            let points = self.filters.points().zip(pixels.chunks(from.point()));
+            let panel = self.weights.inputs * LANES;
+            let points = self.weights.points().zip(pixels.chunks(from.point()));
             let points: Vec<_> = points.collect();
             let products_of = products.par_chunks_mut(to.point()).zip(points);
             products_of.for_each(|(products, (panels, left))| {
                 let products = &mut products[..to.blocks * to.tiles * LANES];
-                let some = products.par_chunks_mut(PANELS * to.tiles * LANES);
-                let some = some.zip(panels.par_chunks(PANELS * panel));
+                let some = products.par_chunks_mut(PANELS_PER_TASK * to.tiles * LANES);
+                let some = some.zip(panels.par_chunks(PANELS_PER_TASK * panel));
                 some.for_each(|(products, panels)| {
                     let panels = panels.chunks_exact(panel);
-                    dispatch(Multiply(left, panels, products, to.tiles));
+                    dispatch(ProductTask(left, panels, products, to.tiles));
                 });
             });
 
             let chunk = out.len() / count;
-            let strips = out.par_chunks_mut(chunk).enumerate();
-            strips.for_each(|(strip, out)| {
-                dispatch(Leave {
-                    part: self,
-                    strip,
+            let bands = out.par_chunks_mut(chunk).enumerate();
+            bands.for_each(|(band, out)| {
+                dispatch(OutputTask {
+                    range: self,
+                    band,
                     layout: to,
                     products,
                     out,
@@ -167,101 +173,104 @@ impl Part<'_> {
     }
 }
 
-/// A task that goes through all phases.
-struct Alone<'a> {
-    part: &'a Part<'a>,
-    from: Layout,
+/// All phases of a range of bands.
+struct FusedTask<'a> {
+    range: &'a BandRange<'a>,
+    from: TileLayout,
     pixels: &'a mut [f32],
     products: &'a mut [f32],
     out: &'a mut [MaybeUninit<f32>],
 }
 
-impl Kernel for Alone<'_> {
+impl Kernel for FusedTask<'_> {
     type Output = ();
 
     #[inline(always)]
-    fn run<L: Lanes>(self) {
-        let Self { part, from, .. } = self;
+    fn run<V: F32x16>(self) {
+        let Self { range, from, .. } = self;
         assert!(self.pixels.len() >= from.len());
         let points = self.pixels.as_mut_ptr();
         // SAFETY: there is room for all tiles, as asserted.
-        unsafe { part.enter::<L>(part.strips.clone(), from, points) };
-        for (group, mut panels) in part.filters.groups().enumerate() {
-            let to = part.layout(panels.len() / POINTS);
+        unsafe { range.transform_input::<V>(range.bands.clone(), from, points) };
+        for (group, mut panels) in range.weights.groups().enumerate() {
+            let to = range.layout(panels.len() / POINTS);
             for point in 0..POINTS {
                 let left = &self.pixels[from.at(point, 0, 0)..][..from.point()];
                 let products = &mut self.products[to.at(point, 0, 0)..][..to.point()];
                 let panels = panels.by_ref().take(to.blocks);
-                multiply::<L>(left, panels, products, to.tiles);
+                multiply_panels::<V>(left, panels, products, to.tiles);
             }
-            let first = group * GROUP * LANES;
+            let first = group * PANELS_PER_GROUP * LANES;
             let products = (&*self.products, to, 0);
-            to_outputs::<L>(
-                part.output,
-                part.strips.clone(),
+            output_transform::<V>(
+                range.output,
+                range.bands.clone(),
                 products,
                 first,
-                part.epilogue,
+                range.epilogue,
                 self.out,
             );
         }
     }
 }
 
-/// A strip to the points.
-struct Enter<'a> {
-    part: &'a Part<'a>,
-    strip: usize,
-    layout: Layout,
+/// Input transform of one band.
+struct InputTask<'a> {
+    range: &'a BandRange<'a>,
+    band: usize,
+    layout: TileLayout,
     points: *mut f32,
 }
 
-impl Kernel for Enter<'_> {
+impl Kernel for InputTask<'_> {
     type Output = ();
 
     #[inline(always)]
-    fn run<L: Lanes>(self) {
-        let strips = self.strip..self.strip + 1;
-        // SAFETY: there is room for the strip's tiles, as `together` sees to.
-        unsafe { self.part.enter::<L>(strips, self.layout, self.points) };
+    fn run<V: F32x16>(self) {
+        let bands = self.band..self.band + 1;
+        // SAFETY: `run_phased` passes room for the tiles of the band.
+        unsafe {
+            self.range
+                .transform_input::<V>(bands, self.layout, self.points)
+        };
     }
 }
 
-/// Tiles at a point times some panels, see [`multiply`].
-struct Multiply<'a>(&'a [f32], ChunksExact<'a, f32>, &'a mut [f32], usize);
+/// Tiles at one point times some panels, see [`multiply_panels`].
+struct ProductTask<'a>(&'a [f32], ChunksExact<'a, f32>, &'a mut [f32], usize);
 
-impl Kernel for Multiply<'_> {
+impl Kernel for ProductTask<'_> {
     type Output = ();
 
     #[inline(always)]
-    fn run<L: Lanes>(self) {
+    fn run<V: F32x16>(self) {
         let Self(left, panels, products, tiles) = self;
-        multiply::<L>(left, panels, products, tiles);
+        multiply_panels::<V>(left, panels, products, tiles);
     }
 }
 
-/// A strip, counted within the part, from the points.
-struct Leave<'a> {
-    part: &'a Part<'a>,
-    strip: usize,
-    layout: Layout,
+/// Output transform of one band, counted within the range.
+struct OutputTask<'a> {
+    range: &'a BandRange<'a>,
+    band: usize,
+    layout: TileLayout,
     products: &'a [f32],
     out: &'a mut [MaybeUninit<f32>],
 }
 
-impl Kernel for Leave<'_> {
+impl Kernel for OutputTask<'_> {
     type Output = ();
 
     #[inline(always)]
-    fn run<L: Lanes>(self) {
-        let Self { part, strip, .. } = self;
-        let tile = strip * part.input.strip().tiles;
+    fn run<V: F32x16>(self) {
+        let Self { range, band, .. } = self;
+        let tile = band * range.input.band().tiles;
         let products = (self.products, self.layout, tile);
-        let epilogue = part.epilogue.from(strip * self.out.len());
-        let strip = part.strips.start + strip;
-        to_outputs::<L>(
-            part.output,
-            strip..strip + 1,
+        let epilogue = range.epilogue.from(band * self.out.len());
+        let band = range.bands.start + band;
+        output_transform::<V>(
+            range.output,
+            band..band + 1,
             products,
             0,
             epilogue,
@@ -270,9 +279,9 @@ impl Kernel for Leave<'_> {
     }
 }
 
-/// Tiles' channels `[block][tile][16]` times some panels: for each of them `[tile][16]`.
+/// Product at one point of tiles `[block][tile][16]` with each panel: `[tile][16]`.
 #[inline(always)]
-fn multiply<'a, L: Lanes>(
+fn multiply_panels<'a, V: F32x16>(
     left: &[f32],
     panels: impl Iterator<Item = &'a [f32]>,
     products: &mut [f32],
@@ -281,16 +290,17 @@ fn multiply<'a, L: Lanes>(
     for (panel, products) in panels.zip(products.chunks_exact_mut(tiles * LANES)) {
         let segments = Segments {
             depth: panel.len() / LANES,
-            length: LANES,
-            step: tiles * LANES,
+            len: LANES,
+            stride: tiles * LANES,
         };
-        assert!(left.len() >= segments.depth.div_ceil(LANES) * segments.step);
-        by_rows!(L, tiles, |tile, R| {
-            // SAFETY: all tiles' segments lie in `left`, as asserted, and there are R more tiles.
+        assert!(left.len() >= segments.depth.div_ceil(LANES) * segments.stride);
+        for_row_blocks!(V, tiles, |tile, R| {
+            // SAFETY: the segments of all tiles lie in `left`, as asserted, and there are R more
+            // tiles.
             unsafe {
                 let rows = std::array::from_fn::<usize, R, _>(|row| row * LANES);
                 let start = left.as_ptr().add(tile * LANES);
-                let sums = [L::splat(0.0); R];
+                let sums = [V::splat(0.0); R];
                 let sums = rows_times_panel(sums, start, rows, segments, panel.as_ptr());
                 let products = products.as_mut_ptr().add(tile * LANES);
                 for row in 0..R {

@@ -1,9 +1,10 @@
-//! 3x3 convolutions of stride 1 and padding 1 with a quarter of the multiplications: images
-//! `[B,H,W,C]` and filters come in, images or filters' gradients go out.
+//! Winograd convolution F(4x4, 3x3), for 3x3 kernels with stride 1 and padding 1: a quarter of the
+//! multiplications of the direct one.
 //!
-//! Each tile of 4 x 4 outputs is computed at 36 points ([`transform`]), where the convolution is
-//! 36 matrix products of the tiles' channels with the filters' ([`forward`]); [`gradient`] adds up
-//! the filters' gradient at the points over all tiles.
+//! Each tile of 4 x 4 outputs is computed in the transform domain of 6 x 6 = 36 points
+//! (`transform`), where the convolution is one matrix product per point: tiles by input channels
+//! times input channels by output channels (`forward`, for the input gradient as well). The weight
+//! gradient (`weight_gradient`) is summed over all tiles in the transform domain.
 
 mod forward;
 mod output;
@@ -11,17 +12,17 @@ mod transform;
 mod weight_gradient;
 mod weights;
 
-pub use forward::correlate;
-pub use weight_gradient::filter_gradient;
-pub use weights::Filters;
+pub use forward::conv2d;
+pub use weight_gradient::weight_gradient;
+pub use weights::WinogradWeights;
 
 use crate::{
     shape::NhwcShape,
-    simd::{LANES, Lanes},
+    simd::{F32x16, LANES},
 };
-use transform::{POINTS, Pixels, SIDE, Source, TILE, Target, Transform};
+use transform::{InputTransform, POINTS, TILE_IN, TILE_OUT, TileSink, TileSource, Transform};
 
-/// How an image is cut into tiles.
+/// Tiling of an image.
 trait Tiled {
     fn tiles_across(&self) -> usize;
     fn tiles_down(&self) -> usize;
@@ -30,33 +31,34 @@ trait Tiled {
         self.tiles_across() * self.tiles_down()
     }
 
-    /// Blocks of sixteen channels.
+    /// Blocks of 16 channels.
     fn blocks(&self) -> usize;
 
-    /// Rows of tiles that can be computed apart from others: one if no row is cut off by a
-    /// image's edge, else an image's.
-    fn strip(&self) -> Strip;
+    /// The band of tile rows that a task computes at least: one row, or all rows of an image if the
+    /// last one is cut off by the image's edge.
+    fn band(&self) -> Band;
 }
 
 impl Tiled for NhwcShape {
     fn tiles_across(&self) -> usize {
-        self.width.div_ceil(TILE)
+        self.width.div_ceil(TILE_OUT)
     }
 
     fn tiles_down(&self) -> usize {
-        self.height.div_ceil(TILE)
+        self.height.div_ceil(TILE_OUT)
     }
 
     fn blocks(&self) -> usize {
         self.channels.div_ceil(LANES)
     }
 
-    fn strip(&self) -> Strip {
-        let rows = match self.height.is_multiple_of(TILE) {
-            true => 1,
-            false => self.tiles_down(),
+    fn band(&self) -> Band {
+        let rows = if self.height.is_multiple_of(TILE_OUT) {
+            1
+        } else {
+            self.tiles_down()
         };
-        Strip {
+        Band {
             rows,
             tiles: rows * self.tiles_across(),
             per_image: self.tiles_down() / rows,
@@ -64,28 +66,28 @@ impl Tiled for NhwcShape {
     }
 }
 
-/// What is computed at once, at least.
+/// A band of tile rows, the smallest unit of work.
 #[derive(Clone, Copy, Debug)]
-struct Strip {
-    /// Rows of tiles.
+struct Band {
+    /// Tile rows.
     rows: usize,
     /// Tiles.
     tiles: usize,
-    /// Strips of an image.
+    /// Bands of an image.
     per_image: usize,
 }
 
-/// How the values of some tiles at the points lie in memory: `[point][block][tile][16]`, where a
-/// block is sixteen channels.
+/// Layout of tiles in the transform domain: `[point][block][tile][16]`, where a block is 16
+/// channels.
 #[derive(Clone, Copy, Debug)]
-struct Layout {
+struct TileLayout {
     tiles: usize,
     blocks: usize,
 }
 
-impl Layout {
-    /// From one point to the next. A little more than there are numbers: 36 places at multiples of
-    /// a large power of two would all fall into the same few lines of the cache.
+impl TileLayout {
+    /// Stride of a point. One vector more than a point's values: 36 addresses at multiples of a
+    /// large power of two would compete for the same cache sets.
     fn point(&self) -> usize {
         (self.blocks * self.tiles + 1) * LANES
     }
@@ -99,76 +101,78 @@ impl Layout {
     }
 }
 
-/// Where the tiles of consecutive strips lie: (image, first row, first column) of each, in pixels.
+/// Upper left output pixel of each tile in consecutive bands: (image, row, column).
 fn tile_corners(
-    pictures: NhwcShape,
-    strips: std::ops::Range<usize>,
+    shape: NhwcShape,
+    bands: std::ops::Range<usize>,
 ) -> impl Iterator<Item = (usize, usize, usize)> {
-    let strip = pictures.strip();
-    strips.flat_map(move |at| {
-        let (image, first) = (at / strip.per_image, at % strip.per_image * strip.rows);
-        (0..strip.tiles).map(move |tile| {
-            let across = pictures.tiles_across();
+    let band = shape.band();
+    bands.flat_map(move |at| {
+        let (image, first) = (at / band.per_image, at % band.per_image * band.rows);
+        (0..band.tiles).map(move |tile| {
+            let across = shape.tiles_across();
             let (row, column) = (first + tile / across, tile % across);
-            (image, row * TILE, column * TILE)
+            (image, row * TILE_OUT, column * TILE_OUT)
         })
     })
 }
 
-/// Writes the values of strips of images at the points, tile after tile from `points` on;
-/// `zeros` are as many as a position has channels, rounded up to whole blocks.
+/// Input transform (`B^T d B`) of the tiles in `bands`, written tile after tile from `points` on.
+/// `zeros` stands for pixels beyond the edges: at least one position's channels, rounded up to
+/// blocks.
 ///
 /// # Safety
-/// `points` is tile 0 of `layout` or a later one, with as many tiles after it as the strips have.
+/// `points` is a tile of `layout`, with as many tiles from there on as the bands have.
 #[inline(always)]
-unsafe fn to_points<L: Lanes>(
-    pictures: NhwcShape,
-    strips: std::ops::Range<usize>,
+unsafe fn input_transform<V: F32x16>(
+    shape: NhwcShape,
+    bands: std::ops::Range<usize>,
     values: &[f32],
     zeros: &[f32],
-    layout: Layout,
+    layout: TileLayout,
     points: *mut f32,
 ) {
-    let channels = pictures.channels;
-    assert!(values.len() == pictures.numel() && zeros.len() >= channels.next_multiple_of(LANES));
-    assert!(layout.blocks == pictures.blocks());
-    for (tile, (image, top, left)) in tile_corners(pictures, strips).enumerate() {
-        let image = &values[image * pictures.image_numel()..][..pictures.image_numel()];
-        // The tile's pixels begin one before its outputs; beyond the edges there are zeros.
+    let channels = shape.channels;
+    assert!(values.len() == shape.numel() && zeros.len() >= channels.next_multiple_of(LANES));
+    assert!(layout.blocks == shape.blocks());
+    for (tile, (image, top, left)) in tile_corners(shape, bands).enumerate() {
+        let image = &values[image * shape.image_numel()..][..shape.image_numel()];
+        // Input pixels of a tile start one row and column before its outputs.
         let place = |y: usize, x: usize| match (
-            (top + y).checked_sub(1).filter(|y| *y < pictures.height),
-            (left + x).checked_sub(1).filter(|x| *x < pictures.width),
+            (top + y).checked_sub(1).filter(|y| *y < shape.height),
+            (left + x).checked_sub(1).filter(|x| *x < shape.width),
         ) {
-            (Some(y), Some(x)) => image[(y * pictures.width + x) * channels..].as_ptr(),
+            (Some(y), Some(x)) => image[(y * shape.width + x) * channels..].as_ptr(),
             _ => zeros.as_ptr(),
         };
-        let places: [[*const f32; SIDE]; SIDE] =
+        let places: [[*const f32; TILE_IN]; TILE_IN] =
             std::array::from_fn(|y| std::array::from_fn(|x| place(y, x)));
         for block in 0..layout.blocks {
             let start = layout.at(0, block, tile);
-            // SAFETY: each place is followed by `channels` floats; the points have room, as the
+            // SAFETY: `channels` floats follow each pixel pointer; the layout has room, as the
             // caller promises.
             unsafe {
-                let to = Points {
+                let to = TransformedTile {
                     start: points.add(start),
                     step: layout.point(),
                 };
-                Places::new(&places, channels, block).transform::<Pixels, L, SIDE>(to);
+                PixelGrid::new(&places, channels, block)
+                    .transform::<InputTransform, V, TILE_IN>(to);
             }
         }
     }
 }
 
-/// Channels from number `first` on at each of these places: sixteen, or fewer.
+/// A block of up to 16 channels at each of `N` x `N` pixels.
 #[derive(Clone, Copy)]
-struct Places<'a, const N: usize> {
+struct PixelGrid<'a, const N: usize> {
     places: &'a [[*const f32; N]; N],
     first: usize,
     count: usize,
 }
 
-impl<'a, const N: usize> Places<'a, N> {
-    /// A block of a position's channels.
+impl<'a, const N: usize> PixelGrid<'a, N> {
+    /// Block number `block` of the pixels' channels.
     fn new(places: &'a [[*const f32; N]; N], channels: usize, block: usize) -> Self {
         let first = block * LANES;
         Self {
@@ -178,61 +182,61 @@ impl<'a, const N: usize> Places<'a, N> {
         }
     }
 
-    /// Transforms them.
+    /// Transforms them with `T`.
     ///
     /// # Safety
-    /// They can be read, and `to` has room.
+    /// The pixels can be read, and `to` has room.
     #[inline(always)]
-    unsafe fn transform<T: Transform<N, M>, L: Lanes, const M: usize>(self, to: Points) {
+    unsafe fn transform<T: Transform<N, M>, V: F32x16, const M: usize>(self, to: TransformedTile) {
         // SAFETY: as the caller promises.
         unsafe {
             if self.count == LANES {
-                // Compiled without a test at each place.
+                // Compiled without a branch at each load.
                 let whole = Self {
                     count: LANES,
                     ..self
                 };
-                transform::both_ways::<T, L, N, M>(whole, to);
+                transform::transform_2d::<T, V, N, M>(whole, to);
             } else {
-                transform::both_ways::<T, L, N, M>(self, to);
+                transform::transform_2d::<T, V, N, M>(self, to);
             }
         }
     }
 }
 
-impl<const N: usize> Source for Places<'_, N> {
+impl<const N: usize> TileSource for PixelGrid<'_, N> {
     #[inline(always)]
-    unsafe fn load<L: Lanes>(&self, y: usize, x: usize) -> L {
+    unsafe fn load<V: F32x16>(&self, y: usize, x: usize) -> V {
         // SAFETY: as the caller promises.
-        unsafe { L::load_first(self.places[y][x].add(self.first), self.count) }
+        unsafe { V::load_partial(self.places[y][x].add(self.first), self.count) }
     }
 }
 
-/// The values of a block at the 36 points, which lie `step` floats apart.
+/// A tile of a block in the transform domain: 36 points, `step` floats apart.
 #[derive(Clone, Copy)]
-struct Points {
+struct TransformedTile {
     start: *mut f32,
     step: usize,
 }
 
-impl Points {
+impl TransformedTile {
     #[inline(always)]
     fn at(&self, y: usize, x: usize) -> *mut f32 {
-        self.start.wrapping_add((y * SIDE + x) * self.step)
+        self.start.wrapping_add((y * TILE_IN + x) * self.step)
     }
 }
 
-impl Source for Points {
+impl TileSource for TransformedTile {
     #[inline(always)]
-    unsafe fn load<L: Lanes>(&self, y: usize, x: usize) -> L {
+    unsafe fn load<V: F32x16>(&self, y: usize, x: usize) -> V {
         // SAFETY: as the caller promises.
-        unsafe { L::load(self.at(y, x)) }
+        unsafe { V::load(self.at(y, x)) }
     }
 }
 
-impl Target for Points {
+impl TileSink for TransformedTile {
     #[inline(always)]
-    unsafe fn store<L: Lanes>(&mut self, y: usize, x: usize, value: L) {
+    unsafe fn store<V: F32x16>(&mut self, y: usize, x: usize, value: V) {
         // SAFETY: as the caller promises.
         unsafe { value.store(self.at(y, x)) }
     }

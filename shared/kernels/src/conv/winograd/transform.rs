@@ -1,84 +1,84 @@
-//! The transforms of Winograd's F(4x4, 3x3) (Lavin and Gray, "Fast algorithms for convolutional
-//! neural networks", 2016): pixels, outputs and filters of sixteen channels at once come in, their
-//! values at the 6 x 6 points go out, and the other way round.
+//! Winograd transforms of F(4x4, 3x3) (Lavin and Gray, "Fast algorithms for convolutional neural
+//! networks", 2016), on vectors of 16 channels.
 //!
-//! A convolution is a product of polynomials, which is computed at six points in each direction:
-//! 0, ±1/√2, ±√2 and infinity. These lie symmetrically around 1 on a logarithmic scale, which
-//! keeps rounding errors a third of those at the usual 0, ±1, ±2 and infinity.
+//! The interpolation points in each direction are 0, ±1/√2, ±√2 and infinity. They are symmetric
+//! around 1 on a logarithmic scale, which keeps rounding errors to a third of those at the usual 0,
+//! ±1, ±2 and infinity. In the code, `near` belongs to ±1/√2 and `far` to ±√2.
 
-use std::mem::MaybeUninit;
+use std::{
+    f32::consts::{FRAC_1_SQRT_2, SQRT_2},
+    mem::MaybeUninit,
+};
 
-use crate::simd::Lanes;
+use crate::simd::F32x16;
 
 /// Outputs of a tile in each direction.
-pub const TILE: usize = 4;
-/// Points, and pixels under a tile, in each direction.
-pub const SIDE: usize = TILE + 2;
-/// Points in the plane.
-pub const POINTS: usize = SIDE * SIDE;
+pub const TILE_OUT: usize = 4;
+/// Input pixels of a tile, and points of the transform domain, in each direction.
+pub const TILE_IN: usize = TILE_OUT + 2;
+/// Points of the transform domain.
+pub const POINTS: usize = TILE_IN * TILE_IN;
 
-/// The first pair of points, ±1/√2.
-const A: f32 = std::f32::consts::FRAC_1_SQRT_2;
-/// The second pair, ±√2 = ±1/A.
-const B: f32 = std::f32::consts::SQRT_2;
-
-/// A linear map of `N` values to `M`, each of sixteen channels.
+/// A one-dimensional transform of `N` vectors to `M`.
 pub trait Transform<const N: usize, const M: usize> {
     /// Applies it.
-    fn apply<L: Lanes>(values: [L; N]) -> [L; M];
+    fn apply<V: F32x16>(values: [V; N]) -> [V; M];
 }
 
-/// Six pixels to the six points.
-pub struct Pixels;
+/// Input transform `B^T`: six pixels to six points.
+pub struct InputTransform;
 
-impl Transform<SIDE, SIDE> for Pixels {
+impl Transform<TILE_IN, TILE_IN> for InputTransform {
     #[inline(always)]
-    fn apply<L: Lanes>(x: [L; SIDE]) -> [L; SIDE] {
-        let near = x[2].times_plus(L::splat(-2.0), x[4]);
-        let near_odd = x[3].times_plus(L::splat(A), x[1] * L::splat(-B));
-        let far = x[2].times_plus(L::splat(-0.5), x[4]);
-        let far_odd = x[3].times_plus(L::splat(B), x[1] * L::splat(-A));
+    fn apply<V: F32x16>(x: [V; TILE_IN]) -> [V; TILE_IN] {
+        let near = x[2].mul_add(V::splat(-2.0), x[4]);
+        let near_odd = x[3].mul_add(V::splat(FRAC_1_SQRT_2), x[1] * V::splat(-SQRT_2));
+        let far = x[2].mul_add(V::splat(-0.5), x[4]);
+        let far_odd = x[3].mul_add(V::splat(SQRT_2), x[1] * V::splat(-FRAC_1_SQRT_2));
         [
-            x[2].times_plus(L::splat(-2.5), x[0] + x[4]),
+            x[2].mul_add(V::splat(-2.5), x[0] + x[4]),
             near + near_odd,
             near - near_odd,
             far + far_odd,
             far - far_odd,
-            x[3].times_plus(L::splat(-2.5), x[1] + x[5]),
+            x[3].mul_add(V::splat(-2.5), x[1] + x[5]),
         ]
     }
 }
 
-/// The six points to four outputs.
-pub struct Outputs;
+/// Output transform `A^T`: six points to four outputs.
+pub struct OutputTransform;
 
-impl Transform<SIDE, TILE> for Outputs {
+impl Transform<TILE_IN, TILE_OUT> for OutputTransform {
     #[inline(always)]
-    fn apply<L: Lanes>(m: [L; SIDE]) -> [L; TILE] {
+    fn apply<V: F32x16>(m: [V; TILE_IN]) -> [V; TILE_OUT] {
         let (near, near_odd) = (m[1] + m[2], m[1] - m[2]);
         let (far, far_odd) = (m[3] + m[4], m[3] - m[4]);
         [
             m[0] + near + far,
-            near_odd.times_plus(L::splat(A), far_odd * L::splat(B)),
-            near.times_plus(L::splat(0.5), far * L::splat(2.0)),
-            near_odd.times_plus(
-                L::splat(0.5 * A),
-                far_odd.times_plus(L::splat(2.0 * B), m[5]),
+            near_odd.mul_add(V::splat(FRAC_1_SQRT_2), far_odd * V::splat(SQRT_2)),
+            near.mul_add(V::splat(0.5), far * V::splat(2.0)),
+            near_odd.mul_add(
+                V::splat(0.5 * FRAC_1_SQRT_2),
+                far_odd.mul_add(V::splat(2.0 * SQRT_2), m[5]),
             ),
         ]
     }
 }
 
-/// Four outputs' gradients to those of the six points: the transpose of [`Outputs`].
-pub struct OutputsTransposed;
+/// Transform `A` of the output gradient: the transpose of [`OutputTransform`].
+pub struct GradOutputTransform;
 
-impl Transform<TILE, SIDE> for OutputsTransposed {
+impl Transform<TILE_OUT, TILE_IN> for GradOutputTransform {
     #[inline(always)]
-    fn apply<L: Lanes>(y: [L; TILE]) -> [L; SIDE] {
-        let near = y[2].times_plus(L::splat(0.5), y[0]);
-        let near_odd = y[3].times_plus(L::splat(0.5 * A), y[1] * L::splat(A));
-        let far = y[2].times_plus(L::splat(2.0), y[0]);
-        let far_odd = y[3].times_plus(L::splat(2.0 * B), y[1] * L::splat(B));
+    fn apply<V: F32x16>(y: [V; TILE_OUT]) -> [V; TILE_IN] {
+        let near = y[2].mul_add(V::splat(0.5), y[0]);
+        let near_odd = y[3].mul_add(
+            V::splat(0.5 * FRAC_1_SQRT_2),
+            y[1] * V::splat(FRAC_1_SQRT_2),
+        );
+        let far = y[2].mul_add(V::splat(2.0), y[0]);
+        let far_odd = y[3].mul_add(V::splat(2.0 * SQRT_2), y[1] * V::splat(SQRT_2));
         [
             y[0],
             near + near_odd,
@@ -90,20 +90,20 @@ impl Transform<TILE, SIDE> for OutputsTransposed {
     }
 }
 
-/// 1 / the products of the differences between a point of a pair and the other points.
-const NEAR: f32 = -2.0 / 3.0;
-const FAR: f32 = 1.0 / 6.0;
+/// Lagrange normalization: 1 / the product of a point's differences from the other points.
+const NEAR_SCALE: f32 = -2.0 / 3.0;
+const FAR_SCALE: f32 = 1.0 / 6.0;
 
-/// Three taps of a filter to the six points.
-pub struct Filter;
+/// Weight transform `G`: three taps to six points.
+pub struct WeightTransform;
 
-impl Transform<3, SIDE> for Filter {
+impl Transform<3, TILE_IN> for WeightTransform {
     #[inline(always)]
-    fn apply<L: Lanes>(w: [L; 3]) -> [L; SIDE] {
-        let near = w[2].times_plus(L::splat(0.5), w[0]) * L::splat(NEAR);
-        let near_odd = w[1] * L::splat(A * NEAR);
-        let far = w[2].times_plus(L::splat(2.0), w[0]) * L::splat(FAR);
-        let far_odd = w[1] * L::splat(B * FAR);
+    fn apply<V: F32x16>(w: [V; 3]) -> [V; TILE_IN] {
+        let near = w[2].mul_add(V::splat(0.5), w[0]) * V::splat(NEAR_SCALE);
+        let near_odd = w[1] * V::splat(FRAC_1_SQRT_2 * NEAR_SCALE);
+        let far = w[2].mul_add(V::splat(2.0), w[0]) * V::splat(FAR_SCALE);
+        let far_odd = w[1] * V::splat(SQRT_2 * FAR_SCALE);
         [
             w[0],
             near + near_odd,
@@ -115,60 +115,60 @@ impl Transform<3, SIDE> for Filter {
     }
 }
 
-/// The six points' gradients to those of three taps: the transpose of [`Filter`].
-pub struct FilterTransposed;
+/// Transform `G^T` of the weight gradient: the transpose of [`WeightTransform`].
+pub struct WeightGradTransform;
 
-impl Transform<SIDE, 3> for FilterTransposed {
+impl Transform<TILE_IN, 3> for WeightGradTransform {
     #[inline(always)]
-    fn apply<L: Lanes>(u: [L; SIDE]) -> [L; 3] {
+    fn apply<V: F32x16>(u: [V; TILE_IN]) -> [V; 3] {
         let (near, near_odd) = (
-            (u[1] + u[2]) * L::splat(NEAR),
-            (u[1] - u[2]) * L::splat(A * NEAR),
+            (u[1] + u[2]) * V::splat(NEAR_SCALE),
+            (u[1] - u[2]) * V::splat(FRAC_1_SQRT_2 * NEAR_SCALE),
         );
         let (far, far_odd) = (
-            (u[3] + u[4]) * L::splat(FAR),
-            (u[3] - u[4]) * L::splat(B * FAR),
+            (u[3] + u[4]) * V::splat(FAR_SCALE),
+            (u[3] - u[4]) * V::splat(SQRT_2 * FAR_SCALE),
         );
         [
             u[0] + near + far,
             near_odd + far_odd,
-            near.times_plus(L::splat(0.5), far.times_plus(L::splat(2.0), u[5])),
+            near.mul_add(V::splat(0.5), far.mul_add(V::splat(2.0), u[5])),
         ]
     }
 }
 
-/// Where squares of values, each of sixteen channels, come from.
-pub trait Source {
-    /// The value in row `y` and column `x`.
+/// Source of a square of vectors.
+pub trait TileSource {
+    /// The vector in row `y` and column `x`.
     ///
     /// # Safety
-    /// There is one.
-    unsafe fn load<L: Lanes>(&self, y: usize, x: usize) -> L;
+    /// It can be read.
+    unsafe fn load<V: F32x16>(&self, y: usize, x: usize) -> V;
 }
 
-/// Where they go.
-pub trait Target {
-    /// Writes the value of row `y` and column `x`.
+/// Destination of a square of vectors.
+pub trait TileSink {
+    /// Writes the vector in row `y` and column `x`.
     ///
     /// # Safety
-    /// There is a place for it.
-    unsafe fn store<L: Lanes>(&mut self, y: usize, x: usize, value: L);
+    /// It can be written.
+    unsafe fn store<V: F32x16>(&mut self, y: usize, x: usize, value: V);
 }
 
-/// The transform `T` in both directions: `[N][N]` to `[M][M]`. Every value is loaded and stored
-/// right where it is needed: copies of whole squares would take most of the time.
+/// Two-dimensional transform `T X T^T`: `[N][N]` to `[M][M]`. Vectors are loaded and stored one by
+/// one where they are needed: copies of whole squares would take most of the time.
 ///
 /// # Safety
-/// `from` has `N` x `N` values, `to` places for `M` x `M`.
+/// `from` has `N` x `N` vectors, `to` has room for `M` x `M`.
 #[inline(always)]
-pub unsafe fn both_ways<T: Transform<N, M>, L: Lanes, const N: usize, const M: usize>(
-    from: impl Source,
-    mut to: impl Target,
+pub unsafe fn transform_2d<T: Transform<N, M>, V: F32x16, const N: usize, const M: usize>(
+    from: impl TileSource,
+    mut to: impl TileSink,
 ) {
-    // Between the directions, `[M][N]`: cleared first, it would cost a fifth more.
-    let mut between = MaybeUninit::<[[L; N]; M]>::uninit();
-    let between = between.as_mut_ptr().cast::<L>();
-    let zero = L::splat(0.0);
+    // Intermediate result, `[M][N]`; initializing it would cost a fifth of the transform.
+    let mut between = MaybeUninit::<[[V; N]; M]>::uninit();
+    let between = between.as_mut_ptr().cast::<V>();
+    let zero = V::splat(0.0);
     for x in 0..N {
         let mut column = [zero; N];
         for y in 0..N {
@@ -182,8 +182,8 @@ pub unsafe fn both_ways<T: Transform<N, M>, L: Lanes, const N: usize, const M: u
         }
     }
     for y in 0..M {
-        // SAFETY: all rows have just been written.
-        let row = T::apply(unsafe { between.add(y * N).cast::<[L; N]>().read() });
+        // SAFETY: all rows have been written above.
+        let row = T::apply(unsafe { between.add(y * N).cast::<[V; N]>().read() });
         for x in 0..M {
             // SAFETY: as the caller promises.
             unsafe { to.store(y, x, row[x]) };

@@ -1,59 +1,60 @@
-//! The filters' gradient: images and the outputs' gradients come in, `[K,C,3,3]` goes out. It is
-//! added up at the points, group of tiles after group of tiles, so that its bits depend neither on
-//! threads nor on how the tiles are shared out among them.
+//! Winograd weight gradient: products of transformed inputs and transformed output gradients,
+//! summed in the transform domain over groups of images in order, so that no bit depends on
+//! threads.
 
 use std::mem::MaybeUninit;
 
 use rayon::prelude::*;
 
 use super::{
-    Layout, Places, Points, Tiled, tile_corners, to_points,
-    transform::{self, FilterTransposed, OutputsTransposed, POINTS, SIDE, TILE, Target},
+    PixelGrid, TileLayout, Tiled, TransformedTile, input_transform, tile_corners,
+    transform::{
+        self, GradOutputTransform, POINTS, TILE_IN, TILE_OUT, TileSink, WeightGradTransform,
+    },
 };
 use crate::{
-    microkernel::{add_outer_products, by_rows},
-    scratch::{Shared, with_scratch, written},
+    microkernel::{add_outer_products, for_row_blocks},
+    scratch::{DisjointSlice, uninit_vec, with_scratch},
     shape::NhwcShape,
-    simd::{Kernel, LANES, Lanes, dispatch},
+    simd::{F32x16, Kernel, LANES, dispatch},
 };
 
-/// Tiles whose values at the points are there at once, at least: enough to make the sums worth
-/// loading.
-const TILES: usize = 256;
+/// Tiles in a group of images, at least: enough to amortize loading the sums.
+const MIN_TILES: usize = 256;
 
-/// Gradient of the weight `[c_out, c_in, 3, 3]` of a convolution of `input`; `gradient` is that of
-/// its output `[B,H,W,c_out]`.
-pub fn filter_gradient(
+/// Gradient of the weight, `[c_out, c_in, 3, 3]`, of a convolution of `input`, whose floats are
+/// `values`; `grad_output` is `[B,H,W,c_out]`.
+pub fn weight_gradient(
     input: NhwcShape,
     values: &[f32],
     c_out: usize,
-    gradient: &[f32],
+    grad_output: &[f32],
 ) -> Vec<f32> {
     let output = input.with_channels(c_out);
-    assert!(values.len() == input.numel() && gradient.len() == output.numel());
-    let images = TILES.div_ceil(input.tiles()).min(input.images);
+    assert!(values.len() == input.numel() && grad_output.len() == output.numel());
+    let images = MIN_TILES.div_ceil(input.tiles()).min(input.images);
     let tiles = images * input.tiles();
-    let at_points = |pictures: NhwcShape| Layout {
+    let layout = |shape: NhwcShape| TileLayout {
         tiles,
-        blocks: pictures.blocks(),
+        blocks: shape.blocks(),
     };
-    let (left, right) = (at_points(input), at_points(output));
+    let (left, right) = (layout(input), layout(output));
     let zeros = vec![0.0; left.blocks.max(right.blocks) * LANES];
     let sums_len = POINTS * left.blocks * right.blocks * LANES * LANES;
     let lens = [left.len(), right.len(), sums_len];
-    with_scratch(lens, |[pixels, slopes, sums]| {
+    with_scratch(lens, |[pixels, grads, sums]| {
         for first in (0..input.images).step_by(images) {
             let count = images.min(input.images - first);
-            let per_image = input.strip().per_image;
-            let (to_pixels, to_slopes) = (Shared::new(pixels), Shared::new(slopes));
-            (0..count * per_image).into_par_iter().for_each(|strip| {
-                let tile = strip * input.strip().tiles * LANES;
-                // SAFETY: every strip has tiles of its own, which only this task writes.
-                let (pixels, slopes) = unsafe { (to_pixels.at(tile), to_slopes.at(tile)) };
-                dispatch(ToPoints {
-                    strip: first * per_image + strip,
+            let per_image = input.band().per_image;
+            let (to_pixels, to_grads) = (DisjointSlice::new(pixels), DisjointSlice::new(grads));
+            (0..count * per_image).into_par_iter().for_each(|band| {
+                let tile = band * input.band().tiles * LANES;
+                // SAFETY: each band has tiles of its own, which only this task writes.
+                let (pixels, grads) = unsafe { (to_pixels.ptr_at(tile), to_grads.ptr_at(tile)) };
+                dispatch(TransformTask {
+                    band: first * per_image + band,
                     input: (input, values, left, pixels),
-                    output: (output, gradient, right, slopes),
+                    output: (output, grad_output, right, grads),
                     zeros: &zeros,
                 });
             });
@@ -61,129 +62,131 @@ pub fn filter_gradient(
             let tasks = sums.par_chunks_exact_mut(chunk).enumerate();
             tasks.for_each(|(at, sums)| {
                 let (point, block) = (at / left.blocks, at % left.blocks);
-                dispatch(AddProducts {
+                dispatch(AccumulateProducts {
                     channels: (input.channels - block * LANES).min(LANES),
                     tiles: count * input.tiles(),
                     step: tiles * LANES,
                     pixels: &pixels[left.at(point, block, 0)..],
-                    slopes: &slopes[right.at(point, 0, 0)..],
+                    grads: &grads[right.at(point, 0, 0)..],
                     sums,
-                    first_time: first == 0,
+                    overwrite: first == 0,
                 });
             });
         }
-        from_points(input.channels, c_out, sums)
+        weight_grad_transform(input.channels, c_out, sums)
     })
 }
 
-/// One strip's pixels and gradients to the points.
-struct ToPoints<'a> {
-    strip: usize,
-    input: (NhwcShape, &'a [f32], Layout, *mut f32),
-    output: (NhwcShape, &'a [f32], Layout, *mut f32),
+/// Transforms of inputs and output gradients of one band.
+struct TransformTask<'a> {
+    band: usize,
+    input: (NhwcShape, &'a [f32], TileLayout, *mut f32),
+    output: (NhwcShape, &'a [f32], TileLayout, *mut f32),
     zeros: &'a [f32],
 }
 
-impl Kernel for ToPoints<'_> {
+impl Kernel for TransformTask<'_> {
     type Output = ();
 
     #[inline(always)]
-    fn run<L: Lanes>(self) {
-        let strips = self.strip..self.strip + 1;
-        let (pictures, values, layout, points) = self.input;
-        // SAFETY: both places have room for the strip's tiles, as `filter_gradient` sees to.
+    fn run<V: F32x16>(self) {
+        let bands = self.band..self.band + 1;
+        let (shape, values, layout, points) = self.input;
+        // SAFETY: `weight_gradient` passes room for the tiles of the band.
         unsafe {
-            to_points::<L>(pictures, strips.clone(), values, self.zeros, layout, points);
-            let (pictures, values, layout, points) = self.output;
-            outputs_to_points::<L>(pictures, strips, values, self.zeros, layout, points);
+            input_transform::<V>(shape, bands.clone(), values, self.zeros, layout, points);
+            let (shape, values, layout, points) = self.output;
+            grad_output_transform::<V>(shape, bands, values, self.zeros, layout, points);
         }
     }
 }
 
-/// Writes the outputs' gradients of strips at the points, as [`to_points`] does the pixels.
+/// Transform (`A y A^T`) of the output gradients of `bands`, laid out as by [`input_transform`].
 ///
 /// # Safety
-/// As for [`to_points`].
+/// As for [`input_transform`].
 #[inline(always)]
-unsafe fn outputs_to_points<L: Lanes>(
-    pictures: NhwcShape,
-    strips: std::ops::Range<usize>,
+unsafe fn grad_output_transform<V: F32x16>(
+    shape: NhwcShape,
+    bands: std::ops::Range<usize>,
     values: &[f32],
     zeros: &[f32],
-    layout: Layout,
+    layout: TileLayout,
     points: *mut f32,
 ) {
-    let channels = pictures.channels;
-    assert!(values.len() == pictures.numel() && zeros.len() >= channels.next_multiple_of(LANES));
-    for (tile, (image, top, left)) in tile_corners(pictures, strips).enumerate() {
-        let image = &values[image * pictures.image_numel()..][..pictures.image_numel()];
+    let channels = shape.channels;
+    assert!(values.len() == shape.numel() && zeros.len() >= channels.next_multiple_of(LANES));
+    for (tile, (image, top, left)) in tile_corners(shape, bands).enumerate() {
+        let image = &values[image * shape.image_numel()..][..shape.image_numel()];
         let place = |y: usize, x: usize| {
-            if top + y < pictures.height && left + x < pictures.width {
-                image[((top + y) * pictures.width + left + x) * channels..].as_ptr()
+            if top + y < shape.height && left + x < shape.width {
+                image[((top + y) * shape.width + left + x) * channels..].as_ptr()
             } else {
                 zeros.as_ptr()
             }
         };
-        let places: [[*const f32; TILE]; TILE] =
+        let places: [[*const f32; TILE_OUT]; TILE_OUT] =
             std::array::from_fn(|y| std::array::from_fn(|x| place(y, x)));
         for block in 0..layout.blocks {
             let start = layout.at(0, block, tile);
-            // SAFETY: each place is followed by `channels` floats; the points have room, as the
+            // SAFETY: `channels` floats follow each pixel pointer; the layout has room, as the
             // caller promises.
             unsafe {
-                let to = Points {
+                let to = TransformedTile {
                     start: points.add(start),
                     step: layout.point(),
                 };
-                Places::new(&places, channels, block).transform::<OutputsTransposed, L, SIDE>(to);
+                PixelGrid::new(&places, channels, block)
+                    .transform::<GradOutputTransform, V, TILE_IN>(to);
             }
         }
     }
 }
 
-/// Adds, at one point, the products of a block of pixels' channels with all gradients' channels:
-/// `[output block][16 inputs][16 outputs]`.
-struct AddProducts<'a> {
+/// Adds, at one point, the products of one block of input channels with all blocks of output
+/// channels, summed over tiles: `[output block][16 inputs][16 outputs]`.
+struct AccumulateProducts<'a> {
     channels: usize,
     tiles: usize,
-    /// From one block of gradients to the next.
+    /// Stride of a block of output gradients.
     step: usize,
     pixels: &'a [f32],
-    slopes: &'a [f32],
+    grads: &'a [f32],
     sums: &'a mut [f32],
-    first_time: bool,
+    overwrite: bool,
 }
 
-impl Kernel for AddProducts<'_> {
+impl Kernel for AccumulateProducts<'_> {
     type Output = ();
 
     #[inline(always)]
-    fn run<L: Lanes>(self) {
+    fn run<V: F32x16>(self) {
         let blocks = self.sums.len() / (LANES * LANES);
         assert!(self.tiles * LANES <= self.step && self.tiles * LANES <= self.pixels.len());
-        assert!(self.slopes.len() >= (blocks - 1) * self.step + self.tiles * LANES);
+        assert!(self.grads.len() >= (blocks - 1) * self.step + self.tiles * LANES);
         for (block, sums) in self.sums.chunks_exact_mut(LANES * LANES).enumerate() {
-            let slopes = &self.slopes[block * self.step..];
-            by_rows!(L, self.channels, |row, R| {
-                // SAFETY: every tile has 16 numbers in both; there are R more rows of sums.
+            let grads = &self.grads[block * self.step..];
+            for_row_blocks!(V, self.channels, |row, R| {
+                // SAFETY: each tile has 16 floats in both; there are R more rows of sums.
                 unsafe {
                     let place = sums.as_mut_ptr().add(row * LANES);
                     let left = self.pixels.as_ptr().add(row);
-                    let right = slopes.as_ptr();
+                    let right = grads.as_ptr();
                     let sums = (place, LANES);
-                    add_outer_products::<L, R>(self.tiles, left, right, sums, self.first_time);
+                    add_outer_products::<V, R>(self.tiles, left, right, sums, self.overwrite);
                 }
             });
         }
     }
 }
 
-/// Sums at the points, `[point][input block][output block][16][16]`, to `[c_out, c_in, 3, 3]`.
-fn from_points(c_in: usize, c_out: usize, sums: &[f32]) -> Vec<f32> {
+/// Transform (`G^T u G`) of the sums `[point][input block][output block][16][16]` to
+/// `[c_out, c_in, 3, 3]`.
+fn weight_grad_transform(c_in: usize, c_out: usize, sums: &[f32]) -> Vec<f32> {
     let write = |weight: &mut [MaybeUninit<f32>]| {
         let blocks = weight.par_chunks_mut(LANES * c_in * 9).enumerate();
         blocks.for_each(|(block, weight)| {
-            dispatch(FromPoints {
+            dispatch(WeightGradTask {
                 c_in,
                 c_out,
                 block,
@@ -192,12 +195,12 @@ fn from_points(c_in: usize, c_out: usize, sums: &[f32]) -> Vec<f32> {
             });
         });
     };
-    // SAFETY: the blocks cover the weight, and each writes all of its own.
-    unsafe { written(c_out * c_in * 9, write) }
+    // SAFETY: the blocks cover the weight, and each writes all of its part.
+    unsafe { uninit_vec(c_out * c_in * 9, write) }
 }
 
-/// The taps of a block of outputs.
-struct FromPoints<'a> {
+/// Taps of a block of 16 output channels.
+struct WeightGradTask<'a> {
     c_in: usize,
     c_out: usize,
     block: usize,
@@ -205,11 +208,11 @@ struct FromPoints<'a> {
     weight: &'a mut [MaybeUninit<f32>],
 }
 
-impl Kernel for FromPoints<'_> {
+impl Kernel for WeightGradTask<'_> {
     type Output = ();
 
     #[inline(always)]
-    fn run<L: Lanes>(self) {
+    fn run<V: F32x16>(self) {
         let (inputs, outputs) = (self.c_in.div_ceil(LANES), self.c_out.div_ceil(LANES));
         let step = inputs * outputs * LANES * LANES;
         assert!(self.sums.len() == POINTS * step);
@@ -217,11 +220,14 @@ impl Kernel for FromPoints<'_> {
             let block = input / LANES * outputs + self.block;
             let at = (block * LANES + input % LANES) * LANES;
             let mut lanes = [[0.0; LANES]; 9];
-            // SAFETY: the sums at all points are there, as asserted.
+            // SAFETY: all points have their sums, as asserted.
             unsafe {
                 let start = self.sums.as_ptr().add(at).cast_mut();
-                let from = Points { start, step };
-                transform::both_ways::<FilterTransposed, L, SIDE, 3>(from, Taps(&mut lanes));
+                let from = TransformedTile { start, step };
+                transform::transform_2d::<WeightGradTransform, V, TILE_IN, 3>(
+                    from,
+                    TapSink(&mut lanes),
+                );
             }
             let rows = self.weight.chunks_exact_mut(self.c_in * 9);
             for (lane, row) in rows.enumerate() {
@@ -233,12 +239,12 @@ impl Kernel for FromPoints<'_> {
     }
 }
 
-/// Nine taps, each of sixteen outputs.
-struct Taps<'a>(&'a mut [[f32; LANES]; 9]);
+/// 3 x 3 taps of 16 output channels.
+struct TapSink<'a>(&'a mut [[f32; LANES]; 9]);
 
-impl Target for Taps<'_> {
+impl TileSink for TapSink<'_> {
     #[inline(always)]
-    unsafe fn store<L: Lanes>(&mut self, y: usize, x: usize, value: L) {
+    unsafe fn store<V: F32x16>(&mut self, y: usize, x: usize, value: V) {
         // SAFETY: there is room for 16 floats.
         unsafe { value.store(self.0[3 * y + x].as_mut_ptr()) }
     }

@@ -1,48 +1,47 @@
-//! Filters at the points: weights `[c_out, c_in, 3, 3]` come in, what the products read goes out.
+//! Winograd weight transform (`G g G^T`) and packing in panels of 16 output channels.
 
 use std::mem::MaybeUninit;
 
 use rayon::prelude::*;
 
 use super::{
-    Points,
-    transform::{self, Filter, POINTS, SIDE, Source},
+    TransformedTile,
+    transform::{self, POINTS, TILE_IN, TileSource, WeightTransform},
 };
 use crate::{
-    scratch::{Shared, written},
-    simd::{Kernel, LANES, Lanes, dispatch},
+    scratch::{DisjointSlice, uninit_vec},
+    simd::{F32x16, Kernel, LANES, dispatch},
 };
 
-/// Panels of sixteen outputs that are computed before they leave the points.
-pub const GROUP: usize = 4;
+/// Panels whose products a task computes before it transforms them to outputs.
+pub const PANELS_PER_GROUP: usize = 4;
 
-/// From so many numbers on, filters do not stay in a cache beside all else.
-const MANY: usize = 1 << 20;
+/// Floats from which on weights do not stay in a core's cache next to everything else.
+const LARGE_WEIGHTS: usize = 1 << 20;
 
-/// Filters in the order in which the products read them: for each group of panels
-/// `[point][panel][inputs][16]`, zeros beyond the last output. If they are many, all panels are one
-/// group.
+/// Transformed weights in the order in which they are read: for each group of panels
+/// `[point][panel][inputs][16]`, zeros beyond the last output channel. Large weights are one group.
 #[derive(Clone, Debug)]
-pub struct Filters {
-    /// Channels that come in.
+pub struct WinogradWeights {
+    /// Input channels.
     pub inputs: usize,
-    /// Channels that go out.
+    /// Output channels.
     pub outputs: usize,
     /// Panels of a group.
     group: usize,
     values: Vec<f32>,
 }
 
-impl Filters {
-    /// Those of a convolution.
-    pub fn forward(c_out: usize, c_in: usize, weight: &[f32]) -> Self {
+impl WinogradWeights {
+    /// Of the forward pass.
+    pub fn for_forward(c_out: usize, c_in: usize, weight: &[f32]) -> Self {
         Self::new(c_in, c_out, |output, input, tap| {
             weight[(output * c_in + input) * 9 + tap]
         })
     }
 
-    /// Those of its input's gradient: turned by 180 degrees, channels exchanged.
-    pub fn backward(c_out: usize, c_in: usize, weight: &[f32]) -> Self {
+    /// Of the input gradient: rotated by 180 degrees, input and output channels exchanged.
+    pub fn for_input_gradient(c_out: usize, c_in: usize, weight: &[f32]) -> Self {
         Self::new(c_out, c_in, |output, input, tap| {
             weight[(input * c_in + output) * 9 + 8 - tap]
         })
@@ -56,13 +55,13 @@ impl Filters {
         let panel_len = inputs * LANES;
         let panels = outputs.div_ceil(LANES);
         let len = panels * POINTS * panel_len;
-        let group = if len < MANY {
-            GROUP.min(panels)
+        let group = if len < LARGE_WEIGHTS {
+            PANELS_PER_GROUP.min(panels)
         } else {
             panels
         };
         let write = |values: &mut [MaybeUninit<f32>]| {
-            let values = Shared::unwritten(values);
+            let values = DisjointSlice::from_uninit(values);
             (0..panels).into_par_iter().for_each(|panel| {
                 let (first, within) = (panel / group * group, panel % group);
                 let step = group.min(panels - first) * panel_len;
@@ -76,9 +75,11 @@ impl Filters {
                     }
                     taps
                 };
-                // SAFETY: every panel has places of its own at each point, as many as it writes.
-                let start = unsafe { values.at(first * POINTS * panel_len + within * panel_len) };
-                let to = Points { start, step };
+                // SAFETY: each panel has room of its own at each point, which only this task
+                // writes.
+                let start =
+                    unsafe { values.ptr_at(first * POINTS * panel_len + within * panel_len) };
+                let to = TransformedTile { start, step };
                 dispatch(Pack { inputs, taps, to });
             });
         };
@@ -87,17 +88,16 @@ impl Filters {
             outputs,
             group,
             // SAFETY: all panels are written.
-            values: unsafe { written(len, write) },
+            values: unsafe { uninit_vec(len, write) },
         }
     }
 
-    /// Whether they are better read but once for as many tiles as possible.
-    pub fn are_many(&self) -> bool {
-        self.values.len() >= MANY
+    /// Whether they exceed a core's cache, see [`LARGE_WEIGHTS`].
+    pub fn is_large(&self) -> bool {
+        self.values.len() >= LARGE_WEIGHTS
     }
 
-    /// Of each group the panels, from point to point one after the other: `[inputs][16]`, what a
-    /// point's products with sixteen outputs read.
+    /// Panels `[inputs][16]` of each group, point after point.
     #[inline(always)]
     pub fn groups(&self) -> impl Iterator<Item = std::slice::ChunksExact<'_, f32>> {
         let len = self.inputs * LANES;
@@ -105,46 +105,48 @@ impl Filters {
         groups.map(move |group| group.chunks_exact(len))
     }
 
-    /// If they are many, of each point the panels.
+    /// Panels of each point; of large weights only.
     pub fn points(&self) -> std::slice::ChunksExact<'_, f32> {
-        assert!(self.are_many());
+        assert!(self.is_large());
         self.values.chunks_exact(self.group * self.inputs * LANES)
     }
 }
 
-/// Transforms one panel; `taps` gathers an input's nine taps of sixteen outputs.
+/// Transforms one panel; `taps(input)` gathers nine taps of 16 output channels.
 struct Pack<F> {
     inputs: usize,
     taps: F,
-    to: Points,
+    to: TransformedTile,
 }
 
 impl<F: Fn(usize) -> [[f32; LANES]; 9]> Kernel for Pack<F> {
     type Output = ();
 
     #[inline(always)]
-    fn run<L: Lanes>(self) {
+    fn run<V: F32x16>(self) {
         for input in 0..self.inputs {
-            let to = Points {
+            let to = TransformedTile {
                 start: self.to.start.wrapping_add(input * LANES),
                 ..self.to
             };
-            // SAFETY: taps are nine arrays of 16 floats; there is room for all inputs, as `new`
-            // sees to.
+            // SAFETY: taps are nine arrays of 16 floats; `new` passes room for all inputs.
             unsafe {
-                transform::both_ways::<Filter, L, 3, SIDE>(Taps(&(self.taps)(input)), to);
+                transform::transform_2d::<WeightTransform, V, 3, TILE_IN>(
+                    TapSource(&(self.taps)(input)),
+                    to,
+                );
             }
         }
     }
 }
 
-/// Nine taps, each of sixteen outputs.
-struct Taps<'a>(&'a [[f32; LANES]; 9]);
+/// 3 x 3 taps of 16 output channels.
+struct TapSource<'a>(&'a [[f32; LANES]; 9]);
 
-impl Source for Taps<'_> {
+impl TileSource for TapSource<'_> {
     #[inline(always)]
-    unsafe fn load<L: Lanes>(&self, y: usize, x: usize) -> L {
+    unsafe fn load<V: F32x16>(&self, y: usize, x: usize) -> V {
         // SAFETY: there are 16 floats.
-        unsafe { L::load(self.0[3 * y + x].as_ptr()) }
+        unsafe { V::load(self.0[3 * y + x].as_ptr()) }
     }
 }
