@@ -18,7 +18,7 @@ mod tests;
 
 use std::{fmt, str::FromStr};
 
-pub use catalog::{CIFAR10, DATASETS, DatasetSpec, PublishedForm};
+pub use catalog::{CIFAR10, CIFAR100, DATASETS, DatasetSpec, PublishedForm};
 pub use class_names::{MAX_CLASSES, check_class_names};
 pub use dataset::{Dataset, load};
 

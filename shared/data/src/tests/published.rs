@@ -73,6 +73,17 @@ fn every_published_form_is_read_as_folder_and_as_archive() {
 }
 
 #[test]
+fn a_folder_of_several_data_sets_is_ambiguous_and_refused() {
+    let temp = tempfile::tempdir().unwrap();
+    for spec in DATASETS {
+        let files = files_of(spec, &spec.forms[0], &[]);
+        folder(&temp.path().join(spec.forms[0].folder), &files);
+    }
+    let text = load(temp.path(), 0, None).unwrap_err().to_string();
+    assert!(text.contains("found both CIFAR-10 and CIFAR-100"), "{text}");
+}
+
+#[test]
 fn the_class_count_of_the_data_set_bounds_labels_and_names_and_divides_the_limit() {
     for (spec, form) in (DATASETS.iter()).flat_map(|spec| spec.forms.iter().map(move |f| (spec, f)))
     {
