@@ -1,4 +1,4 @@
-//! Batches: rows of a table in memory come in, tensors on the device go out.
+//! Training batches: augmented images of a split as tensors on the device.
 
 use std::ops::Deref;
 
@@ -19,9 +19,9 @@ pub struct TrainBatch {
     pub labels: Vec<u8>,
     /// `B` variants: 0 clean, `1 + i` the store's i-th attack.
     pub variants: Vec<usize>,
-    /// `B`: whether the image differs from the clean one. A sample that equals it is clean to the detector.
+    /// `B`: whether the image differs from the clean one; a sample that equals it is clean to the detector.
     pub attacked: Vec<bool>,
-    /// Steps before this one in the whole run: the key of what is random in it.
+    /// Steps before this one in the whole run; key of the step's random numbers.
     pub step: u64,
 }
 
@@ -31,7 +31,7 @@ impl TrainBatch {
         classes(self.labels.iter().copied(), self.images.device())
     }
 
-    /// What the detector is to say, as `[B]` u32: 1 where the image is adversarial.
+    /// Targets of the detector as `[B]` u32: 1 where the image is adversarial.
     pub fn detector_targets(&self) -> Result<Tensor> {
         let attacked = self.attacked.iter().map(|attacked| u8::from(*attacked));
         classes(attacked, self.images.device())
@@ -44,26 +44,26 @@ fn classes(classes: impl Iterator<Item = u8>, device: &Device) -> Result<Tensor>
     Ok(Tensor::new(classes, device)?)
 }
 
-/// The images of a table, and where batches of them are made.
-pub struct Source {
+/// The images of a split, on the device that batches are for.
+pub struct BatchSource {
     table: InMemorySplit,
-    /// For a CUDA device.
-    on_device: Option<ImagePool>,
+    /// The images on a CUDA device; none on the CPU.
+    pool: Option<ImagePool>,
     device: Device,
 }
 
-impl Source {
-    /// Brings the images of a table to where batches are made.
+impl BatchSource {
+    /// Uploads the images of a split, if the device is no CPU.
     pub fn new(table: InMemorySplit, device: &Device) -> Result<Self> {
         Ok(Self {
-            on_device: ImagePool::new(&table.pixels, device)?,
+            pool: ImagePool::new(&table.pixels, device)?,
             table,
             device: device.clone(),
         })
     }
 
-    /// Augments `(row, variant)`. What happens to an image depends on the seed, the epoch and its
-    /// id alone.
+    /// The augmented images of `(row, variant)`. Augmentation is a function of the seed, the epoch and the
+    /// image's id alone.
     pub fn augmented(
         &self,
         rows: &[(usize, usize)],
@@ -80,17 +80,17 @@ impl Source {
         self.show(rows, &rows.iter().map(window).collect::<Vec<_>>())
     }
 
-    /// `(row, variant)` as they are.
+    /// The images of `(row, variant)` without augmentation.
     pub fn plain(&self, rows: &[(usize, usize)]) -> Result<Tensor> {
         self.show(rows, &vec![CropWindow::WHOLE; rows.len()])
     }
 
     fn show(&self, rows: &[(usize, usize)], windows: &[CropWindow]) -> Result<Tensor> {
-        if let Some(on_device) = &self.on_device {
+        if let Some(pool) = &self.pool {
             let variants = 1 + self.table.attacks.len();
-            let place = |&(row, variant): &(usize, usize)| (row * variants + variant) as u32;
-            let rows: Vec<u32> = rows.iter().map(place).collect();
-            return Ok(on_device.show(&self.table.pixels, &rows, windows)?);
+            let index = |&(row, variant): &(usize, usize)| (row * variants + variant) as u32;
+            let rows: Vec<u32> = rows.iter().map(index).collect();
+            return Ok(pool.show(&self.table.pixels, &rows, windows)?);
         }
         let mut floats = vec![0.0; rows.len() * IMAGE_BYTES];
         floats
@@ -105,7 +105,7 @@ impl Source {
     }
 }
 
-impl Deref for Source {
+impl Deref for BatchSource {
     type Target = InMemorySplit;
 
     fn deref(&self) -> &InMemorySplit {
@@ -113,12 +113,12 @@ impl Deref for Source {
     }
 }
 
-/// Clean images as a table without attacks, ids counted from `first`.
-pub fn clean_table(pictures: &[Image], first: u64) -> InMemorySplit {
+/// Clean images as a split without attacks, ids counted from `first`.
+pub fn clean_split(images: &[Image], first: u64) -> InMemorySplit {
     InMemorySplit {
-        ids: (first..).take(pictures.len()).collect(),
-        labels: pictures.iter().map(|picture| picture.label).collect(),
-        pixels: pictures.iter().flat_map(|p| p.pixels.to_vec()).collect(),
+        ids: (first..).take(images.len()).collect(),
+        labels: images.iter().map(|image| image.label).collect(),
+        pixels: images.iter().flat_map(|p| p.pixels.to_vec()).collect(),
         ..InMemorySplit::default()
     }
 }

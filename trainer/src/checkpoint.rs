@@ -16,7 +16,7 @@ use crate::{sampler, totals::Totals};
 
 /// Counters of a run: what is done, and the sampler's state.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub struct Progress {
+pub struct RunProgress {
     /// Epochs that are done.
     pub epochs: u32,
     /// Steps done of the epoch after those.
@@ -32,7 +32,7 @@ pub struct Progress {
 /// `state.json`.
 #[derive(Serialize, Deserialize)]
 struct StateFile {
-    progress: Progress,
+    progress: RunProgress,
     /// BLAKE3 of each file beside it.
     files: BTreeMap<String, String>,
     /// BLAKE3 of the above as JSON.
@@ -40,7 +40,7 @@ struct StateFile {
 }
 
 impl StateFile {
-    fn new(progress: Progress, files: BTreeMap<String, String>) -> Result<Self> {
+    fn new(progress: RunProgress, files: BTreeMap<String, String>) -> Result<Self> {
         let text = serde_json::to_vec(&(&progress, &files)).map_err(not_json)?;
         Ok(Self {
             progress,
@@ -55,7 +55,7 @@ fn not_json(reason: serde_json::Error) -> Error {
 }
 
 /// Replaces `RUN/last/`.
-pub fn save(run: &Path, progress: &Progress, parts: &BTreeMap<&str, Weights>) -> Result<()> {
+pub fn save(run: &Path, progress: &RunProgress, parts: &BTreeMap<&str, Weights>) -> Result<()> {
     let [last, before, old, new] = folders(run);
     files::remove(&new)?;
     files::create_folder(&new)?;
@@ -86,7 +86,10 @@ pub fn save(run: &Path, progress: &Progress, parts: &BTreeMap<&str, Weights>) ->
 ///
 /// # Errors
 /// [`Error::Data`] when all checkpoints are damaged.
-pub fn load(run: &Path, device: &Device) -> Result<Option<(Progress, BTreeMap<String, Weights>)>> {
+pub fn load(
+    run: &Path,
+    device: &Device,
+) -> Result<Option<(RunProgress, BTreeMap<String, Weights>)>> {
     let [last, before, old, _] = folders(run);
     let mut damage = None;
     let there = [&last, &before, &old].into_iter();
@@ -141,7 +144,7 @@ fn folders(run: &Path) -> [PathBuf; 4] {
     ["last", "last.before", "last.old", "last.new"].map(|name| run.join(name))
 }
 
-fn read(folder: &Path, device: &Device) -> Result<(Progress, BTreeMap<String, Weights>)> {
+fn read(folder: &Path, device: &Device) -> Result<(RunProgress, BTreeMap<String, Weights>)> {
     let path = folder.join(STATE);
     let text = fs::read(&path).map_err(Error::io("read", &path))?;
     let state: StateFile = serde_json::from_slice(&text)
@@ -187,9 +190,9 @@ mod tests {
     fn saved() -> tempfile::TempDir {
         let run = tempfile::tempdir().unwrap();
         for (epochs, number) in [(1, 10.0), (2, 20.0)] {
-            let progress = Progress {
+            let progress = RunProgress {
                 epochs,
-                ..Progress::default()
+                ..RunProgress::default()
             };
             save(run.path(), &progress, &weights(number)).unwrap();
         }
@@ -201,11 +204,11 @@ mod tests {
         let mut stream = base::random::Stream::new(1, "numbers", &[]);
         for _ in 0..1000 {
             let best = Some(stream.between(0.0, 300.0));
-            let text = serde_json::to_vec(&Progress {
+            let text = serde_json::to_vec(&RunProgress {
                 best,
-                ..Progress::default()
+                ..RunProgress::default()
             });
-            let read: Progress = serde_json::from_slice(&text.unwrap()).unwrap();
+            let read: RunProgress = serde_json::from_slice(&text.unwrap()).unwrap();
             assert_eq!(read.best, best);
         }
     }

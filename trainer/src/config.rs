@@ -1,5 +1,4 @@
-//! A run's settings: resolved from the command line they go into `config.toml`, and a run that is
-//! resumed must have the same ones.
+//! Settings of a run, as `config.toml` keeps them, with their defaults. A resumed run must have the same settings.
 
 use std::path::{Path, PathBuf};
 
@@ -10,35 +9,23 @@ use nn::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::{augment::Augment, sampler::Share, schedule::Schedule};
+use crate::{
+    augment::Augment,
+    methods::Method,
+    sampler::{Options, Share},
+    schedule::Schedule,
+};
 
-/// How a model is trained.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Method {
-    /// On clean images: the baseline.
-    Pretrain,
-    /// On draws from a store.
-    Adversarial,
-    /// The same, together with a detector.
-    Joint,
-}
+/// Epochs of a run, unless set.
+pub const DEFAULT_EPOCHS: u32 = 150;
 
-impl Method {
-    /// As files and tables spell it.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Pretrain => "pretrain",
-            Self::Adversarial => "adversarial",
-            Self::Joint => "joint",
-        }
-    }
-}
+/// Images per step, unless set.
+pub const DEFAULT_BATCH_SIZE: usize = 64;
 
-/// Everything that makes a run what it is.
+/// All settings of a run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Config {
-    /// How the model is trained.
+    /// The training method.
     pub method: Method,
     /// The images (`pretrain`).
     pub data: Option<PathBuf>,
@@ -57,26 +44,26 @@ pub struct Config {
     pub arch: String,
     /// Channels of the model's stem.
     pub width: usize,
-    /// What the model subtracts from R, G and B; none without normalization.
+    /// Mean of the input normalization, R, G and B; none without normalization.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mean: Option<String>,
-    /// What it divides them by.
+    /// Standard deviation of the input normalization.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub std: Option<String>,
     /// Passes over the training images.
     pub epochs: u32,
     /// Images per step.
     pub batch_size: usize,
-    /// What happens to training images.
+    /// Augmentation of training images.
     pub augment: Augment,
-    /// What models are computed with.
+    /// Arithmetic of the models.
     #[serde(default)]
     pub precision: Precision,
-    /// How weights move.
+    /// The optimizer.
     pub optimizer: Optimizer,
-    /// How variants are drawn; none where every draw is clean.
+    /// The sampler; none where every draw is clean.
     pub sampling: Option<Sampling>,
-    /// How the detector takes part; only in joint runs.
+    /// The detector; only in joint runs.
     pub joint: Option<Joint>,
 }
 
@@ -93,8 +80,19 @@ pub struct Optimizer {
     pub momentum: f64,
     /// Weight decay.
     pub weight_decay: f64,
-    /// How the rate goes.
+    /// Its schedule.
     pub schedule: Schedule,
+}
+
+impl Default for Optimizer {
+    fn default() -> Self {
+        Self {
+            lr: 0.01,
+            momentum: 0.9,
+            weight_decay: 5e-4,
+            schedule: Schedule::default(),
+        }
+    }
 }
 
 /// The sampler's settings, as on the command line.
@@ -106,10 +104,22 @@ pub struct Sampling {
     pub policy: String,
     /// Bounds of single attacks.
     pub bounds: String,
-    /// Steps between two redraws; an epoch without it.
+    /// Steps between two redraws; redrawn every epoch without it.
     pub redraw_every: Option<u64>,
-    /// Speed of the adaptive policy.
+    /// Learning rate of the adaptive policy.
     pub eta: f64,
+}
+
+impl Default for Sampling {
+    fn default() -> Self {
+        Self {
+            adv_ratio: Share::default(),
+            policy: "uniform".into(),
+            bounds: String::new(),
+            redraw_every: None,
+            eta: Options::default().eta,
+        }
+    }
 }
 
 /// The detector's settings.
@@ -119,9 +129,9 @@ pub struct Joint {
     pub alpha: f64,
     /// Weight of the Smooth L1 distance.
     pub beta: f64,
-    /// The maps the detector sees.
+    /// Input feature maps of the detector.
     pub detector_input: DetectorInput,
-    /// Its layers.
+    /// Its Transformer layers.
     pub detector_layers: usize,
     /// Its base learning rate.
     pub detector_lr: f64,
@@ -129,17 +139,31 @@ pub struct Joint {
     pub dropout: f64,
 }
 
-/// Settings that may differ when a run is resumed: where things lie, not what they are.
-const PLACES: [&str; 3] = ["data", "db", "version"];
+impl Default for Joint {
+    fn default() -> Self {
+        Self {
+            alpha: 1.0,
+            beta: 1.0,
+            detector_input: DetectorInput::Full,
+            detector_layers: 2,
+            detector_lr: 0.01,
+            dropout: 0.1,
+        }
+    }
+}
+
+/// Settings that may differ when a run is resumed: they do not change its results.
+const FREE_SETTINGS: [&str; 3] = ["data", "db", "version"];
 
 /// Settings that may change after a run has become non-finite.
-const RATES: [&str; 3] = ["optimizer.lr", "optimizer.schedule.", "joint.detector_lr"];
+const RATE_SETTINGS: [&str; 3] = ["optimizer.lr", "optimizer.schedule.", "joint.detector_lr"];
 
 impl Config {
     /// Writes `config.toml`.
     pub fn write(&self, path: &Path) -> Result<()> {
-        let text = toml::to_string(self)
-            .map_err(|reason| Error::Usage(format!("these settings cannot be kept: {reason}")))?;
+        let text = toml::to_string(self).map_err(|reason| {
+            Error::Usage(format!("settings cannot be written as TOML: {reason}"))
+        })?;
         files::write_whole(path, text.as_bytes())
     }
 
@@ -152,14 +176,14 @@ impl Config {
         })
     }
 
-    /// Checks that a run begun with `earlier` can go on with these; with other learning rates if it has
-    /// `diverged`.
+    /// Checks that a run started with `earlier` can be resumed with these settings; with other learning rates
+    /// if it has `diverged`.
     ///
     /// # Errors
     /// [`Error::Usage`] naming the first setting that differs, with both values.
     pub fn check_same(&self, earlier: &Self, folder: &Path, diverged: bool) -> Result<()> {
-        let (ours, theirs) = (flat(self)?, flat(earlier)?);
-        // Where the method differs, the rest follows from it.
+        let (ours, theirs) = (flatten(self)?, flatten(earlier)?);
+        // The method first: where it differs, so do settings that follow from it.
         let method = "method".to_string();
         for key in std::iter::once(&method)
             .chain(ours.keys())
@@ -170,8 +194,8 @@ impl Config {
                 None => "not set".into(),
             };
             let (now, before) = (value(&ours), value(&theirs));
-            let is_rate = || RATES.iter().any(|rate| key.starts_with(rate));
-            let may_differ = PLACES.contains(&key.as_str()) || diverged && is_rate();
+            let is_rate = || RATE_SETTINGS.iter().any(|rate| key.starts_with(rate));
+            let may_differ = FREE_SETTINGS.contains(&key.as_str()) || diverged && is_rate();
             if now != before && !may_differ {
                 return Err(Error::Usage(format!(
                     "{}: this run was begun with {key} = {before}, now it is {now}; give another \
@@ -184,14 +208,14 @@ impl Config {
     }
 }
 
-/// The settings with dotted keys.
-fn flat(config: &Config) -> Result<toml::Table> {
-    fn walk(prefix: &str, value: toml::Value, out: &mut toml::Table) {
+/// The settings by their dotted keys.
+fn flatten(config: &Config) -> Result<toml::Table> {
+    fn collect(prefix: &str, value: toml::Value, out: &mut toml::Table) {
         match value {
             toml::Value::Table(table) => {
                 for (key, value) in table {
                     let dot = if prefix.is_empty() { "" } else { "." };
-                    walk(&format!("{prefix}{dot}{key}"), value, out);
+                    collect(&format!("{prefix}{dot}{key}"), value, out);
                 }
             }
             value => {
@@ -200,8 +224,8 @@ fn flat(config: &Config) -> Result<toml::Table> {
         }
     }
     let value = toml::Value::try_from(config)
-        .map_err(|reason| Error::Usage(format!("these settings cannot be kept: {reason}")))?;
+        .map_err(|reason| Error::Usage(format!("settings cannot be written as TOML: {reason}")))?;
     let mut out = toml::Table::new();
-    walk("", value, &mut out);
+    collect("", value, &mut out);
     Ok(out)
 }

@@ -1,12 +1,12 @@
-//! Run folders: the names of what a run keeps, and the one place that tells what a folder is (new,
-//! unfinished, finished, finished without checkpoints, damaged). Every command asks it.
+//! Run folders: the names of their files, and their state (new, unfinished, finished, finished without
+//! checkpoints, damaged), which all commands take from here.
 
 use std::{fs, path::Path};
 
 use base::{Error, Result, files, lock};
 use serde::Deserialize;
 
-use crate::{checkpoint, metrics};
+use crate::{checkpoint, methods::Method, metrics};
 
 /// The settings.
 pub const CONFIG: &str = "config.toml";
@@ -21,7 +21,7 @@ pub const REPORT: &str = "report.json";
 /// Where the run became non-finite, until it goes on.
 pub const DIVERGED: &str = "diverged.json";
 
-/// Whether a name is one of what a run keeps.
+/// Whether a run keeps a file of this name.
 pub fn is_reserved(path: &Path) -> bool {
     let name = path
         .file_name()
@@ -32,9 +32,9 @@ pub fn is_reserved(path: &Path) -> bool {
         || name.starts_with("events.")
 }
 
-/// What a folder is.
+/// The state of a run folder.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum State {
+pub enum RunState {
     /// Not there, or empty.
     New,
     /// It holds other files, and no run.
@@ -43,21 +43,21 @@ pub enum State {
     Unfinished,
     /// All epochs are done, and it is whole.
     Finished,
-    /// The same, but its checkpoints were removed: nothing is left to train.
+    /// The same, without checkpoints: they were removed, and nothing is left to train.
     FinishedWithoutCheckpoints,
-    /// A run that lacks what it needs: what, and what to do.
+    /// A run that lacks a file it needs; with the reason and what to do.
     Damaged(String),
 }
 
-/// What is read of the settings here: those of a future version, too.
+/// The settings needed here; any version's `config.toml` has them.
 #[derive(Deserialize)]
 struct Plan {
     epochs: Option<u32>,
     method: Option<String>,
 }
 
-impl State {
-    /// Looks at a folder.
+impl RunState {
+    /// Inspects a folder.
     ///
     /// # Errors
     /// [`Error::Io`] when it cannot be read.
@@ -82,9 +82,10 @@ impl State {
         };
         let planned = plan.epochs.unwrap_or(u32::MAX);
         let logged = metrics::epochs_logged(&folder.join(METRICS))?;
-        let missing = missing_model(folder, plan.method.as_deref() == Some("joint"));
+        let method = plan.method.as_deref().and_then(Method::find);
+        let missing = missing_model(folder, method.is_some_and(Method::trains_detector));
         Ok(match (checkpoint::epochs_done(folder), missing) {
-            // A kill between the first epoch's line and its checkpoint leaves the line.
+            // After a kill between the first epoch's line and its checkpoint.
             (None, _) if logged <= 1 && logged < planned => Self::Unfinished,
             (None, None) if logged >= planned => Self::FinishedWithoutCheckpoints,
             (None, Some(name)) if logged >= planned => Self::Damaged(format!(
@@ -103,13 +104,15 @@ impl State {
     }
 }
 
-/// The best model that a run does not have any more, or not yet: the classifier, or the detector of a joint run.
-pub fn missing_model(folder: &Path, joint: bool) -> Option<&'static str> {
-    let models = [BEST, DETECTOR].into_iter().take(if joint { 2 } else { 1 });
+/// The first best model that is missing: the classifier, or the detector of a joint run.
+pub fn missing_model(folder: &Path, with_detector: bool) -> Option<&'static str> {
+    let models = [BEST, DETECTOR]
+        .into_iter()
+        .take(if with_detector { 2 } else { 1 });
     models.into_iter().find(|name| !folder.join(name).exists())
 }
 
-/// Whether a folder is not there or holds nothing but the lock and what a kill left of files half written.
+/// Whether a folder does not exist, or holds only a lock and partially written files.
 fn is_empty(folder: &Path) -> Result<bool> {
     if !folder.exists() {
         return Ok(true);
@@ -122,16 +125,13 @@ fn is_empty(folder: &Path) -> Result<bool> {
     }))
 }
 
-/// What is said of a model beside the settings of a run that is not finished; nothing for any other model.
+/// A warning about a model in the folder of an unfinished or damaged run; none for any other model.
 pub fn unfinished_model(model: &Path) -> Option<String> {
     let folder = files::folder_of(model);
-    match State::of(&folder) {
-        Ok(State::Unfinished) => Some(format!(
-            "{}: of a run that is not finished",
-            model.display()
-        )),
-        Ok(State::Damaged(reason)) => {
-            Some(format!("{}: of a damaged run: {reason}", model.display()))
+    match RunState::of(&folder) {
+        Ok(RunState::Unfinished) => Some(format!("{}: from an unfinished run", model.display())),
+        Ok(RunState::Damaged(reason)) => {
+            Some(format!("{}: from a damaged run: {reason}", model.display()))
         }
         _ => None,
     }
@@ -153,48 +153,51 @@ mod tests {
     }
 
     #[test]
-    fn a_run_folder_tells_what_it_is() {
-        let state = |names: &[(&str, &str)]| State::of(folder(names).path()).unwrap();
+    fn the_state_of_a_run_folder_follows_from_its_files() {
+        let state = |names: &[(&str, &str)]| RunState::of(folder(names).path()).unwrap();
         let config = |epochs: u32| format!("method = \"joint\"\nepochs = {epochs}\n");
         let (two, three) = (config(2), config(3));
         let lines = "{\"epoch\":1}\n{\"epoch\":2}\n";
         let checkpoint = ("last/state.json", "{\"progress\":{\"epochs\":2}}");
-        let nets = [(BEST, "w"), (DETECTOR, "w")];
+        let models = [(BEST, "w"), (DETECTOR, "w")];
 
-        assert_eq!(state(&[]), State::New);
-        assert_eq!(state(&[(lock::INSIDE, "")]), State::New);
-        assert_eq!(state(&[("thesis.tex", "")]), State::Foreign);
-        assert_eq!(state(&[(CONFIG, &two)]), State::Unfinished);
+        assert_eq!(state(&[]), RunState::New);
+        assert_eq!(state(&[(lock::INSIDE, "")]), RunState::New);
+        assert_eq!(state(&[("thesis.tex", "")]), RunState::Foreign);
+        assert_eq!(state(&[(CONFIG, &two)]), RunState::Unfinished);
         assert_eq!(
             state(&[(CONFIG, &two), (METRICS, &lines[..12])]),
-            State::Unfinished
+            RunState::Unfinished
         );
         let with = |more: &[(&str, &str)], config: &str| {
             state(&[&[(CONFIG, config), (METRICS, lines)], more].concat())
         };
         assert_eq!(
-            with(&[&[checkpoint], &nets[..]].concat(), &two),
-            State::Finished
+            with(&[&[checkpoint], &models[..]].concat(), &two),
+            RunState::Finished
         );
-        assert_eq!(with(&nets, &two), State::FinishedWithoutCheckpoints);
+        assert_eq!(with(&models, &two), RunState::FinishedWithoutCheckpoints);
         assert_eq!(
-            with(&[&[checkpoint], &nets[..]].concat(), &three),
-            State::Unfinished
+            with(&[&[checkpoint], &models[..]].concat(), &three),
+            RunState::Unfinished
         );
-        let damaged = |state: State, said: &str| match state {
-            State::Damaged(reason) => assert!(reason.contains(said), "{reason}"),
+        let damaged = |state: RunState, said: &str| match state {
+            RunState::Damaged(reason) => assert!(reason.contains(said), "{reason}"),
             other => panic!("{other:?}"),
         };
         damaged(
-            with(&[checkpoint, nets[1]], &two),
+            with(&[checkpoint, models[1]], &two),
             "best.safetensors is missing",
         );
         damaged(
-            with(&[checkpoint, nets[0]], &two),
+            with(&[checkpoint, models[0]], &two),
             "detector.safetensors is missing",
         );
-        damaged(with(&nets, &three), "no checkpoint is there");
+        damaged(with(&models, &three), "no checkpoint is there");
         damaged(state(&[(CONFIG, "epochs 3")]), "config.toml: found ");
-        assert_eq!(State::of(Path::new("/nowhere/at/all")).unwrap(), State::New);
+        assert_eq!(
+            RunState::of(Path::new("/nowhere/at/all")).unwrap(),
+            RunState::New
+        );
     }
 }

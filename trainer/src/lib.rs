@@ -1,9 +1,9 @@
-//! The trainer as a library, for its program and for what tests its readers with any bytes.
+//! Trainer of robust models and detectors, as a library for its program and for fuzz targets.
 //!
-//! A command walks from [`commands`] to the run that it names; what a run leaves in its folder is read by
-//! [`config`], [`checkpoint`] and [`report`].
+//! `commands` parse the command line. A run of `training` draws variants (`sampler`), gathers and augments them
+//! (`batch`, `augment`), takes steps of a method (`methods`, `optimizer`) and keeps `metrics` and checkpoints in its
+//! folder; `evaluate` measures models, `report` shows runs, `bench` times the parts.
 
-mod arguments;
 mod augment;
 mod batch;
 mod bench;
@@ -12,12 +12,11 @@ pub mod commands;
 pub mod config;
 mod evaluate;
 mod folder;
+mod methods;
 mod metrics;
 mod optimizer;
 pub mod report;
-mod run;
 mod sampler;
 mod schedule;
-mod show;
-mod step;
 mod totals;
+mod training;

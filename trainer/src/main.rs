@@ -1,4 +1,4 @@
-//! The trainer: a store (or clean images) comes in, trained models and reports go out.
+//! The program `trainer`.
 
 use trainer::commands::Cli;
 

@@ -32,6 +32,22 @@ pub enum Decay {
     Cosine,
 }
 
+/// Epochs between two step decays, unless set.
+pub const DEFAULT_STEP_EPOCHS: u64 = 50;
+
+/// Factor of a step decay, unless set.
+pub const DEFAULT_STEP_GAMMA: f64 = 0.1;
+
+impl Default for Schedule {
+    /// The base rate throughout, as in the paper.
+    fn default() -> Self {
+        Self {
+            warmup: 0.0,
+            decay: Decay::Constant,
+        }
+    }
+}
+
 impl Schedule {
     /// Checks the schedule against a run of `epochs`.
     ///

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{batch::TrainBatch, metrics::TrainMetrics, step::Outcome};
+use crate::{batch::TrainBatch, methods::StepMetrics, metrics::TrainMetrics};
 
 /// Sums over the steps of an epoch so far; part of a checkpoint.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -26,26 +26,26 @@ pub struct Totals {
 
 impl Totals {
     /// Adds a step; `variants` is one more than there are attacks.
-    pub fn add(&mut self, batch: &TrainBatch, outcome: &Outcome, variants: usize) {
+    pub fn add(&mut self, batch: &TrainBatch, step_metrics: &StepMetrics, variants: usize) {
         self.drawn.resize(variants, 0);
         self.recent.resize(variants, (0, 0));
         let count = batch.labels.len() as f64;
         self.images += batch.labels.len() as u64;
-        self.loss += count * outcome.loss;
-        self.cross_entropy += count * outcome.cross_entropy;
+        self.loss += count * step_metrics.loss;
+        self.cross_entropy += count * step_metrics.cross_entropy;
         let sum = |sum: &mut Option<f64>, value: Option<f64>| {
             *sum = value.map(|value| sum.unwrap_or(0.0) + count * value);
         };
-        sum(&mut self.smooth_l1, outcome.smooth_l1);
-        sum(&mut self.detector_loss, outcome.detector_loss);
-        let judged = outcome.predictions.iter().zip(&batch.labels);
+        sum(&mut self.smooth_l1, step_metrics.smooth_l1);
+        sum(&mut self.detector_loss, step_metrics.detector_loss);
+        let judged = step_metrics.predictions.iter().zip(&batch.labels);
         for ((class, label), &variant) in judged.zip(&batch.variants) {
             self.correct += u64::from(class == label);
             self.drawn[variant] += 1;
             self.recent[variant].0 += 1;
             self.recent[variant].1 += u64::from(class != label);
         }
-        self.detector_correct = outcome.detected.as_ref().map(|detected| {
+        self.detector_correct = step_metrics.detected.as_ref().map(|detected| {
             let judged = detected.iter().zip(&batch.attacked);
             let right = judged.filter(|(class, attacked)| (**class == 1) == **attacked);
             self.detector_correct.unwrap_or(0) + right.count() as u64
@@ -106,7 +106,7 @@ mod tests {
                 .collect(),
             step: 0,
         };
-        let outcome = |loss: f64, predictions: &[u8], detected: &[u8]| Outcome {
+        let step_metrics = |loss: f64, predictions: &[u8], detected: &[u8]| StepMetrics {
             loss,
             cross_entropy: loss,
             smooth_l1: Some(1.0),
@@ -116,8 +116,8 @@ mod tests {
         };
         let mut totals = Totals::default();
         let (first, second) = (batch(&[1, 2, 3], &[0, 1, 1]), batch(&[4], &[2]));
-        totals.add(&first, &outcome(1.0, &[1, 2, 0], &[0, 1, 1]), 4);
-        totals.add(&second, &outcome(5.0, &[0], &[1]), 4);
+        totals.add(&first, &step_metrics(1.0, &[1, 2, 0], &[0, 1, 1]), 4);
+        totals.add(&second, &step_metrics(5.0, &[0], &[1]), 4);
         let means = totals.means();
         assert_eq!((means.loss, means.accuracy), (2.0, 0.5));
         assert_eq!(

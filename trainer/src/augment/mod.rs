@@ -68,14 +68,24 @@ const NAMED: [(&str, Augment); 3] = [
     ),
 ];
 
+impl Default for Augment {
+    /// `resized`, as in the paper.
+    fn default() -> Self {
+        NAMED[2].1
+    }
+}
+
 impl FromStr for Augment {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
         let named = NAMED.iter().find(|(name, _)| *name == text);
-        named
-            .map(|(_, augment)| *augment)
-            .ok_or_else(|| format!("'{text}' is none of none, pad, resized"))
+        named.map(|(_, augment)| *augment).ok_or_else(|| {
+            format!(
+                "'{text}' is none of {}",
+                NAMED.map(|(name, _)| name).join(", ")
+            )
+        })
     }
 }
 

@@ -20,13 +20,13 @@ use crate::batch::TrainBatch;
 const MIN_IMAGES: usize = 64;
 
 /// A model, images and labels.
-pub struct Inputs {
+pub struct BenchInputs {
     /// The model's architecture and size.
     pub description: ModelDescription,
     /// Device of the model and the images.
     pub device: Device,
     /// The model in evaluation mode.
-    pub net: Box<dyn Classifier>,
+    pub model: Box<dyn Classifier>,
     /// `[B,3,32,32]` in `[0,1]`.
     pub images: Tensor,
     /// The model's predictions.
@@ -38,7 +38,7 @@ pub struct Inputs {
     weights: Weights,
 }
 
-impl Inputs {
+impl BenchInputs {
     /// Synthetic images and a model that is calibrated on them.
     pub fn new(
         architecture: &'static Architecture,
@@ -46,27 +46,27 @@ impl Inputs {
         batch: usize,
         device: &Device,
     ) -> Result<Self> {
-        let pictures = drawn(2 * batch.max(MIN_IMAGES), device)?;
-        let weights = calibrated(architecture, width, CLASSES, &pictures)?;
+        let candidates = synthetic_images(2 * batch.max(MIN_IMAGES), device)?;
+        let weights = calibrated(architecture, width, CLASSES, &candidates)?;
         let network = architecture.load("the model", weights.clone())?;
-        let net = network.eval()?;
-        let rows = clearest(&net.logits(&pictures)?.to_vec2()?, batch);
-        let images = pictures.index_select(&Tensor::new(rows, device)?, 0)?;
+        let model = network.eval()?;
+        let rows = clearest(&model.logits(&candidates)?.to_vec2()?, batch);
+        let images = candidates.index_select(&Tensor::new(rows, device)?, 0)?;
         Ok(Self {
             architecture,
             description: network.describe(),
             device: device.clone(),
-            labels: predicted_classes(&net.logits(&images)?)?,
+            labels: predicted_classes(&model.logits(&images)?)?,
             ids: (0..).take(batch).collect(),
             pixels: quantize::round(&images.flatten_all()?.to_vec1()?),
             images,
-            net,
+            model,
             weights,
         })
     }
 
     /// A trainable copy of the model.
-    pub fn learner(&self) -> Result<Box<dyn Network>> {
+    pub fn trainable(&self) -> Result<Box<dyn Network>> {
         let ModelDescription { width, classes, .. } = self.description;
         let net = self.architecture.init(width, classes, 0, &self.device)?;
         net.weights().set(&self.weights)?;
@@ -93,18 +93,18 @@ impl Inputs {
     /// The model's tensors as `net.NAME`, with `images` and `labels`, all of them f32, as a safetensors file.
     pub fn bytes(&self) -> Result<Vec<u8>> {
         let labels: Vec<f32> = self.labels.iter().copied().map(f32::from).collect();
-        let net = self.weights.tensors().iter();
-        let net = net.map(|(name, tensor)| (format!("net.{name}"), tensor.clone()));
+        let model = self.weights.tensors().iter();
+        let model = model.map(|(name, tensor)| (format!("net.{name}"), tensor.clone()));
         let others = [
             ("images".to_string(), self.images.clone()),
             ("labels".to_string(), Tensor::new(labels, &Device::Cpu)?),
         ];
-        let all: Weights = net.chain(others).collect();
+        let all: Weights = model.chain(others).collect();
         all.bytes(&Metadata::new())
     }
 }
 
-impl StyleSource for Inputs {
+impl StyleSource for BenchInputs {
     fn style(&self, _: u64, id: u64, _: u8) -> Result<Vec<u8>> {
         let next = (id as usize + 1) % self.ids.len();
         Ok(self.pixels[next * IMAGE_BYTES..(next + 1) * IMAGE_BYTES].to_vec())
@@ -112,7 +112,7 @@ impl StyleSource for Inputs {
 }
 
 /// Synthetic images of bytes, the classes in turn, from 0.1 to 0.9.
-fn drawn(count: usize, device: &Device) -> Result<Tensor> {
+fn synthetic_images(count: usize, device: &Device) -> Result<Tensor> {
     let bytes = (0..count).flat_map(|index| draw(0, index as u64, (index % CLASSES) as u8));
     let floats: Vec<f32> = bytes
         .map(|byte| 0.1 + 0.8 * f32::from(byte) / 255.0)

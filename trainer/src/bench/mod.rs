@@ -1,89 +1,36 @@
-//! `trainer bench`: a width, a batch size and a device come in; images per second of a forward
-//! pass, an input gradient, training steps and whole attacks go out.
+//! Benchmarks: timed workloads on inputs that are the same at every run.
 
-mod arguments;
 mod inputs;
-mod print;
+pub mod print;
 mod timing;
-mod work;
+mod workload;
 
-use std::path::PathBuf;
+use base::{Result, log};
+use nn::{Precision, device};
 
-use base::{
-    Result, log,
-    output::{self, Existing, Form, Output},
-};
-use nn::{device, model::Architecture};
+pub use self::{inputs::BenchInputs, timing::Budget, workload::Workload};
+use self::{print::BenchRow, timing::Timing};
 
-pub use self::arguments::Bench;
-use self::{
-    inputs::Inputs,
-    print::Row,
-    timing::{Budget, Timing},
-    work::Work,
-};
-
-/// The inputs as an output: a safetensors file that holds images and labels beside a network, as no file of
-/// weights does.
-const INPUTS: output::Kind = output::Kind {
-    name: "a file of bench inputs",
-    form: Form::File,
-    existing: Existing::Kept,
-    matches: |path| {
-        let start = output::beginning(path, 1 << 16)?;
-        let start = String::from_utf8_lossy(&start);
-        Ok(["\"images\"", "\"labels\"", "\"net."]
-            .iter()
-            .all(|name| start.contains(name)))
-    },
-};
-
-/// Measures what was asked for and prints it.
-pub fn command(args: &Bench) -> Result<()> {
-    let claim = |path: &PathBuf| Output::claim(path, &INPUTS, &[], args.force);
-    let written = args.write_inputs.as_ref().map(claim).transpose()?;
-    let architecture = Architecture::named(&args.arch)?;
-    let device = args.device.open()?;
-    let place = device::describe(&device);
-    log::info(format_args!(
-        "{} of width {} on {place}, {} images per run",
-        architecture.title, args.width, args.batch_size
-    ));
-    let inputs = Inputs::new(architecture, args.width, args.batch_size, &device)?;
-    if let Some(output) = &written {
-        output.write(&inputs.bytes()?)?;
-    }
-    let wanted = |work: &Work| args.only.is_empty() || args.only.contains(&work.name());
-    let rows = Work::all()
-        .filter(wanted)
-        .map(|work| measure(work, &inputs, args))
-        .collect::<Result<Vec<_>>>()
-        .map_err(|error| error.of_batch(args.batch_size))?;
-    if args.json {
-        log::result(print::json(&rows))
-    } else {
-        log::result(print::table(&rows))
-    }
-}
-
-fn measure(work: Work, inputs: &Inputs, args: &Bench) -> Result<Row> {
-    let budget = Budget {
-        seconds: args.seconds,
-        runs: args.runs,
-    };
-    let mut run = work.prepare(inputs)?;
+/// Times a workload and logs its rate.
+pub fn run(
+    workload: Workload,
+    inputs: &BenchInputs,
+    budget: Budget,
+    precision: Precision,
+) -> Result<BenchRow> {
+    let mut iteration = workload.prepare(inputs)?;
     let mut steps = None;
     let timing = Timing::measure(budget, &inputs.device, || {
-        steps = run()?;
+        steps = iteration()?;
         Ok(())
     })?;
     let batch = inputs.labels.len();
-    let row = Row {
-        name: work.name(),
+    let row = BenchRow {
+        name: workload.name(),
         width: inputs.description.width,
         batch,
         device: device::name(&inputs.device),
-        precision: args.device.precision,
+        precision,
         images_per_s: batch as f64 / timing.median(),
         spread: timing.spread(),
         runs: timing.runs(),

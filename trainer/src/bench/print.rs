@@ -1,4 +1,4 @@
-//! What was measured as text: rows come in, a table or JSON goes out.
+//! Benchmark results as a text table or JSON.
 
 use std::fmt::Write;
 
@@ -6,37 +6,37 @@ use serde::Serialize;
 
 use nn::Precision;
 
-/// One measurement.
+/// The result of one benchmark.
 #[derive(Clone, Debug, Serialize)]
-pub struct Row {
-    /// What was run.
+pub struct BenchRow {
+    /// The workload.
     pub name: String,
     /// The models' width.
     pub width: usize,
     /// Images per run.
     pub batch: usize,
-    /// Where.
+    /// The device.
     pub device: String,
-    /// How numbers were held.
+    /// Arithmetic.
     pub precision: Precision,
-    /// Images over the median of the seconds.
+    /// Images over the median of the run times.
     pub images_per_s: f64,
-    /// How far the quartiles of the seconds lie apart, as a part of the median.
+    /// Interquartile range of the run times over their median.
     pub spread: f64,
-    /// Runs that were measured.
+    /// Timed runs.
     pub runs: usize,
-    /// Steps an attack took for each image, on average.
+    /// Mean attack steps per image.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub steps: Option<f64>,
 }
 
 /// `{"results": […]}`.
-pub fn json(rows: &[Row]) -> String {
+pub fn json(rows: &[BenchRow]) -> String {
     format!("{:#}", serde_json::json!({ "results": rows }))
 }
 
 /// Aligned columns.
-pub fn table(rows: &[Row]) -> String {
+pub fn table(rows: &[BenchRow]) -> String {
     let mut out = format!(
         "{:<18}{:>12}{:>9}{:>7}{:>10}\n",
         "", "images/s", "spread", "runs", "steps"

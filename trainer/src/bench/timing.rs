@@ -1,26 +1,25 @@
-//! Timing: something to run comes in, how long its runs took goes out.
+//! Timing of repeated runs: median and spread.
 
 use std::time::{Duration, Instant};
 
 use base::Result;
 use candle_core::Device;
 
-/// How long and how often something is run.
+/// Time and number of runs of a workload; both are lower bounds.
 #[derive(Clone, Copy, Debug)]
 pub struct Budget {
-    /// Runs begin until this time is over,
+    /// Runs start until this time is over,
     pub seconds: f64,
-    /// and until there were so many of them.
+    /// and until there are this many.
     pub runs: usize,
 }
 
-/// Seconds that runs took, in ascending order; at least one.
+/// Run times in seconds, ascending; at least one.
 #[derive(Clone, Debug)]
 pub struct Timing(Vec<f64>);
 
 impl Timing {
-    /// Runs once to warm up, then measures. Work that a device was only asked to do counts until
-    /// it is done.
+    /// Runs once to warm up, then times. A run ends when the device has done its work.
     pub fn measure(
         budget: Budget,
         device: &Device,
@@ -39,7 +38,7 @@ impl Timing {
             || seconds.len() < budget.runs
             || start.elapsed().as_secs_f64() < budget.seconds
         {
-            // A clock may be too coarse to see a short run.
+            // A clock may be too coarse for a short run.
             let took: Result<Duration> = once();
             seconds.push(took?.max(Duration::from_nanos(1)).as_secs_f64());
         }
@@ -47,30 +46,29 @@ impl Timing {
         Ok(Self(seconds))
     }
 
-    /// Runs that were measured.
+    /// Timed runs.
     pub fn runs(&self) -> usize {
         self.0.len()
     }
 
-    /// Seconds of the run in the middle.
+    /// Median run time in seconds.
     pub fn median(&self) -> f64 {
         self.quantile(0.5)
     }
 
-    /// How far the quartiles lie apart, as a part of the median: half of the runs lie between them,
-    /// whatever a single run was disturbed by.
+    /// Interquartile range over the median; robust against single disturbed runs.
     pub fn spread(&self) -> f64 {
         (self.quantile(0.75) - self.quantile(0.25)) / self.median()
     }
 
-    /// What lies at this part of the way from the shortest to the longest run.
+    /// Quantile by linear interpolation.
     fn quantile(&self, part: f64) -> f64 {
-        let place = part * (self.0.len() - 1) as f64;
+        let position = part * (self.0.len() - 1) as f64;
         let (below, above) = (
-            self.0[place.floor() as usize],
-            self.0[place.ceil() as usize],
+            self.0[position.floor() as usize],
+            self.0[position.ceil() as usize],
         );
-        below + (above - below) * place.fract()
+        below + (above - below) * position.fract()
     }
 }
 
@@ -89,7 +87,7 @@ mod tests {
     }
 
     #[test]
-    fn the_warm_up_is_not_counted_and_the_least_number_of_runs_is_kept() {
+    fn the_warm_up_is_not_timed_and_the_least_number_of_runs_is_kept() {
         let mut times = 0;
         let budget = Budget {
             seconds: 0.0,

@@ -1,7 +1,7 @@
-//! Area under the receiver operating characteristic: scores and truths come in, the probability
-//! that a true one scores above a false one goes out (ties count half; Fawcett, 2006).
+//! Area under the ROC curve: the probability that a positive scores above a negative, ties counting half
+//! (Fawcett, "An introduction to ROC analysis", 2006).
 
-/// 0.5 is chance, 1 perfect; none where there are not both kinds.
+/// 0.5 is chance, 1 perfect; none without positives, or without negatives.
 pub fn roc_auc(scores: &[f32], truths: &[bool]) -> Option<f64> {
     let mut order: Vec<(f32, bool)> = scores.iter().copied().zip(truths.iter().copied()).collect();
     order.sort_by(|a, b| a.0.total_cmp(&b.0));
@@ -10,14 +10,14 @@ pub fn roc_auc(scores: &[f32], truths: &[bool]) -> Option<f64> {
     if positives == 0.0 || negatives == 0.0 {
         return None;
     }
-    let (mut above, mut negatives_below) = (0.0, 0.0);
+    let (mut ranked_above, mut negatives_below) = (0.0, 0.0);
     for tied in order.chunk_by(|a, b| a.0 == b.0) {
-        let true_ones = tied.iter().filter(|(_, truth)| *truth).count() as f64;
-        let false_ones = tied.len() as f64 - true_ones;
-        above += true_ones * (negatives_below + false_ones / 2.0);
-        negatives_below += false_ones;
+        let true_count = tied.iter().filter(|(_, truth)| *truth).count() as f64;
+        let false_count = tied.len() as f64 - true_count;
+        ranked_above += true_count * (negatives_below + false_count / 2.0);
+        negatives_below += false_count;
     }
-    Some(above / (positives * negatives))
+    Some(ranked_above / (positives * negatives))
 }
 
 #[cfg(test)]
@@ -25,7 +25,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_area_is_the_probability_of_the_right_order() {
+    fn auc_is_the_probability_of_the_right_order() {
         assert_eq!(
             roc_auc(&[0.1, 0.2, 0.8, 0.9], &[false, false, true, true]),
             Some(1.0)
@@ -44,7 +44,7 @@ mod tests {
     }
 
     #[test]
-    fn without_both_kinds_there_is_no_auc() {
+    fn there_is_no_auc_without_positives_and_negatives() {
         assert_eq!(roc_auc(&[1.0], &[true]), None);
         assert_eq!(roc_auc(&[], &[]), None);
     }

@@ -1,5 +1,5 @@
-//! The mixed set of a split: each image once, clean or as one attack's variant, by a seeded
-//! permutation. Table 2 and the detector are measured on it.
+//! Mixed set of a split: each image once, clean or as one attack's sample, by a seeded permutation. Table 2 and the
+//! detector are evaluated on it.
 
 use base::random::permutation;
 use store::InMemorySplit;
@@ -14,8 +14,8 @@ pub fn variants(table: &InMemorySplit, share: f64, seed: u64) -> Vec<usize> {
     let mut variants = vec![0; table.len()];
     let first = table.ids.first().copied().unwrap_or(0);
     let order = permutation(table.len(), seed, "mixed", &[first]);
-    for (place, &row) in order[..attacked].iter().enumerate() {
-        variants[row] = 1 + place % attacks;
+    for (position, &row) in order[..attacked].iter().enumerate() {
+        variants[row] = 1 + position % attacks;
     }
     variants
 }

@@ -1,18 +1,15 @@
-//! Measuring: a model, perhaps a detector, and a table of images come in; accuracies per attack
-//! (the paper's Table 4), on the mixed set (Table 2) and of the detector (Table 3) go out.
+//! Evaluation of a model on a store: accuracy per attack (the paper's Table 4), on the mixed set (Table 2) and of
+//! the detector (Table 3).
 
 mod auc;
-mod command;
 mod mixed;
-mod print;
+pub mod print;
 
-pub use command::Eval;
-
-use cli::normalization::NormalizationArguments;
 use std::path::Path;
 
 use base::{Error, Result, log};
 use candle_core::Device;
+use cli::normalization::NormalizationArguments;
 use data::Split;
 use nn::model::{
     Classifier, Detector, Loaded, Metadata, ModelDescription, Origin, Weights, predicted_classes,
@@ -20,28 +17,28 @@ use nn::model::{
 use store::{InMemorySplit, Store};
 
 use crate::{
-    batch::Source,
+    batch::BatchSource,
     folder,
-    metrics::{DetectorMetrics, Named},
+    methods::DetectorContext,
+    metrics::{DetectorMetrics, OrderedMap},
     report::evaluation::{Baseline, Evaluation, Mixed, Model, SplitResult, Surrogate},
-    step::Watch,
 };
 
-/// What a split says of a model. Accuracies are parts of 1; there are none of no images.
-pub struct Measured {
+/// A model's accuracies on a split, as parts of 1; none without images.
+pub struct SplitMetrics {
     /// On clean images.
     pub clean: Option<f64>,
     /// On each attack's samples.
-    pub attacks: Named<f64>,
+    pub attacks: OrderedMap<f64>,
     /// On the mixed set; none without attacks.
     pub mixed: Option<f64>,
     /// The detector's on the mixed set.
     pub detector: Option<DetectorMetrics>,
 }
 
-/// How a split is measured.
+/// Settings of an evaluation.
 #[derive(Clone, Copy, Debug)]
-pub struct Measure {
+pub struct EvalConfig {
     /// Adversarial share of the mixed set.
     pub share: f64,
     /// Seed of the mixed set's permutation: the store's, so that all models get the same set.
@@ -50,36 +47,46 @@ pub struct Measure {
     pub batch_size: usize,
 }
 
-/// Measures a model, and a detector where there is one.
-pub fn measure(
-    net: &dyn Classifier,
-    watch: Option<Watch>,
-    table: &Source,
-    how: Measure,
-) -> Result<Measured> {
+impl Default for EvalConfig {
+    fn default() -> Self {
+        Self {
+            share: 0.5,
+            seed: 0,
+            batch_size: 128,
+        }
+    }
+}
+
+/// Evaluates a model, and a detector where there is one.
+pub fn evaluate_split(
+    model: &dyn Classifier,
+    detector: Option<DetectorContext>,
+    table: &BatchSource,
+    config: EvalConfig,
+) -> Result<SplitMetrics> {
     let variants = 1 + table.attacks.len();
     let all: Vec<(usize, usize)> = (0..table.len())
         .flat_map(|row| (0..variants).map(move |variant| (row, variant)))
         .collect();
-    let mut right = Vec::with_capacity(all.len());
-    for rows in all.chunks(how.batch_size) {
+    let mut correct = Vec::with_capacity(all.len());
+    for rows in all.chunks(config.batch_size) {
         let images = table.plain(rows)?;
-        let classes = predicted_classes(&net.logits(&images)?)?;
+        let classes = predicted_classes(&model.logits(&images)?)?;
         let labels = rows.iter().map(|&(row, _)| table.labels[row]);
-        right.extend(
+        correct.extend(
             classes
                 .iter()
                 .zip(labels)
                 .map(|(class, label)| *class == label),
         );
     }
-    let is_right = |row: usize, variant: usize| right[row * variants + variant];
-    let (clean, attacks, mixed) = accuracies(table, how, is_right);
-    let detector = match watch.filter(|_| variants > 1 && !table.is_empty()) {
-        Some(watch) => Some(detect(watch, table, how)?),
-        None => None,
-    };
-    Ok(Measured {
+    let is_correct = |row: usize, variant: usize| correct[row * variants + variant];
+    let (clean, attacks, mixed) = accuracies(table, config, is_correct);
+    let detector = detector.filter(|_| variants > 1 && !table.is_empty());
+    let detector = detector
+        .map(|detector| evaluate_detector(detector, table, config))
+        .transpose()?;
+    Ok(SplitMetrics {
         clean,
         attacks,
         mixed: mixed.filter(|_| variants > 1),
@@ -87,47 +94,51 @@ pub fn measure(
     })
 }
 
-/// Accuracies on the clean images, on each attack's variants and on the mixed set, given which
-/// (row, variant) a model is right about.
+/// Accuracies on the clean images, on each attack's samples and on the mixed set; `is_correct` tells whether the
+/// model classifies a (row, variant) correctly.
 fn accuracies(
     table: &InMemorySplit,
-    how: Measure,
-    is_right: impl Fn(usize, usize) -> bool,
-) -> (Option<f64>, Named<f64>, Option<f64>) {
+    config: EvalConfig,
+    is_correct: impl Fn(usize, usize) -> bool,
+) -> (Option<f64>, OrderedMap<f64>, Option<f64>) {
     if table.is_empty() {
-        return (None, Named::default(), None);
+        return (None, OrderedMap::default(), None);
     }
     let part = |count: usize| count as f64 / table.len() as f64;
     let on = |variant: usize| {
         part(
             (0..table.len())
-                .filter(|row| is_right(*row, variant))
+                .filter(|row| is_correct(*row, variant))
                 .count(),
         )
     };
     let attacks = table.attacks.iter().enumerate();
-    let mixed = mixed::variants(table, how.share, how.seed);
+    let mixed = mixed::variants(table, config.share, config.seed);
     let mixed = mixed.iter().enumerate();
     (
         Some(on(0)),
-        Named(attacks.map(|(i, name)| (name.clone(), on(1 + i))).collect()),
+        OrderedMap(attacks.map(|(i, name)| (name.clone(), on(1 + i))).collect()),
         Some(part(
             mixed
-                .filter(|(row, variant)| is_right(*row, **variant))
+                .filter(|(row, variant)| is_correct(*row, **variant))
                 .count(),
         )),
     )
 }
 
 /// The detector's results on the mixed set.
-fn detect(watch: Watch, table: &Source, how: Measure) -> Result<DetectorMetrics> {
-    let mixed = mixed::variants(table, how.share, how.seed);
+fn evaluate_detector(
+    context: DetectorContext,
+    table: &BatchSource,
+    config: EvalConfig,
+) -> Result<DetectorMetrics> {
+    let mixed = mixed::variants(table, config.share, config.seed);
     let rows: Vec<(usize, usize)> = mixed.iter().copied().enumerate().collect();
     let mut scores = Vec::with_capacity(rows.len());
-    for rows in rows.chunks(how.batch_size) {
+    for rows in rows.chunks(config.batch_size) {
         let images = table.plain(rows)?;
-        let maps = watch.pretrained.features(&images)?.maps;
-        let logits: Vec<Vec<f32>> = watch.detector.forward(&maps, None)?.logits.to_vec2()?;
+        let maps = context.pretrained.features(&images)?.maps;
+        let logits: Vec<Vec<f32>> = context.detector.forward(&maps, None)?.logits.to_vec2()?;
         scores.extend(logits.iter().map(|row| row[1] - row[0]));
     }
     // A sample that equals its clean image is clean.
@@ -141,29 +152,29 @@ fn detect(watch: Watch, table: &Source, how: Measure) -> Result<DetectorMetrics>
     })
 }
 
-/// What is to be measured on a store.
+/// An evaluation of a model on a store.
 pub struct Request<'a> {
     /// The classifier's file.
     pub model: &'a Path,
     /// The detector's; without it the one beside the model, if it is there.
     pub detector: Option<&'a Path>,
-    /// The classifier's normalization, where its header does not say it.
+    /// The classifier's normalization, where its metadata lack it.
     pub normalization: NormalizationArguments,
-    /// On which splits.
+    /// The splits.
     pub splits: &'a [Split],
-    /// How.
-    pub measure: Measure,
-    /// Where.
+    /// The settings.
+    pub config: EvalConfig,
+    /// The device.
     pub device: &'a Device,
 }
 
 impl Request<'_> {
-    /// Measures the model, beside the surrogate, whose predictions the store holds. A detector that was made
-    /// for another surrogate is left out with a warning, and so are the surrogate's accuracies on images that
-    /// it was trained on.
+    /// Evaluates the model; the surrogate's accuracies follow from the store's predictions. A detector that was
+    /// trained with another surrogate is left out with a warning, and so are the surrogate's accuracies on images
+    /// that it was trained on.
     ///
     /// # Errors
-    /// [`Error::Data`] when the model was trained on the store's `val` images and these are asked for.
+    /// [`Error::Data`] when `val` is requested and the model was trained on the store's `val` images.
     pub fn run(&self, store: &Store) -> Result<Evaluation> {
         let loaded = Loaded::read(self.model, self.normalization.given()?, self.device)?;
         if self.splits.contains(&Split::Val)
@@ -180,28 +191,28 @@ impl Request<'_> {
         let surrogate = surrogate(store, self.device)?;
         let detector = self.detector(store, surrogate.network.describe())?;
         let pretrained = surrogate.network.eval()?;
-        let watch = detector.as_ref().map(|detector| Watch {
+        let context = detector.as_ref().map(|detector| DetectorContext {
             detector,
             pretrained: pretrained.as_ref(),
         });
-        let net = loaded.network.eval()?;
-        let seen = val_was_trained_on(&surrogate.metadata, store).is_some();
+        let model = loaded.network.eval()?;
+        let surrogate_saw_val = val_was_trained_on(&surrogate.metadata, store).is_some();
         let split = |split: &Split| {
-            let mut result = self.split(store, *split, net.as_ref(), watch)?;
-            if seen && *split == Split::Val {
+            let mut result = self.split(store, *split, model.as_ref(), context)?;
+            if surrogate_saw_val && *split == Split::Val {
                 result.baseline = None;
             }
             Ok(result)
         };
         let splits: Vec<SplitResult> = self.splits.iter().map(split).collect::<Result<_>>()?;
         let images: u64 = splits.iter().map(|split| split.images).sum();
-        let right = splits
+        let correct = splits
             .iter()
             .filter_map(|split| Some(split.clean? * split.images as f64));
-        let all = (images > 0).then(|| right.sum::<f64>() / images as f64);
+        let all = (images > 0).then(|| correct.sum::<f64>() / images as f64);
         let on_val = splits.iter().find(|split| split.split == Split::Val.name());
         let on_val = on_val.and_then(|split| split.clean);
-        // By its name alone: what stands in a run's report does not depend on where the run is.
+        // The file name alone, so that a run's report does not depend on the folder's path.
         let name = self.model.file_name().unwrap_or_default().to_string_lossy();
         nn::model::warn_of_accuracy(&name, &loaded.metadata, on_val, all);
         let attacked = store.model()?;
@@ -220,14 +231,14 @@ impl Request<'_> {
         &self,
         store: &Store,
         split: Split,
-        net: &dyn Classifier,
-        watch: Option<Watch>,
+        model: &dyn Classifier,
+        detector: Option<DetectorContext>,
     ) -> Result<SplitResult> {
-        let how = self.measure;
-        let table = Source::new(store.load(split)?, self.device)?;
-        let measured = measure(net, watch, &table, how)?;
+        let config = self.config;
+        let table = BatchSource::new(store.load(split)?, self.device)?;
+        let metrics = evaluate_split(model, detector, &table, config)?;
         let attacks = table.attacks.len();
-        let (clean, baseline, mixed) = accuracies(&table, how, |row, variant| {
+        let (clean, baseline, mixed) = accuracies(&table, config, |row, variant| {
             let class = match variant {
                 0 => table.clean_preds[row],
                 _ => table.preds[row * attacks + variant - 1],
@@ -243,23 +254,23 @@ impl Request<'_> {
         Ok(SplitResult {
             split: split.name().to_string(),
             images: table.len() as u64,
-            clean: measured.clean,
-            attacks: measured.attacks,
+            clean: metrics.clean,
+            attacks: metrics.attacks,
             mixed: Mixed {
-                share: how.share,
-                accuracy: measured.mixed.or(measured.clean),
+                share: config.share,
+                accuracy: metrics.mixed.or(metrics.clean),
             },
-            detector: measured.detector,
+            detector: metrics.detector,
             baseline: Some(Baseline {
                 clean,
                 attacks: baseline,
                 mixed,
             }),
-            unchanged: Named(unchanged),
+            unchanged: OrderedMap(unchanged),
         })
     }
 
-    /// The detector that was asked for or is beside the model, unless it learned from another surrogate.
+    /// The requested detector, or the one beside the model, unless it was trained with another surrogate.
     fn detector(&self, store: &Store, surrogate: ModelDescription) -> Result<Option<Detector>> {
         let beside = self.model.with_file_name(folder::DETECTOR);
         let path = match self.detector {
@@ -274,7 +285,7 @@ impl Request<'_> {
         let reason = match theirs {
             Some(theirs) if *theirs == ours => return Ok(Some(detector)),
             Some(theirs) => format!(
-                "it learned from the model {:.12}..., the store's is {ours:.12}...",
+                "it was trained with the model {:.12}..., the store's is {ours:.12}...",
                 theirs
             ),
             None if width != surrogate.width => format!(
@@ -283,8 +294,8 @@ impl Request<'_> {
             ),
             None => {
                 log::warning(format_args!(
-                    "{}: its header does not say which model it learned from; if that is not the store's, its \
-                     numbers mean nothing",
+                    "{}: its metadata do not name the model it was trained with; its results are valid only \
+                     if that is the store's",
                     path.display()
                 ));
                 return Ok(Some(detector));
@@ -298,7 +309,7 @@ impl Request<'_> {
     }
 }
 
-/// Why a model's accuracy on a store's `val` images says nothing: it was trained on some of them.
+/// The reason why a model's accuracy on a store's `val` images is invalid: it was trained on some of them.
 pub fn val_was_trained_on(metadata: &Metadata, store: &Store) -> Option<String> {
     let (origin, meta) = (Origin::of(metadata)?, store.meta());
     origin.overlaps_val(&meta.source_hash, meta.seed).then(|| {

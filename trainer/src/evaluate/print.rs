@@ -1,8 +1,8 @@
-//! An evaluation as text: Table 4's row, Table 2's number and the detector's, per split.
+//! Text tables of an evaluation: per split the rows of Tables 4 and 2 and the detector's results.
 
 use std::fmt::Write;
 
-use crate::{metrics::Named, report::evaluation::Evaluation};
+use crate::{metrics::OrderedMap, report::evaluation::Evaluation};
 
 /// Aligned columns, accuracies in percent.
 pub fn text(evaluation: &Evaluation) -> String {
@@ -20,13 +20,14 @@ pub fn text(evaluation: &Evaluation) -> String {
             let _ = write!(header, "{name:>10}");
         }
         let _ = writeln!(out, "\n{header}{:>8}  ({} images)", "mixed", result.images);
-        let mut row = |name: &str, clean: Option<f64>, attacks: &Named<f64>, mixed: Option<f64>| {
-            let _ = write!(out, "{name:<12}{:>8}", percent(clean));
-            for (name, _) in &result.attacks.0 {
-                let _ = write!(out, "{:>10}", percent(attacks.get(name).copied()));
-            }
-            let _ = writeln!(out, "{:>8}", percent(mixed));
-        };
+        let mut row =
+            |name: &str, clean: Option<f64>, attacks: &OrderedMap<f64>, mixed: Option<f64>| {
+                let _ = write!(out, "{name:<12}{:>8}", percent(clean));
+                for (name, _) in &result.attacks.0 {
+                    let _ = write!(out, "{:>10}", percent(attacks.get(name).copied()));
+                }
+                let _ = writeln!(out, "{:>8}", percent(mixed));
+            };
         match &result.baseline {
             Some(baseline) => row(
                 "surrogate",
@@ -34,7 +35,7 @@ pub fn text(evaluation: &Evaluation) -> String {
                 &baseline.attacks,
                 baseline.mixed,
             ),
-            None => row("surrogate", None, &Named::default(), None),
+            None => row("surrogate", None, &OrderedMap::default(), None),
         }
         row(
             &model.method,

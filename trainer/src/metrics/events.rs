@@ -1,8 +1,8 @@
-//! TensorBoard's event file beside `metrics.jsonl`: an epoch's metrics come in, each of its numbers
-//! goes out as a scalar under its path, such as `val/attacks/fgsm`, with the epoch as its step.
+//! TensorBoard event file: every number of an epoch's metrics as a scalar tagged with its path, such as
+//! `val/attacks/fgsm`, with the epoch as its step.
 //!
-//! A file is a row of records, each a length, its checksum, an `Event` of TensorFlow's event.proto
-//! and its checksum; the few fields that are needed are written by hand.
+//! The file is a TFRecord file of `Event` messages (TensorFlow's event.proto). The few fields that are needed are
+//! encoded here, in fewer lines than a protobuf crate with the generated messages takes.
 
 use std::{
     fs,
@@ -15,13 +15,13 @@ use serde_json::Value;
 
 use super::EpochMetrics;
 
-/// Where a run's events are. The name is one that TensorBoard looks for.
+/// Path of a run's event file; TensorBoard searches for files of this pattern.
 pub fn path(run: &Path) -> PathBuf {
     run.join("events.out.tfevents.0.mithridate")
 }
 
-/// Writes the file anew, from all epochs that there are: whatever a kill left of it is mended. Without
-/// an epoch there is no file.
+/// Rewrites the file from all epochs, which also repairs what a kill left of it. Without an epoch there is no
+/// file.
 ///
 /// # Errors
 /// [`Error::Io`] when it cannot be written.
@@ -38,9 +38,9 @@ pub fn rewrite(run: &Path, epochs: &[EpochMetrics]) -> Result<()> {
     // Field 3, file_version.
     let mut bytes = record(&event(0.0, 0, &field(3, b"brain.Event:2")));
     for last in 1..=epochs.len() {
-        bytes.extend(of_last(&epochs[..last])?);
+        bytes.extend(last_record(&epochs[..last])?);
     }
-    // In place: a kill may leave half of it, which the next start writes anew.
+    // Not atomic: what a kill leaves is rewritten when the run resumes.
     fs::write(&path, &bytes).map_err(Error::io("write", &path))
 }
 
@@ -57,12 +57,12 @@ pub fn append(run: &Path, epochs: &[EpochMetrics]) -> Result<()> {
         .append(true)
         .open(&path)
         .map_err(Error::io("open", &path))?;
-    file.write_all(&of_last(epochs)?)
+    file.write_all(&last_record(epochs)?)
         .map_err(Error::io("write", &path))
 }
 
 /// The last epoch's scalars as one record.
-fn of_last(epochs: &[EpochMetrics]) -> Result<Vec<u8>> {
+fn last_record(epochs: &[EpochMetrics]) -> Result<Vec<u8>> {
     let Some(metrics) = epochs.last() else {
         return Ok(Vec::new());
     };
@@ -70,7 +70,7 @@ fn of_last(epochs: &[EpochMetrics]) -> Result<Vec<u8>> {
         .map_err(|error| Error::data("metrics of an epoch", error, "what JSON can say"))?;
     let mut summary = Vec::new();
     scalars("", &value, &mut summary);
-    // The time of training and no clock's, so that a file that is written anew is the same.
+    // Training time instead of wall time, so that a rewritten file has the same bytes.
     let seconds = epochs.iter().map(|metrics| metrics.seconds).sum();
     let step = metrics.epoch.into();
     // Field 5, summary.
@@ -131,7 +131,7 @@ fn varint(mut number: u64) -> Vec<u8> {
     bytes
 }
 
-/// A record of a TFRecord file.
+/// A TFRecord: length, its checksum, data, its checksum.
 fn record(data: &[u8]) -> Vec<u8> {
     let len = (data.len() as u64).to_le_bytes();
     let mut record = len.to_vec();
@@ -141,7 +141,7 @@ fn record(data: &[u8]) -> Vec<u8> {
     record
 }
 
-/// CRC-32C, masked as the format asks for.
+/// CRC-32C, masked as the format requires.
 fn checksum(data: &[u8]) -> [u8; 4] {
     crc32c::crc32c(data)
         .rotate_right(15)
@@ -154,7 +154,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_record_has_the_bytes_that_tensorboards_own_writer_writes() {
+    fn a_tfrecord_has_the_bytes_of_tensorboards_own_writer() {
         // tensorboard.summary.writer.record_writer.RecordWriter, of b"abc".
         let expected = [
             3, 0, 0, 0, 0, 0, 0, 0, 0xb0, 0x99, 0x49, 0x0e, b'a', b'b', b'c', 0x6e, 0x57, 0xf1,

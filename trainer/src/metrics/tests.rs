@@ -1,4 +1,4 @@
-//! What is appended is read back; what is wrong is named; what a kill leaves is mended.
+//! Metrics round-trip through `metrics.jsonl`, damaged lines are named, resuming repairs the file.
 
 use std::path::PathBuf;
 
@@ -22,7 +22,7 @@ fn epoch(number: u32) -> EpochMetrics {
 }
 
 #[test]
-fn a_line_keeps_its_form_and_the_order_of_its_names() {
+fn a_line_of_metrics_keeps_its_json_and_the_order_of_its_names() {
     for text in [PRETRAIN, JOINT] {
         let metrics: EpochMetrics = serde_json::from_str(text).unwrap();
         assert_eq!(serde_json::to_string(&metrics).unwrap(), text);
@@ -32,7 +32,7 @@ fn a_line_keeps_its_form_and_the_order_of_its_names() {
 }
 
 #[test]
-fn appended_lines_are_read_back() {
+fn appended_lines_of_metrics_are_read_back() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("metrics.jsonl");
     for number in 1..=3 {
@@ -42,7 +42,7 @@ fn appended_lines_are_read_back() {
 }
 
 #[test]
-fn a_number_that_json_cannot_hold_is_not_written() {
+fn a_non_finite_metric_is_not_written() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("metrics.jsonl");
     let (mut plain, mut optional) = (epoch(1), epoch(1));
@@ -55,7 +55,7 @@ fn a_number_that_json_cannot_hold_is_not_written() {
 }
 
 #[test]
-fn a_wrong_line_is_named_with_its_number() {
+fn a_damaged_line_of_metrics_is_named_by_its_number() {
     let twice = JOINT.replace("\"nst\":0.5,\"bim\"", "\"nst\":0.5,\"nst\"");
     let cases = [
         format!("{PRETRAIN}\n{{\"epoch\":2}}\n"),
@@ -71,7 +71,7 @@ fn a_wrong_line_is_named_with_its_number() {
 }
 
 #[test]
-fn resuming_drops_later_epochs_and_a_half_written_end() {
+fn resuming_removes_later_epochs_and_a_half_written_line() {
     let half = &JOINT[..90];
     let (_folder, path) = file(&format!("{PRETRAIN}\n{JOINT}\n{half}"));
     resume_after(&path, 2).unwrap();
@@ -90,7 +90,7 @@ fn resuming_drops_later_epochs_and_a_half_written_end() {
 }
 
 #[test]
-fn resuming_passes_over_doubled_blank_and_damaged_lines_of_metrics() {
+fn resuming_skips_repeated_blank_and_damaged_lines_of_metrics() {
     let damaged = &JOINT[..90];
     let text = format!("{PRETRAIN}\n\n{PRETRAIN}\n{damaged}\n{JOINT}\n{JOINT}\n");
     let (_folder, path) = file(&text);
@@ -104,7 +104,7 @@ fn resuming_passes_over_doubled_blank_and_damaged_lines_of_metrics() {
 }
 
 #[test]
-fn a_doubled_a_blank_and_an_unfinished_line_of_metrics_are_read_over() {
+fn reading_skips_repeated_blank_and_unfinished_lines_of_metrics() {
     let half = &JOINT[..90];
     let (_folder, path) = file(&format!("{PRETRAIN}\n\n{PRETRAIN}\n{JOINT}\n{half}"));
     let epochs = read(&path).unwrap();
@@ -113,14 +113,14 @@ fn a_doubled_a_blank_and_an_unfinished_line_of_metrics_are_read_over() {
 }
 
 #[test]
-fn a_run_without_metrics_has_nothing_to_drop() {
+fn resuming_without_metrics_creates_no_file() {
     let folder = tempfile::tempdir().unwrap();
     let lines = resume_after(&folder.path().join("metrics.jsonl"), 0).unwrap();
     assert!(lines.is_empty());
 }
 
 #[test]
-fn events_of_single_epochs_are_those_that_are_written_at_once() {
+fn events_appended_epoch_by_epoch_equal_those_rewritten_at_once() {
     let folder = tempfile::tempdir().unwrap();
     let (one_by_one, at_once) = (folder.path().join("a"), folder.path().join("b"));
     for run in [&one_by_one, &at_once] {

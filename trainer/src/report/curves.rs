@@ -10,7 +10,7 @@ use super::{
     run_record::RunRecord,
     table::{Cell, Table, TableRow},
 };
-use crate::metrics::{EpochMetrics, Mixture};
+use crate::metrics::{EpochMetrics, MixtureMetrics};
 
 /// The charts that the run has numbers for.
 pub fn charts(run: &RunRecord) -> Markup {
@@ -90,7 +90,7 @@ fn draw_probabilities(run: &RunRecord) -> StackedChart {
     let attacked = names::in_order(drawn.map(|(name, _)| name.as_str()))
         .into_iter()
         .map(|attack| {
-            let probability = |(_, mixture): (u32, &Mixture)| {
+            let probability = |(_, mixture): (u32, &MixtureMetrics)| {
                 mixture.share * mixture.probabilities.get(attack).copied().unwrap_or(0.0)
             };
             Band {

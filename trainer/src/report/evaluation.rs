@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::metrics::{DetectorMetrics, Named};
+use crate::metrics::{DetectorMetrics, OrderedMap};
 
 /// The results of one trained model on the requested splits. Accuracies are parts of 1.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -50,7 +50,7 @@ pub struct SplitResult {
     /// On the clean images; none without images.
     pub clean: Option<f64>,
     /// On each attack's samples of all of them; empty without images.
-    pub attacks: Named<f64>,
+    pub attacks: OrderedMap<f64>,
     /// On the mixed set.
     pub mixed: Mixed,
     /// The detector's results on the mixed set; none where the run trained no detector.
@@ -59,10 +59,10 @@ pub struct SplitResult {
     pub baseline: Option<Baseline>,
     /// Samples of each attack that equal their clean images; the detector is to call these clean.
     #[serde(default, skip_serializing_if = "no_count")]
-    pub unchanged: Named<u64>,
+    pub unchanged: OrderedMap<u64>,
 }
 
-fn no_count(counts: &Named<u64>) -> bool {
+fn no_count(counts: &OrderedMap<u64>) -> bool {
     counts.0.iter().all(|(_, count)| *count == 0)
 }
 
@@ -81,7 +81,7 @@ pub struct Baseline {
     /// On the clean images; none without images.
     pub clean: Option<f64>,
     /// On each attack's samples.
-    pub attacks: Named<f64>,
+    pub attacks: OrderedMap<f64>,
     /// On the same mixed set as the model's.
     pub mixed: Option<f64>,
 }

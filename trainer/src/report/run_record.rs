@@ -7,7 +7,7 @@ use toml::{Table, Value};
 
 use super::evaluation::Evaluation;
 use crate::{
-    folder::{CONFIG, METRICS, REPORT, State},
+    folder::{CONFIG, METRICS, REPORT, RunState},
     metrics::{self, EpochMetrics},
 };
 
@@ -22,7 +22,7 @@ pub struct RunRecord {
     /// `report.json`; none until the run is evaluated.
     pub evaluation: Option<Evaluation>,
     /// Whether the run is whole.
-    pub state: State,
+    pub state: RunState,
 }
 
 impl RunRecord {
@@ -34,8 +34,8 @@ impl RunRecord {
     pub fn read(folder: &Path) -> Result<Self> {
         let optional = |name: &str| Some(folder.join(name)).filter(|path| path.exists());
         let config = config(folder)?;
-        let state = State::of(folder)?;
-        if let State::Damaged(reason) = &state {
+        let state = RunState::of(folder)?;
+        if let RunState::Damaged(reason) = &state {
             log::warning(format_args!("{}: {reason}", folder.display()));
         }
         Ok(Self {
@@ -83,8 +83,8 @@ impl RunRecord {
             _ => format!("{done} epochs"),
         };
         match &self.state {
-            State::FinishedWithoutCheckpoints => epochs + ", checkpoints removed",
-            State::Damaged(reason) => format!("{epochs}, damaged: {reason}"),
+            RunState::FinishedWithoutCheckpoints => epochs + ", checkpoints removed",
+            RunState::Damaged(reason) => format!("{epochs}, damaged: {reason}"),
             _ => epochs,
         }
     }

@@ -25,6 +25,8 @@ pub use self::{
     share::Share,
 };
 
+use crate::config::Sampling;
+
 /// A row of [`POLICIES`].
 pub struct PolicyEntry {
     /// Its name on the command line and in `config.toml`.
@@ -99,6 +101,16 @@ pub struct Sampler {
 }
 
 impl Sampler {
+    /// The sampler of a run's settings on a store's attacks.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] for infeasible bounds or an unknown policy.
+    pub fn from_settings(settings: &Sampling, seed: u64, attacks: &[String]) -> Result<Self> {
+        let bounds = Bounds::parse(&settings.bounds, attacks)?;
+        let policy = policy(&settings.policy, Options { eta: settings.eta })?;
+        Ok(Self::new(seed, settings.adv_ratio, bounds, policy))
+    }
+
     /// A sampler with the mixture of period 0.
     pub fn new(seed: u64, share: Share, bounds: Bounds, policy: Box<dyn Policy>) -> Self {
         let start = bounds.project(&vec![1.0 / bounds.count() as f64; bounds.count()]);

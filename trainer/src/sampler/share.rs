@@ -44,6 +44,16 @@ impl Share {
     }
 }
 
+impl Default for Share {
+    /// The paper's.
+    fn default() -> Self {
+        Self {
+            low: 0.5,
+            high: 0.5,
+        }
+    }
+}
+
 impl FromStr for Share {
     type Err = String;
 

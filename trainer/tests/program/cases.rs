@@ -122,7 +122,7 @@ fn a_model_of_an_unfinished_run_is_said_to_be_one() {
     let output = dir.run(&["eval", "--db", "a.db", "--model", "run/best.safetensors"]);
     assert_success(&output);
     assert!(
-        said(&output).contains("of a run that is not finished"),
+        said(&output).contains("from an unfinished run"),
         "{}",
         said(&output)
     );

@@ -61,7 +61,7 @@ fn a_detector_of_another_surrogate_is_left_out_of_the_tables() {
         );
         let warned = said(&output);
         assert!(
-            warned.contains("detector.safetensors: it learned from the model "),
+            warned.contains("detector.safetensors: it was trained with the model "),
             "{warned}"
         );
         assert!(warned.contains("left out of the tables"), "{warned}");

@@ -5,7 +5,7 @@ use maud::html;
 
 use super::{Section, no_results, not_evaluated};
 use crate::{
-    metrics::Named,
+    metrics::OrderedMap,
     report::{
         ReportData,
         elements::note,
@@ -46,7 +46,7 @@ fn table(runs: &[RunRecord], split: &str) -> Table {
         let own = result.attacks.0.iter().chain(baseline);
         own.map(|(name, _)| name.as_str())
     }));
-    let accuracies = |clean: Option<f64>, on: &Named<f64>| {
+    let accuracies = |clean: Option<f64>, on: &OrderedMap<f64>| {
         let attacked = attacks.iter().map(|attack| on.get(attack).copied());
         std::iter::once(clean)
             .chain(attacked)

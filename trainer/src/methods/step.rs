@@ -1,8 +1,4 @@
-//! What one training step does: a batch comes in, weights move, losses and predictions go out.
-//! One file per method, behind one trait.
-
-mod classifier;
-mod joint;
+//! Training step: forward pass, loss and update on one batch, behind one trait for all methods.
 
 use std::collections::BTreeMap;
 
@@ -10,50 +6,46 @@ use base::{Error, Result};
 use candle_core::Tensor;
 use nn::model::{Classifier, Detector, Network, Weights, predicted_classes};
 
-pub use self::{
-    classifier::Classification,
-    joint::{JointStep, Losses},
-};
 use crate::batch::TrainBatch;
 
-/// A way to train.
+/// Models and optimizers of a training method.
 pub trait Step {
-    /// Learns from a batch; learning rates are multiplied by `factor`. A loss that is no number
-    /// moves no weight; whoever reads what was seen finds out.
-    fn step(&mut self, batch: &TrainBatch, factor: f64) -> Result<Seen>;
+    /// Trains on a batch with the base learning rates times `lr_factor`. A non-finite loss updates nothing;
+    /// [`StepOutput::read`] reports it.
+    fn step(&mut self, batch: &TrainBatch, lr_factor: f64) -> Result<StepOutput>;
 
     /// The model that is trained.
-    fn net(&self) -> &dyn Network;
+    fn model(&self) -> &dyn Network;
 
-    /// The detector that is trained, with the model whose features it learns from.
-    fn watch(&self) -> Option<Watch<'_>>;
+    /// The detector that is trained, with the model whose features it reads.
+    fn detector(&self) -> Option<DetectorContext<'_>>;
 
-    /// All that a checkpoint must keep, by file name; the models' own tensors, not copies.
+    /// All weights and optimizer states of a checkpoint, by file name; shared tensors, not copies.
     fn parts(&self) -> Result<BTreeMap<&'static str, Weights>>;
 
-    /// Takes back what [`Step::parts`] gave.
+    /// Restores what [`Step::parts`] returned.
     fn restore(&mut self, parts: &BTreeMap<String, Weights>) -> Result<()>;
 }
 
-/// A detector and the frozen model it looks at.
+/// A detector and the frozen model whose features it reads.
 #[derive(Clone, Copy)]
-pub struct Watch<'a> {
-    /// Tells clean from attacked.
+pub struct DetectorContext<'a> {
+    /// Classifies images as clean or adversarial.
     pub detector: &'a Detector,
-    /// The model whose feature maps it sees.
+    /// The model whose feature maps are its input.
     pub pretrained: &'a dyn Classifier,
 }
 
-/// What a step saw, still on its device: to read it is to wait for the step, which the next one
-/// need not.
-pub struct Seen {
+/// Losses and logits of a step as device tensors: reading them synchronizes with the device, so they are read
+/// while the next step is under way.
+pub struct StepOutput {
     /// Steps before this one in the whole run.
     pub step: u64,
     /// The classifier's whole loss.
     pub loss: Tensor,
     /// Its cross entropy.
     pub cross_entropy: Tensor,
-    /// The distance between detector features (joint).
+    /// Smooth L1 distance between detector features (joint).
     pub smooth_l1: Option<Tensor>,
     /// The detector's cross entropy (joint).
     pub detector_loss: Option<Tensor>,
@@ -63,18 +55,18 @@ pub struct Seen {
     pub detector_logits: Option<Tensor>,
 }
 
-impl Seen {
-    /// What was seen, as numbers.
+impl StepOutput {
+    /// The values on the host.
     ///
     /// # Errors
-    /// [`Error::NonFinite`] for a loss that is no number.
-    pub fn read(&self) -> Result<Outcome> {
+    /// [`Error::NonFinite`] for a loss that is not finite.
+    pub fn read(&self) -> Result<StepMetrics> {
         let value = |loss: &Tensor| Ok::<_, Error>(f64::from(loss.to_scalar::<f32>()?));
         let detector_loss = self.detector_loss.as_ref();
         let detector_loss = detector_loss
             .map(|loss| finite("the detector's loss", loss, self.step))
             .transpose()?;
-        Ok(Outcome {
+        Ok(StepMetrics {
             loss: finite("the loss", &self.loss, self.step)?,
             cross_entropy: value(&self.cross_entropy)?,
             smooth_l1: self.smooth_l1.as_ref().map(value).transpose()?,
@@ -89,23 +81,23 @@ impl Seen {
     }
 }
 
-/// What a step found. Losses are means over the batch.
-pub struct Outcome {
+/// Losses (means over the batch) and predictions of a step.
+pub struct StepMetrics {
     /// The classifier's whole loss.
     pub loss: f64,
     /// Its cross entropy.
     pub cross_entropy: f64,
-    /// The distance between detector features (joint).
+    /// Smooth L1 distance between detector features (joint).
     pub smooth_l1: Option<f64>,
     /// The detector's cross entropy (joint).
     pub detector_loss: Option<f64>,
-    /// The classifier's labels, `B`.
+    /// The classifier's classes, `B`.
     pub predictions: Vec<u8>,
     /// The detector's: 1 is adversarial (joint).
     pub detected: Option<Vec<u8>>,
 }
 
-/// The value of a loss, if it is a number.
+/// The value of a loss, which must be finite.
 fn finite(name: &str, loss: &Tensor, step: u64) -> Result<f64> {
     let value = f64::from(loss.to_scalar::<f32>()?);
     if !value.is_finite() {
@@ -116,8 +108,8 @@ fn finite(name: &str, loss: &Tensor, step: u64) -> Result<f64> {
     Ok(value)
 }
 
-/// The part of this name.
-fn part<'a>(parts: &'a BTreeMap<String, Weights>, name: &str) -> Result<&'a Weights> {
+/// A part of a checkpoint.
+pub(super) fn part<'a>(parts: &'a BTreeMap<String, Weights>, name: &str) -> Result<&'a Weights> {
     parts
         .get(name)
         .ok_or_else(|| Error::data("checkpoint", format!("no {name}"), "all parts of the run"))

@@ -1,78 +1,93 @@
-//! A training run: settings and images come in; models, metrics and a checkpoint go into the run
-//! folder, epoch by epoch. The same command again goes on where it stood: every random number is
-//! a function of the seed, the epoch, the step and the image, so nothing else must be kept.
+//! Training loop: epochs of steps, validation, metrics and checkpoints in a run folder. A resumed run equals the
+//! uninterrupted one bit for bit on the CPU, since every random number is a function of the seed, the epoch, the
+//! step and the image.
 
 mod diverged;
-mod folder;
-mod start;
+pub mod folder;
+mod log;
 
-use cli::normalization::NormalizationArguments;
 use std::{path::PathBuf, time::Instant};
 
-use base::{Error, Result, files, lock::Lock, log, progress, random::permutation, signal::Stop};
+use base::{
+    Error, Result, files,
+    lock::Lock,
+    log::{info, warning},
+    progress::Progress,
+    random::permutation,
+    signal::Stop,
+};
 use candle_core::Device;
+use cli::normalization::NormalizationArguments;
 use data::Split;
 use nn::{device, model::Metadata};
 use store::Store;
 
-pub use self::start::{pretrain, train};
+pub use self::folder::metadata;
 use crate::{
-    batch::{Source, TrainBatch},
-    checkpoint::{self, Progress},
+    batch::{BatchSource, TrainBatch},
+    checkpoint::{self, RunProgress},
     config::Config,
-    evaluate::{self, Measure, Measured},
-    folder::{BEST, DIVERGED, METRICS, REPORT, State},
-    metrics::{self, EpochMetrics, Mixture, Named, ValMetrics},
+    evaluate::{self, EvalConfig, SplitMetrics},
+    folder::{BEST, DIVERGED, METRICS, REPORT, RunState},
+    methods::{Step, StepOutput},
+    metrics::{self, EpochMetrics, MixtureMetrics, OrderedMap, ValMetrics},
     sampler::Sampler,
-    step::{Seen, Step},
     totals::Totals,
 };
 
-/// Everything a run needs while it lasts.
-struct Run {
-    folder: PathBuf,
-    /// Held so that nobody else trains in the folder.
-    _lock: Lock,
-    /// What the folder was when it was entered.
-    state: State,
-    config: Config,
-    /// What the headers of the saved models say beside their score.
-    header: Metadata,
-    device: Device,
-    train: Source,
-    val: Source,
-    /// None where every draw is clean.
-    sampler: Option<Sampler>,
-    step: Box<dyn Step>,
-    measure: Measure,
+/// A run: its folder, data, models and settings.
+pub struct TrainingRun {
+    /// The run folder.
+    pub folder: PathBuf,
+    /// Keeps other programs out of the folder.
+    pub _lock: Lock,
+    /// State of the folder before this run.
+    pub state: RunState,
+    /// Its settings.
+    pub config: Config,
+    /// Metadata of the saved models, without their accuracy.
+    pub metadata: Metadata,
+    /// Device of models and images.
+    pub device: Device,
+    /// Training images.
+    pub train: BatchSource,
+    /// Validation images.
+    pub val: BatchSource,
+    /// The sampler; none where every draw is clean.
+    pub sampler: Option<Sampler>,
+    /// Models and optimizers.
+    pub step: Box<dyn Step>,
+    /// Settings of the evaluation after each epoch.
+    pub eval_config: EvalConfig,
 }
 
-impl Run {
-    /// Trains to the end, from where the folder's checkpoint stands.
-    fn go(&mut self) -> Result<()> {
+impl TrainingRun {
+    /// Trains to the last epoch, from the folder's checkpoint on.
+    pub fn train_to_end(&mut self) -> Result<()> {
+        log::log_plan(self);
         let batch_size = self.config.batch_size;
-        let mut at = Progress::default();
+        let mut at = RunProgress::default();
         self.all_epochs(&mut at).map_err(|error| {
             diverged::explain(error, &self.folder, self.config.optimizer.lr, &at)
                 .of_batch(batch_size)
         })
     }
 
-    fn all_epochs(&mut self, at: &mut Progress) -> Result<()> {
+    fn all_epochs(&mut self, at: &mut RunProgress) -> Result<()> {
         let stop = Stop::listen()?;
         let epochs = self.config.epochs;
-        if self.state != State::FinishedWithoutCheckpoints {
+        if self.state != RunState::FinishedWithoutCheckpoints {
             *at = self.resume()?;
         }
-        if at.epochs == epochs || self.state == State::FinishedWithoutCheckpoints {
-            log::info(format_args!(
+        if at.epochs == epochs || self.state == RunState::FinishedWithoutCheckpoints {
+            info(format_args!(
                 "{}: all {epochs} epochs are done",
                 self.folder.display()
             ));
             return Ok(());
         }
         if self.val.is_empty() {
-            log::warning(
+            warning(
                 "val has no images: nothing is measured, and the best model is the one of the lowest training \
                  loss; a --limit of 50 or more gives val images",
             );
@@ -80,8 +95,8 @@ impl Run {
         let total = u64::from(epochs) * self.train.len() as u64;
         let done = u64::from(at.epochs) * self.train.len() as u64
             + at.steps * self.config.batch_size as u64;
-        let mut bar = progress::Progress::new("training", total - done);
-        let activations = self.step.net().activation_count(true);
+        let mut bar = Progress::new("training", total - done);
+        let activations = self.step.model().activation_count(true);
         device::log_memory(&self.device, activations, self.config.batch_size)?;
         while at.epochs < epochs {
             self.epoch(at, &mut bar, &stop)?;
@@ -90,13 +105,13 @@ impl Run {
         device::log_peak_memory(&self.device)
     }
 
-    /// Where the run stands, with models, sampler and metrics put back there.
-    fn resume(&mut self) -> Result<Progress> {
+    /// Restores models, sampler and metrics from the checkpoint.
+    fn resume(&mut self) -> Result<RunProgress> {
         let Some((mut at, parts)) = checkpoint::load(&self.folder, &self.device)? else {
-            // A kill between the first epoch's line and its checkpoint leaves the line.
+            // After a kill between the first epoch's line and its checkpoint.
             metrics::resume_after(&self.metrics_path(), 0)?;
             metrics::events::rewrite(&self.folder, &[])?;
-            return Ok(Progress::default());
+            return Ok(RunProgress::default());
         };
         if at.epochs > self.config.epochs {
             let expected = format!("at most {}", self.config.epochs);
@@ -116,7 +131,7 @@ impl Run {
         metrics::events::rewrite(&self.folder, &past)?;
         let missing = crate::folder::missing_model(&self.folder, self.config.joint.is_some());
         if let Some(name) = missing.filter(|_| at.best.is_some()) {
-            log::warning(format_args!(
+            warning(format_args!(
                 "{}: {name} is missing; the best model of the epochs that are still to come takes its place",
                 self.folder.display()
             ));
@@ -124,7 +139,7 @@ impl Run {
         }
         if at.epochs < self.config.epochs {
             let (epoch, steps) = (at.epochs, at.steps);
-            log::info(format_args!(
+            info(format_args!(
                 "resuming after epoch {epoch} and {steps} steps of the next"
             ));
         }
@@ -135,46 +150,41 @@ impl Run {
         self.folder.join(METRICS)
     }
 
-    /// One epoch, or what is left of it.
-    fn epoch(
-        &mut self,
-        at: &mut Progress,
-        bar: &mut progress::Progress,
-        stop: &Stop,
-    ) -> Result<()> {
+    /// Trains, evaluates and saves one epoch, or its remaining steps.
+    fn epoch(&mut self, at: &mut RunProgress, bar: &mut Progress, stop: &Stop) -> Result<()> {
         let started = Instant::now();
         let (seed, epoch) = (self.config.seed, u64::from(at.epochs));
         let order = permutation(self.train.len(), seed, "order", &[epoch]);
         let batches: Vec<&[usize]> = order.chunks(self.config.batch_size).collect();
         let steps = batches.len() as u64;
         let schedule = self.config.optimizer.schedule;
-        let mut factor = 0.0;
-        let mut pictures = 0;
-        // The step before is read when the next is under way, so that a device never waits for us.
-        let mut unread: Option<(TrainBatch, Seen)> = None;
+        let mut lr_factor = 0.0;
+        let mut images = 0;
+        // A step's output is read while the next step is under way, so that the device never idles.
+        let mut pending: Option<(TrainBatch, StepOutput)> = None;
         for rows in &batches[at.steps as usize..] {
             if let Err(stopped) = stop.check("the same command goes on from here") {
-                self.note(at, unread.take(), bar)?;
+                self.add_to_totals(at, pending.take(), bar)?;
                 self.save(at)?;
                 return Err(stopped);
             }
             let step = epoch * steps + at.steps;
             if let Some(period) = self.new_period(at, step, epoch) {
-                self.note(at, unread.take(), bar)?;
+                self.add_to_totals(at, pending.take(), bar)?;
                 self.redraw(at, period)?;
             }
             let batch = self.draw(rows, epoch, step)?;
-            factor = schedule.rate(1.0, step, steps, u64::from(self.config.epochs));
-            let seen = self.step.step(&batch, factor)?;
+            lr_factor = schedule.rate(1.0, step, steps, u64::from(self.config.epochs));
+            let output = self.step.step(&batch, lr_factor)?;
             at.steps += 1;
-            pictures += rows.len();
-            self.note(at, unread.replace((batch, seen)), bar)?;
+            images += rows.len();
+            self.add_to_totals(at, pending.replace((batch, output)), bar)?;
         }
-        self.note(at, unread, bar)?;
+        self.add_to_totals(at, pending, bar)?;
         let seconds = started.elapsed().as_secs_f64();
-        let measured = self.measure_val()?;
+        let on_val = self.evaluate_val()?;
         let train = at.totals.means();
-        let accuracy = measured.mixed.or(measured.clean);
+        let accuracy = on_val.mixed.or(on_val.clean);
         let score = accuracy.unwrap_or(-train.loss);
         let best = at.best.is_none_or(|best| score > best);
         let epoch = at.epochs + 1;
@@ -183,26 +193,26 @@ impl Run {
             let score = folder::Score {
                 epoch,
                 accuracy,
-                clean: measured.clean,
+                clean: on_val.clean,
             };
-            folder::save_best(&self.folder, &self.header, self.step.as_ref(), &score)?;
+            folder::save_best(&self.folder, &self.metadata, self.step.as_ref(), &score)?;
         }
         let line = EpochMetrics {
             epoch,
             seconds: started.elapsed().as_secs_f64(),
-            images_per_s: pictures as f64 / seconds.max(1e-9),
-            lr: self.config.optimizer.lr * factor,
+            images_per_s: images as f64 / seconds.max(1e-9),
+            lr: self.config.optimizer.lr * lr_factor,
             train,
             mixture: self.mixture(&at.totals),
             val: ValMetrics {
-                clean: measured.clean,
-                attacks: measured.attacks,
-                mixed: measured.mixed,
-                detector: measured.detector,
+                clean: on_val.clean,
+                attacks: on_val.attacks,
+                mixed: on_val.mixed,
+                detector: on_val.detector,
             },
             best,
         };
-        say(&line, self.config.epochs);
+        log::log_epoch(&line, self.config.epochs);
         metrics::append(&self.metrics_path(), &line)?;
         metrics::events::append(&self.folder, &metrics::read(&self.metrics_path())?)?;
         at.epochs = epoch;
@@ -211,33 +221,33 @@ impl Run {
         self.save(at)
     }
 
-    fn measure_val(&self) -> Result<Measured> {
+    fn evaluate_val(&self) -> Result<SplitMetrics> {
         let step = self.step.as_ref();
-        let model = step.net().eval()?;
-        evaluate::measure(model.as_ref(), step.watch(), &self.val, self.measure)
+        let model = step.model().eval()?;
+        evaluate::evaluate_split(model.as_ref(), step.detector(), &self.val, self.eval_config)
     }
 
-    /// Adds up what a step saw.
-    fn note(
+    /// Reads a step's output and adds it to the totals.
+    fn add_to_totals(
         &self,
-        at: &mut Progress,
-        step: Option<(TrainBatch, Seen)>,
-        bar: &mut progress::Progress,
+        at: &mut RunProgress,
+        step: Option<(TrainBatch, StepOutput)>,
+        bar: &mut Progress,
     ) -> Result<()> {
-        let Some((batch, seen)) = step else {
+        let Some((batch, output)) = step else {
             return Ok(());
         };
-        let outcome = seen.read()?;
+        let step_metrics = output.read()?;
         at.totals
-            .add(&batch, &outcome, 1 + self.train.attacks.len());
-        let (epoch, loss) = (at.epochs + 1, outcome.loss);
-        let said = format!("epoch {epoch}, loss {loss:.3}");
-        bar.add(batch.labels.len() as u64, &said);
+            .add(&batch, &step_metrics, 1 + self.train.attacks.len());
+        let (epoch, loss) = (at.epochs + 1, step_metrics.loss);
+        let message = format!("epoch {epoch}, loss {loss:.3}");
+        bar.add(batch.labels.len() as u64, &message);
         Ok(())
     }
 
-    /// The number of the period that begins before this step, if one does that is drawn anew.
-    fn new_period(&self, at: &Progress, step: u64, epoch: u64) -> Option<u64> {
+    /// The redraw period that begins with this step; none where the mixture stays.
+    fn new_period(&self, at: &RunProgress, step: u64, epoch: u64) -> Option<u64> {
         self.sampler.as_ref()?;
         let every = self.config.sampling.as_ref().and_then(|s| s.redraw_every);
         let period = match every {
@@ -245,19 +255,19 @@ impl Run {
             Some(every) if step.is_multiple_of(every) => step / every,
             _ => return None,
         };
-        // The sampler is born with the mixture of period 0.
+        // A new sampler has the mixture of period 0.
         (period > 0).then_some(period)
     }
 
-    /// Draws a period's mixture.
-    fn redraw(&mut self, at: &mut Progress, period: u64) -> Result<()> {
+    /// Redraws the sampler's mixture.
+    fn redraw(&mut self, at: &mut RunProgress, period: u64) -> Result<()> {
         if let Some(sampler) = &mut self.sampler {
             sampler.redraw(period, Some(&at.totals.take_error_rates()))?;
         }
         Ok(())
     }
 
-    /// The images of a step: which variant of each, augmented.
+    /// The batch of a step: a variant of each image, augmented.
     fn draw(&self, rows: &[usize], epoch: u64, step: u64) -> Result<TrainBatch> {
         let variant = |row: usize| match &self.sampler {
             Some(sampler) => sampler.draw(epoch, self.train.ids[row]),
@@ -277,28 +287,27 @@ impl Run {
         })
     }
 
-    fn mixture(&self, totals: &Totals) -> Option<Mixture> {
+    fn mixture(&self, totals: &Totals) -> Option<MixtureMetrics> {
         let sampler = self.sampler.as_ref()?;
         let (mixture, names) = (sampler.mixture(), sampler.attacks());
         let named = names.iter().cloned().zip(mixture.probabilities.clone());
         let variants = std::iter::once("clean".to_string()).chain(names.iter().cloned());
-        Some(Mixture {
+        Some(MixtureMetrics {
             share: mixture.share,
-            probabilities: Named(named.collect()),
-            drawn: Named(variants.zip(totals.drawn()).collect()),
+            probabilities: OrderedMap(named.collect()),
+            drawn: OrderedMap(variants.zip(totals.drawn()).collect()),
         })
     }
 
-    fn save(&self, at: &mut Progress) -> Result<()> {
+    fn save(&self, at: &mut RunProgress) -> Result<()> {
         at.sampler = self.sampler.as_ref().map(Sampler::state);
         checkpoint::save(&self.folder, at, &self.step.parts()?)?;
-        // It went on where it had diverged.
+        // The run is past the point where it diverged.
         files::remove(&self.folder.join(DIVERGED))
     }
 
-    /// Measures the best models of a finished run on `val` and `test` and writes `report.json`, unless it is
-    /// there.
-    fn evaluate(&self, store: &Store) -> Result<()> {
+    /// Evaluates the best models on `val` and `test` and writes `report.json`, unless it exists.
+    pub fn evaluate(&self, store: &Store) -> Result<()> {
         let path = self.folder.join(REPORT);
         if path.exists() {
             return Ok(());
@@ -308,7 +317,7 @@ impl Run {
             detector: None,
             normalization: NormalizationArguments::default(),
             splits: &[Split::Val, Split::Test],
-            measure: self.measure,
+            config: self.eval_config,
             device: &self.device,
         };
         let evaluation = request.run(store)?;
@@ -316,24 +325,4 @@ impl Run {
             .map_err(|reason| Error::data(path.display(), reason, "numbers that JSON can hold"))?;
         files::write_whole(&path, &text)
     }
-}
-
-/// One line about an epoch.
-fn say(line: &EpochMetrics, epochs: u32) {
-    let percent = |part: f64| format!("{:.1}%", 100.0 * part);
-    let mut text = format!(
-        "epoch {}/{epochs}: loss {:.3}, train {}, val clean {}",
-        line.epoch,
-        line.train.loss,
-        percent(line.train.accuracy),
-        line.val.clean.map_or("–".into(), percent)
-    );
-    if let Some(mixed) = line.val.mixed {
-        text += &format!(", mixed {}", percent(mixed));
-    }
-    if let Some(detector) = line.val.detector {
-        text += &format!(", detector {}", percent(detector.accuracy));
-    }
-    let best = if line.best { ", best so far" } else { "" };
-    log::info(format_args!("{text}, {:.1} s{best}", line.seconds));
 }

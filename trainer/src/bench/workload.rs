@@ -1,37 +1,36 @@
-//! What is measured: a name and inputs come in, something that can be run again and again goes out.
+//! Workloads of the benchmarks by name.
 
 use attacks::{AttackConfig, AttackKind, Preset};
 use base::Result;
 use candle_core::{Tensor, Var};
-use nn::model::{Detector, DetectorInput};
+use nn::model::Detector;
 
-use super::inputs::Inputs;
+use super::inputs::BenchInputs;
 use crate::{
     config::{Joint, Optimizer},
-    schedule::{Decay, Schedule},
-    step::{Classification, JointStep, Losses, Step},
+    methods::{ClassifierStep, JointStep, Step},
 };
 
-/// One thing to measure.
+/// A workload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Work {
+pub enum Workload {
     /// Logits, in evaluation mode.
     Forward,
-    /// The gradient of the cross entropy in the pixels: the step of most attacks.
+    /// Gradient of the cross entropy with respect to the pixels: the step of most attacks.
     InputGradient,
     /// A training step of the baseline.
     TrainStep,
-    /// A training step together with the detector.
+    /// A joint training step of model and detector.
     JointStep,
     /// A whole attack.
     Attack(AttackKind),
 }
 
-/// What is run: one batch at each call. An attack says how many steps each image took on average.
-pub type Run<'a> = Box<dyn FnMut() -> Result<Option<f64>> + 'a>;
+/// Runs one batch; an attack returns its mean number of steps per image.
+pub type Iteration<'a> = Box<dyn FnMut() -> Result<Option<f64>> + 'a>;
 
-impl Work {
-    /// All, in the order they are measured in.
+impl Workload {
+    /// All workloads, in the order of their results.
     pub fn all() -> impl Iterator<Item = Self> {
         let first = [
             Self::Forward,
@@ -53,11 +52,11 @@ impl Work {
         }
     }
 
-    /// Makes what is run on these inputs.
-    pub fn prepare(self, inputs: &Inputs) -> Result<Run<'_>> {
+    /// The workload on these inputs.
+    pub fn prepare(self, inputs: &BenchInputs) -> Result<Iteration<'_>> {
         match self {
             Self::Forward => Ok(Box::new(|| {
-                inputs.net.logits(&inputs.images)?;
+                inputs.model.logits(&inputs.images)?;
                 Ok(None)
             })),
             Self::InputGradient => {
@@ -66,14 +65,14 @@ impl Work {
             }
             Self::TrainStep => training(
                 inputs,
-                Classification::new(inputs.learner()?, &optimizer())?,
+                ClassifierStep::new(inputs.trainable()?, &Optimizer::default())?,
             ),
-            Self::JointStep => training(inputs, joint(inputs)?),
+            Self::JointStep => training(inputs, joint_step(inputs)?),
             Self::Attack(kind) => {
                 let attack = AttackConfig::preset(Preset::Standard).build(kind);
                 let batch = inputs.attack_batch()?;
                 Ok(Box::new(move || {
-                    let steps = attack.perturb(inputs.net.as_ref(), &batch)?.steps;
+                    let steps = attack.perturb(inputs.model.as_ref(), &batch)?.steps;
                     let sum: f64 = steps.iter().copied().map(f64::from).sum();
                     Ok(Some(sum / steps.len() as f64))
                 }))
@@ -82,16 +81,16 @@ impl Work {
     }
 }
 
-fn input_gradient(inputs: &Inputs, targets: &Tensor) -> Result<Option<f64>> {
+fn input_gradient(inputs: &BenchInputs, targets: &Tensor) -> Result<Option<f64>> {
     let pixels = Var::from_tensor(&inputs.images)?;
-    let logits = inputs.net.logits(&pixels)?;
+    let logits = inputs.model.logits(&pixels)?;
     let loss = (nn::cross_entropy(&logits, targets)? * inputs.labels.len() as f64)?;
     loss.backward()?.remove(&pixels);
     Ok(None)
 }
 
 /// Steps on the same batch, each with its own random numbers.
-fn training(inputs: &Inputs, mut step: impl Step + 'static) -> Result<Run<'_>> {
+fn training(inputs: &BenchInputs, mut step: impl Step + 'static) -> Result<Iteration<'_>> {
     let mut batch = inputs.batch();
     Ok(Box::new(move || {
         step.step(&batch, 1.0)?;
@@ -100,37 +99,17 @@ fn training(inputs: &Inputs, mut step: impl Step + 'static) -> Result<Run<'_>> {
     }))
 }
 
-/// The defaults of `trainer train`.
-fn optimizer() -> Optimizer {
-    Optimizer {
-        lr: 0.01,
-        momentum: 0.9,
-        weight_decay: 5e-4,
-        schedule: Schedule {
-            warmup: 0.0,
-            decay: Decay::Constant,
-        },
-    }
-}
-
-/// Likewise.
-fn joint(inputs: &Inputs) -> Result<JointStep> {
-    let joint = Joint {
-        alpha: 1.0,
-        beta: 1.0,
-        detector_input: DetectorInput::Full,
-        detector_layers: 2,
-        detector_lr: 0.01,
-        dropout: 0.1,
-    };
+/// A joint step with the default settings of `trainer train`.
+fn joint_step(inputs: &BenchInputs) -> Result<JointStep> {
+    let settings = Joint::default();
     let detector = Detector::init(
-        joint.detector_input,
+        settings.detector_input,
         inputs.description.width,
-        joint.detector_layers,
+        settings.detector_layers,
         0,
         &inputs.device,
     )?;
-    let losses = Losses { joint, seed: 0 };
-    let learner = inputs.learner()?;
-    JointStep::new(learner.eval()?, learner, detector, &optimizer(), losses)
+    let target = inputs.trainable()?;
+    let optimizer = Optimizer::default();
+    JointStep::new(target.eval()?, target, detector, &optimizer, settings, 0)
 }

@@ -1,6 +1,6 @@
-//! The run folder as a training writes it: entering it (new, resumed, or refused), and the best models.
+//! Run folder of a training: entering it (new, resumed or refused), best models and their metadata.
 
-use std::{fs, path::Path};
+use std::path::Path;
 
 use base::{
     Error, Result, files,
@@ -8,13 +8,13 @@ use base::{
     log,
     output::{self, Existing, Form},
 };
-use nn::model::Metadata;
+use nn::model::{Metadata, Normalization, Origin};
 
 use super::diverged::Diverged;
 use crate::{
     config::Config,
-    folder::{BEST, CONFIG, DETECTOR, DIVERGED, METRICS, REPORT, State},
-    step::Step,
+    folder::{BEST, CONFIG, DETECTOR, DIVERGED, METRICS, REPORT, RunState},
+    methods::{DetectorContext, Step},
 };
 
 /// A run folder as an output.
@@ -22,37 +22,35 @@ const OUTPUT: output::Kind = output::Kind {
     name: "a run folder",
     form: Form::Folder,
     existing: Existing::Resumed,
-    // Whether it is a run's, and of the same settings, `enter` looks at.
+    // `enter` checks whether it is a run of the same settings.
     matches: |_| Ok(true),
 };
 
-/// Makes the folder this run's own for as long as the lock is held: creates it, or finds the same settings in
-/// it. Returns what it was.
+/// Creates and locks a run folder, or an existing one of the same settings. Returns its state before.
 ///
 /// # Errors
-/// [`Error::Usage`] when it holds another run, or something that is no run, or when another program writes to
-/// it; [`Error::Data`] when it is damaged.
-pub fn enter(folder: &Path, config: &Config, force: bool) -> Result<(Lock, State)> {
+/// [`Error::Usage`] when it holds another run or other files, or when another program writes to it; [`Error::Data`] when it is damaged.
+pub fn enter(folder: &Path, config: &Config, force: bool) -> Result<(Lock, RunState)> {
     let name = folder.display();
     let folder = &output::check(folder, &OUTPUT, &[], force)?;
-    let state = State::of(folder)?;
-    if state == State::Foreign {
+    let state = RunState::of(folder)?;
+    if state == RunState::Foreign {
         return Err(Error::Usage(format!(
             "{name}: found other files and no {CONFIG}, expected a run folder or a new one"
         )));
     }
     files::create_folder(folder)?;
     let lock = Lock::inside(folder)?;
-    // Again, now that nobody else changes it.
-    let state = State::of(folder)?;
+    // Again, under the lock.
+    let state = RunState::of(folder)?;
     files::remove_partials(folder)?;
     let path = folder.join(CONFIG);
-    if state == State::New || force {
+    if state == RunState::New || force {
         clear(folder)?;
         config.write(&path)?;
-        return Ok((lock, State::New));
+        return Ok((lock, RunState::New));
     }
-    if let State::Damaged(reason) = state {
+    if let RunState::Damaged(reason) = state {
         return Err(Error::data(
             name,
             "a damaged run",
@@ -78,20 +76,36 @@ pub fn enter(folder: &Path, config: &Config, force: bool) -> Result<(Lock, State
     Ok((lock, state))
 }
 
-/// Removes what a run has left, and nothing else.
+/// Removes the files of a run, and no others.
 fn clear(folder: &Path) -> Result<()> {
     for name in [CONFIG, METRICS, BEST, DETECTOR, REPORT, DIVERGED] {
-        let path = folder.join(name);
-        if path.exists() {
-            fs::remove_file(&path).map_err(Error::io("remove", &path))?;
-        }
+        files::remove(&folder.join(name))?;
     }
     crate::checkpoint::clear(folder)
 }
 
-/// How good the models are that are written as the best ones.
+/// Metadata of a run's models, without their score.
+pub fn metadata(
+    config: &Config,
+    origin: &Origin,
+    normalization: Option<Normalization>,
+) -> Metadata {
+    let mut metadata = Metadata::from([
+        ("method".into(), config.method.name().into()),
+        ("seed".into(), config.seed.to_string()),
+        ("data_hash".into(), config.data_hash.clone()),
+        ("code_version".into(), config.version.clone()),
+    ]);
+    origin.write(&mut metadata);
+    if let Some(normalization) = normalization {
+        normalization.write(&mut metadata);
+    }
+    metadata
+}
+
+/// Validation accuracy of the best models.
 pub struct Score {
-    /// Epochs that they were trained for.
+    /// Epochs trained.
     pub epoch: u32,
     /// On the mixed set of `val`, or on clean images without attacks; none without images.
     pub accuracy: Option<f64>,
@@ -99,10 +113,10 @@ pub struct Score {
     pub clean: Option<f64>,
 }
 
-/// Writes the best models so far; `header` is what is known of them beside their score.
-pub fn save_best(folder: &Path, header: &Metadata, step: &dyn Step, score: &Score) -> Result<()> {
-    let mut metadata = header.clone();
-    step.net().describe().write(&mut metadata);
+/// Writes the best models so far; `metadata` without their score.
+pub fn save_best(folder: &Path, metadata: &Metadata, step: &dyn Step, score: &Score) -> Result<()> {
+    let mut metadata = metadata.clone();
+    step.model().describe().write(&mut metadata);
     metadata.insert("epoch".into(), score.epoch.to_string());
     for (key, accuracy) in [
         ("accuracy", score.accuracy),
@@ -112,13 +126,13 @@ pub fn save_best(folder: &Path, header: &Metadata, step: &dyn Step, score: &Scor
             metadata.insert(key.into(), accuracy.to_string());
         }
     }
-    if let Some(watch) = step.watch() {
+    if let Some(DetectorContext { detector, .. }) = step.detector() {
         let mut metadata = metadata.clone();
         metadata.insert("architecture".into(), "detector".into());
-        let layers = watch.detector.layers().to_string();
-        metadata.insert("layers".into(), layers);
-        let weights = watch.detector.weights();
-        weights.write(&folder.join(DETECTOR), &metadata)?;
+        metadata.insert("layers".into(), detector.layers().to_string());
+        detector
+            .weights()
+            .write(&folder.join(DETECTOR), &metadata)?;
     }
-    step.net().weights().write(&folder.join(BEST), &metadata)
+    step.model().weights().write(&folder.join(BEST), &metadata)
 }

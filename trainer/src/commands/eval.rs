@@ -1,6 +1,5 @@
-//! `trainer eval`: a store and a model's weights come in, what it is worth is printed.
+//! `trainer eval`: accuracies of a model on a store's samples.
 
-use cli::normalization::NormalizationArguments;
 use std::path::PathBuf;
 
 use base::{Error, Result, log};
@@ -8,41 +7,45 @@ use clap::Args;
 use cli::{
     arguments::{Parsed, part, positive},
     device::DeviceArguments,
+    normalization::NormalizationArguments,
 };
 use data::Split;
 use store::Store;
 
-use super::{Measure, Request, print};
-use crate::folder;
+use crate::{
+    evaluate::{EvalConfig, Request, print},
+    folder,
+};
 
 /// `trainer eval`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-The attacks were made against the store's surrogate: for any other model the table measures transfer.
+The samples were made against the store's surrogate: for any other model the accuracies are after transfer
+attacks.
 
 Examples:
   trainer eval --db cifar10.db --model runs/joint/best.safetensors
   trainer eval --db cifar10.db --model runs/joint/best.safetensors --split test --json")]
 pub struct Eval {
-    /// The adversarial store
+    /// Path of the adversarial store
     #[arg(long, value_name = "DB")]
     db: PathBuf,
-    /// The classifier's weights
+    /// Weights of the classifier
     #[arg(long, value_name = "W")]
     model: PathBuf,
     #[command(flatten)]
     normalization: NormalizationArguments,
-    /// The detector's weights [default: detector.safetensors beside the model, if there]
+    /// Weights of the detector [default: detector.safetensors beside the model, if there]
     #[arg(long, value_name = "W")]
     detector: Option<PathBuf>,
-    /// Only this split [default: val and test]
+    /// Split to evaluate on: val or test [default: both]
     #[arg(long, value_name = "SPLIT", value_parser = split)]
     split: Option<Split>,
     /// Adversarial share of the mixed set
-    #[arg(long, default_value_t = 0.5, value_name = "R", value_parser = part)]
+    #[arg(long, default_value_t = EvalConfig::default().share, value_name = "R", value_parser = part)]
     adv_ratio: f64,
     /// Images per batch
-    #[arg(long, default_value_t = 128, value_name = "N", value_parser = positive)]
+    #[arg(long, default_value_t = EvalConfig::default().batch_size, value_name = "N", value_parser = positive)]
     batch_size: usize,
     /// Print JSON instead of tables
     #[arg(long)]
@@ -52,8 +55,8 @@ pub struct Eval {
 }
 
 impl Eval {
-    /// Measures the model and prints the result.
-    pub fn run(&self) -> Result<()> {
+    /// Evaluates the model and prints the result.
+    pub fn run(self) -> Result<()> {
         let device = self.device.open()?;
         let store = Store::open(&self.db)?;
         if let Some(warning) = folder::unfinished_model(&self.model) {
@@ -67,7 +70,7 @@ impl Eval {
             detector: self.detector.as_deref(),
             normalization: self.normalization,
             splits: &splits,
-            measure: Measure {
+            config: EvalConfig {
                 share: self.adv_ratio,
                 seed: store.meta().seed,
                 batch_size: self.batch_size,
@@ -94,6 +97,6 @@ fn split(text: &str) -> Parsed<Split> {
     match text {
         "val" => Ok(Split::Val),
         "test" => Ok(Split::Test),
-        _ => Err("a model is measured on val or test".into()),
+        _ => Err("a model is evaluated on val or test".into()),
     }
 }

@@ -1,5 +1,5 @@
-//! Runs that become non-finite: the mark in the run folder that lets the learning rate change, and the error
-//! that says where it happened and what to do.
+//! Divergence: `diverged.json`, which permits another learning rate when the run is resumed, and the error with
+//! the place and advice.
 
 use std::path::Path;
 
@@ -7,21 +7,21 @@ use base::{Error, Result, files};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    checkpoint::{self, Progress},
+    checkpoint::{self, RunProgress},
     folder::DIVERGED,
 };
 
-/// `diverged.json`: where a run became non-finite. Its learning rates may change then.
+/// `diverged.json`: where a run became non-finite.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Diverged {
     /// The epoch, from 1.
     pub epoch: u32,
-    /// What was found, with its step.
+    /// The non-finite value, with its step.
     pub what: String,
 }
 
 impl Diverged {
-    /// What stands in the folder; none if the run has not diverged.
+    /// Reads it; none if the run has not diverged.
     pub fn read(folder: &Path) -> Result<Option<Self>> {
         let path = folder.join(DIVERGED);
         if !path.exists() {
@@ -51,16 +51,17 @@ impl std::fmt::Display for Diverged {
     }
 }
 
-/// The same error; of a value that is not finite, with the epoch and what to do. The folder is marked then, so
-/// that the advice can be followed.
-pub fn explain(error: Error, folder: &Path, lr: f64, at: &Progress) -> Error {
+/// Adds the epoch and advice to an error about a non-finite value, and writes `diverged.json`; returns other errors
+/// unchanged.
+pub fn explain(error: Error, folder: &Path, lr: f64, at: &RunProgress) -> Error {
     let Error::NonFinite(what) = error else {
         return error;
     };
-    // A loss is told with its step; what is measured comes after the epoch's last one.
-    let what = match what.starts_with("step ") {
-        true => what,
-        false => format!("after step {} of it: {what}", at.steps),
+    // A loss is named with its step; evaluations come after the epoch's last step.
+    let what = if what.starts_with("step ") {
+        what
+    } else {
+        format!("after step {} of it: {what}", at.steps)
     };
     let epoch = at.epochs + 1;
     let diverged = Diverged {

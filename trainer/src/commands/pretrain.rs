@@ -1,0 +1,90 @@
+//! `trainer pretrain`: the baseline, trained on clean images.
+
+use std::path::PathBuf;
+
+use base::Result;
+use clap::Args;
+use cli::normalization::NormalizationArguments;
+use nn::model::{Architecture, Origin, PAPER_WIDTH};
+
+use super::options::TrainingOptions;
+use crate::{
+    batch::{BatchSource, clean_split},
+    config::Config,
+    evaluate::EvalConfig,
+    methods::{Method, MethodInputs},
+    training::{TrainingRun, folder, metadata},
+};
+
+/// `trainer pretrain`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  trainer pretrain --data cifar-10-batches-bin --out runs/baseline
+  trainer pretrain --data cifar10/ --out runs/small --width 16 --limit 2000 --epochs 20 --lr 0.05 --schedule cosine")]
+pub struct Pretrain {
+    /// Images: CIFAR-10 or CIFAR-100 as published (folder or .tar.gz), or an image folder
+    #[arg(long, value_name = "PATH")]
+    data: PathBuf,
+    /// Use only N training images, a multiple of the class count and balanced over the classes, and N/5 for validation
+    #[arg(long, value_name = "N")]
+    limit: Option<usize>,
+    /// Channels of the model's stem
+    #[arg(long, default_value_t = PAPER_WIDTH, value_name = "N")]
+    width: usize,
+    #[command(flatten)]
+    normalization: NormalizationArguments,
+    #[command(flatten)]
+    options: TrainingOptions,
+}
+
+impl Pretrain {
+    /// Trains the baseline, or resumes its training.
+    pub fn run(self) -> Result<()> {
+        let device = self.options.device.open()?;
+        let normalization = self.normalization.given()?;
+        let architecture = Architecture::named(&self.options.arch)?;
+        let config = self.options.config(Method::PRETRAIN, normalization)?;
+        let data = data::load(&self.data, config.seed, self.limit)?;
+        let config = Config {
+            data: Some(self.data),
+            data_hash: data.source_hash.clone(),
+            limit: self.limit,
+            width: self.width,
+            ..config
+        };
+        let classes = data.classes.len();
+        let mut target = architecture.init(self.width, classes, config.seed, &device)?;
+        target.set_normalization(normalization)?;
+        let step = config.method.build(MethodInputs {
+            config: &config,
+            target,
+            pretrained: None,
+            device: &device,
+        })?;
+        let (lock, state) = folder::enter(&self.options.out, &config, self.options.force)?;
+        let origin = Origin {
+            source_hash: data.source_hash.clone(),
+            split_seed: config.seed,
+        };
+        let first_val_id = data.train.len() as u64;
+        let mut run = TrainingRun {
+            folder: self.options.out,
+            _lock: lock,
+            state,
+            metadata: metadata(&config, &origin, normalization),
+            train: BatchSource::new(clean_split(&data.train, 0), &device)?,
+            val: BatchSource::new(clean_split(&data.val, first_val_id), &device)?,
+            sampler: None,
+            step,
+            eval_config: EvalConfig {
+                share: 0.0,
+                seed: config.seed,
+                ..EvalConfig::default()
+            },
+            config,
+            device,
+        };
+        run.train_to_end()
+    }
+}
