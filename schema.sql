@@ -10,7 +10,7 @@
 --
 -- Pixels are 3072 bytes, 3x32x32: the red plane, then green, then blue, each row by row from the top
 -- (CIFAR-10's own order). A crc32 is that of zip and zlib over the pixels next to it. Hashes are
--- lower-case hex. The content hash is defined in shared/src/store/hash.rs.
+-- lower-case hex. The content hash is defined in shared/store/src/hash.rs.
 --
 -- A file has `complete` = '1' once every image has a sample of every attack; until then a build is
 -- under way, or was stopped and can be resumed.

@@ -15,7 +15,7 @@ fuzz_target!(|bytes: &[u8]| {
     }
     fuzz::checked(store::info(&path));
     if let Some(store) = fuzz::checked(Store::open(&path)) {
-        fuzz::checked(store.identity());
+        fuzz::checked(store.spec());
         for split in Split::ALL {
             fuzz::checked(store.load(split));
         }

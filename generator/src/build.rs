@@ -54,7 +54,7 @@ pub fn command(args: &Build) -> Result<()> {
         "building {} on {}{part}: {} images, attacks {} ({}), against {description}, seed {}",
         args.out.display(),
         device::describe(&device),
-        identity.images.iter().sum::<u64>(),
+        identity.image_count(),
         kinds
             .iter()
             .map(|kind| kind.name())
@@ -91,7 +91,7 @@ pub fn command(args: &Build) -> Result<()> {
     })?;
     device::log_peak_memory(&device)?;
     warnings::check_unchanged(&writer.store().summary()?);
-    writer.note_warnings(&log::warnings())?;
+    writer.add_warnings(&log::warnings())?;
     let hash = writer.finish()?;
     log::info(format_args!(
         "{}: complete, content hash {hash}",
@@ -213,13 +213,15 @@ impl Builder<'_> {
         let mut missing = 0;
         for (kind, _) in attacks {
             for split in Split::ALL {
-                missing += writer.missing(i64::from(kind.id()), self.ids(split))?.len() as u64;
+                missing += writer
+                    .missing_samples(i64::from(kind.id()), self.ids(split))?
+                    .len() as u64;
             }
         }
         let mut bar = Progress::new("attacks", missing);
         for (split, range) in self.batches() {
             for (kind, attack) in attacks {
-                let ids = writer.missing(i64::from(kind.id()), range.clone())?;
+                let ids = writer.missing_samples(i64::from(kind.id()), range.clone())?;
                 if ids.is_empty() {
                     continue;
                 }

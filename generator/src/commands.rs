@@ -3,7 +3,7 @@
 use cli::log::LogArguments;
 use std::path::PathBuf;
 
-use base::{Error, Result, log};
+use base::{Result, log};
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use cli::manual::Manual;
 use data::synthetic;
@@ -13,9 +13,11 @@ use crate::{
     build,
     card::Card,
     export::Export,
+    info,
     merge::{self, Merge},
     pack::Transport,
     preview::Preview,
+    verify,
 };
 
 /// Precomputes adversarial variants of images into one self-contained SQLite file.
@@ -75,8 +77,8 @@ impl Cli {
         match self.command {
             Command::Build(args) => build::command(&args),
             Command::Merge(args) => merge::command(&args),
-            Command::Verify { db } => log::result(store::verify(&db)?),
-            Command::Info { db, json } => info(&db, json),
+            Command::Verify { db } => verify::command(&db),
+            Command::Info { db, json } => info::command(&db, json),
             Command::Card(args) => args.run(),
             Command::Pack(args) => args.pack(),
             Command::Unpack(args) => args.unpack(),
@@ -91,16 +93,6 @@ impl Cli {
             }
         }
     }
-}
-
-fn info(db: &std::path::Path, json: bool) -> Result<()> {
-    let info = store::info(db)?;
-    if !json {
-        return log::result(info);
-    }
-    let text = serde_json::to_string_pretty(&info)
-        .map_err(|reason| Error::data(db.display(), reason, "what JSON can say"))?;
-    log::result(text)
 }
 
 /// `generator synthetic`.

@@ -6,9 +6,11 @@ mod card;
 mod commands;
 mod export;
 mod identity;
+mod info;
 mod merge;
 mod pack;
 mod preview;
+mod verify;
 mod warnings;
 
 #[global_allocator]

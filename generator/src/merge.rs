@@ -10,7 +10,7 @@ use std::{
 use base::{Error, Result, log, output, progress::Progress, signal::Stop};
 use clap::Args;
 use data::Split;
-use store::{ImageRow, SampleRow, Shard, Store, Writer, merge_specs};
+use store::{ImageRow, Merger, SampleRow, Shard, Store, Writer, merge_specs};
 
 /// Images that are read and handed over together: so few that a processor's cache holds them.
 const AT_ONCE: usize = 64;
@@ -41,17 +41,17 @@ pub fn command(args: &Merge) -> Result<()> {
     let out = output::check(&args.out, &store::OUTPUT, &inputs, args.force)?;
     let stores = args.shards.iter().map(|path| Store::open_part(path));
     let mut stores = stores.collect::<Result<Vec<Store>>>()?;
-    let identities = std::iter::zip(&args.shards, &stores)
-        .map(|(path, store)| Ok((path.as_path(), store.identity()?)))
+    let specs = std::iter::zip(&args.shards, &stores)
+        .map(|(path, store)| Ok((path.as_path(), store.spec()?)))
         .collect::<Result<Vec<_>>>()?;
-    let identity = merge_specs(&identities)?;
-    for (path, other) in &identities {
-        if other.classes != identity.classes {
+    let spec = merge_specs(&specs)?;
+    for (path, other) in &specs {
+        if other.classes != spec.classes {
             log::warning(format_args!(
                 "{}: names the classes {}, the merged store names them as the first shard: {}",
                 path.display(),
                 other.classes.join(", "),
-                identity.classes.join(", ")
+                spec.classes.join(", ")
             ));
         }
     }
@@ -60,7 +60,7 @@ pub fn command(args: &Merge) -> Result<()> {
         .flat_map(|store| store.meta().warnings.clone())
         .collect();
     // In the order of ids: shards divide every split in the order of their numbers.
-    stores.sort_by_key(|store| store.meta().shard.parse::<Shard>().ok());
+    stores.sort_by_key(|store| store.meta().spec.shard.parse::<Shard>().ok());
     let mut devices: Vec<String> = Vec::new();
     for store in &stores {
         for device in store.meta().device.split("; ") {
@@ -74,23 +74,23 @@ pub fn command(args: &Merge) -> Result<()> {
     if args.force {
         Writer::remove(&out)?;
     }
-    let mut writer = Writer::create_or_resume(&out, &identity, &devices.join("; "))?;
-    if writer.is_complete() {
+    let mut merger = Merger::create_or_resume(&out, &spec, &devices.join("; "))?;
+    if merger.is_complete() {
         log::info(format_args!("{}: already complete", args.out.display()));
         return Ok(());
     }
-    let total: u64 = identity.images.iter().sum();
+    let total = spec.image_count();
     log::info(format_args!(
         "merging {} shards into {}: {total} images",
         stores.len(),
         args.out.display()
     ));
     let mut bar = Progress::new("merging", total);
-    copy(stores, &mut writer, &stop, &mut bar)?;
+    copy(stores, &mut merger, &stop, &mut bar)?;
     bar.finish();
-    writer.note_warnings(&warnings)?;
-    writer.note_warnings(&log::warnings())?;
-    let hash = writer.finish()?;
+    merger.add_warnings(&warnings)?;
+    merger.add_warnings(&log::warnings())?;
+    let hash = merger.finish()?;
     log::info(format_args!(
         "{}: complete, content hash {hash}",
         args.out.display()
@@ -100,7 +100,7 @@ pub fn command(args: &Merge) -> Result<()> {
 
 /// Copies the splits one after the other, each from all shards in turn. A shard is read once, from its
 /// start to its end, on a thread of its own.
-fn copy(shards: Vec<Store>, writer: &mut Writer, stop: &Stop, bar: &mut Progress) -> Result<()> {
+fn copy(shards: Vec<Store>, merger: &mut Merger, stop: &Stop, bar: &mut Progress) -> Result<()> {
     thread::scope(|scope| {
         let start = |shard: Store| {
             let (sender, batches) = mpsc::sync_channel(READ_AHEAD);
@@ -114,14 +114,14 @@ fn copy(shards: Vec<Store>, writer: &mut Writer, stop: &Stop, bar: &mut Progress
             for shard in &mut shards {
                 while let Some(batch) = shard.next_if(is_due) {
                     let batch = batch?;
-                    writer.insert_missing(&batch.images, &batch.samples)?;
+                    merger.merge_rows(&batch.images, &batch.samples)?;
                     bar.add(batch.images.len() as u64, "");
                     let stopped = stop.check("the same command goes on from here");
-                    stopped.or_else(|stopped| writer.commit().and(Err(stopped)))?;
+                    stopped.or_else(|stopped| merger.commit().and(Err(stopped)))?;
                 }
             }
         }
-        writer.commit()
+        merger.commit()
     })
 }
 

@@ -5,9 +5,11 @@ use std::path::PathBuf;
 use base::{
     Result, log,
     output::{self, Output},
+    progress::Progress,
     signal::Stop,
 };
 use clap::Args;
+use store::{PackedStore, Store};
 
 /// `generator pack` and `generator unpack`.
 #[derive(Debug, Args)]
@@ -30,20 +32,27 @@ impl Transport {
     /// Packs a store.
     pub fn pack(&self) -> Result<()> {
         let out = self.claim(&store::PACKED_OUTPUT)?;
-        let (raw, packed) = store::pack(&self.from, &out.path, &Stop::listen()?)?;
+        let store = Store::open(&self.from)?;
+        let size = with_progress("packing", store.meta().spec.image_count(), |progress| {
+            store::pack(&store, &out.path, progress)
+        })?;
+        let [store, packed] = [size.store, size.packed].map(|bytes| bytes as f64);
         log::result(format_args!(
             "{}: {:.1} MB, {:.1} % of {:.1} MB",
             self.out.display(),
-            packed as f64 / 1e6,
-            100.0 * packed as f64 / raw as f64,
-            raw as f64 / 1e6
+            packed / 1e6,
+            100.0 * packed / store,
+            store / 1e6
         ))
     }
 
     /// Makes the store again.
     pub fn unpack(&self) -> Result<()> {
         let out = self.claim(&store::UNPACKED_OUTPUT)?;
-        let hash = store::unpack(&self.from, &out.path, &Stop::listen()?)?;
+        let packed = PackedStore::open(&self.from)?;
+        let hash = with_progress("unpacking", packed.image_count(), |progress| {
+            packed.unpack(&out.path, progress)
+        })?;
         let out = self.out.display();
         log::result(format_args!("{out}: complete, content hash {hash}"))
     }
@@ -51,4 +60,20 @@ impl Transport {
     fn claim(&self, kind: &output::Kind) -> Result<Output> {
         Output::claim(&self.out, kind, &[&self.from], self.force)
     }
+}
+
+/// Does `work` with a bar that its progress advances, until it is done or stopped by a signal.
+fn with_progress<T>(
+    title: &str,
+    images: u64,
+    work: impl FnOnce(&mut dyn FnMut(u64) -> Result<()>) -> Result<T>,
+) -> Result<T> {
+    let stop = Stop::listen()?;
+    let mut bar = Progress::new(title, images);
+    let done = work(&mut |images| {
+        bar.add(images, "");
+        stop.check("the same command begins anew")
+    })?;
+    bar.finish();
+    Ok(done)
 }

@@ -15,6 +15,8 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use store::Info;
 
+use crate::verify;
+
 /// `generator card`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -31,7 +33,7 @@ impl Card {
     /// Writes both files.
     ///
     /// # Errors
-    /// As [`store::verify`]: nothing is said of a store that is damaged or unfinished.
+    /// As [`store::verify`]: no card is written for a store that is damaged or unfinished.
     pub fn run(&self) -> Result<()> {
         let paths = ["croissant.json", "md"].map(|ending| self.db.with_extension(ending));
         let claim = |(path, kind): (&PathBuf, &output::Kind)| {
@@ -39,7 +41,7 @@ impl Card {
         };
         let outputs = std::iter::zip(&paths, [&CROISSANT, &MARKDOWN]).map(claim);
         let outputs = outputs.collect::<Result<Vec<_>>>()?;
-        store::verify(&self.db)?;
+        verify::verify(&self.db)?;
         let info = store::info(&self.db)?;
         let name = self.db.file_name().unwrap_or_default().to_string_lossy();
         let croissant = croissant(&info, &name, &sha256(&self.db)?)?;
@@ -100,12 +102,12 @@ fn croissant(info: &Info, name: &str, sha256: &str) -> Result<Value> {
         "@context": context,
         "@type": "sc:Dataset",
         "conformsTo": "http://mlcommons.org/croissant/1.1",
-        "name": format!("Adversarial variants of {}", info.meta.dataset),
-        "description": format!("{}: {WHAT}. Attacks: {}.", info.meta.dataset, attacks.join(", ")),
+        "name": format!("Adversarial variants of {}", info.meta.spec.dataset),
+        "description": format!("{}: {WHAT}. Attacks: {}.", info.meta.spec.dataset, attacks.join(", ")),
         "license": info.meta.license,
         "citeAs": "A. Krizhevsky, Learning Multiple Layers of Features from Tiny Images, 2009",
         "datePublished": info.meta.created,
-        "version": info.meta.generator_version,
+        "version": info.meta.spec.generator_version,
         "identifier": format!("blake3:{}", info.meta.content_hash.as_deref().unwrap_or_default()),
         "distribution": [{
             "@type": "cr:FileObject",
@@ -122,11 +124,11 @@ fn croissant(info: &Info, name: &str, sha256: &str) -> Result<Value> {
 
 /// What a person wants to know before using it.
 fn markdown(info: &Info, name: &str) -> String {
-    let meta = &info.meta;
+    let (meta, spec) = (&info.meta, &info.meta.spec);
     let hash = meta.content_hash.as_deref().unwrap_or_default();
     let mut text = format!(
         "# {name}\n\n{}: {WHAT}, in one SQLite file of {:.1} MB.\n\n",
-        code(&meta.dataset),
+        code(&spec.dataset),
         info.bytes as f64 / 1e6
     );
     let mut add = |line: String| {
@@ -135,15 +137,15 @@ fn markdown(info: &Info, name: &str) -> String {
     };
     for (what, value) in [
         (HASH_LINE, hash),
-        ("Hash of the source", &meta.source_hash),
-        ("Preset", &meta.preset),
-        ("Seed", &meta.seed.to_string()),
+        ("Hash of the source", &spec.source_hash),
+        ("Preset", &spec.preset),
+        ("Seed", &spec.seed.to_string()),
         ("Attacked model", &info.model.name),
         ("SHA-256 of its weights", &info.model.sha256),
         ("Its settings", &info.model.config.to_string()),
-        ("Classes", &meta.classes.join(", ")),
+        ("Classes", &spec.classes.join(", ")),
         ("Made", &meta.created),
-        ("By generator", &meta.generator_version),
+        ("By generator", &spec.generator_version),
         ("On", &meta.device),
         ("License", &meta.license),
     ] {

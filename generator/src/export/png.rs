@@ -26,7 +26,7 @@ pub const OUTPUT: output::Kind = output::Kind {
 /// Writes `out/SPLIT/VARIANT/CLASS/ID.png`.
 pub fn write(pictures: &Pictures, out: &Path) -> Result<()> {
     let mut bar = pictures.progress();
-    let classes = &pictures.store.meta().classes;
+    let classes = &pictures.store.meta().spec.classes;
     for split in Split::ALL {
         let folder = |variant: &str, class: &str| out.join(split.name()).join(variant).join(class);
         for variant in &pictures.variants {

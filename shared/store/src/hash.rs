@@ -1,4 +1,4 @@
-//! The content hash: rows come in, BLAKE3 in lower-case hex goes out.
+//! Content hash: BLAKE3 of the splits, the attacks' parameters and the surrogate, in lower-case hex.
 //!
 //! Everything hashed is a sequence of two kinds of fields: a *number*, 8 bytes, little-endian, and a
 //! *text* (strings in UTF-8, blobs, pixels), its length as a number and then its bytes.
@@ -22,21 +22,22 @@
 //! limit and versions of programs are in neither: equal content has an equal hash.
 
 use super::{
-    meta::Meta,
-    rows::{AttackRow, ImageRow, ModelRow, SPLITS, SampleRow, split_name},
+    rows::{ImageRow, SampleRow},
+    spec::BuildSpec,
 };
+use data::Split;
 
-/// Bytes that are hashed at a time: with so many, a power of two, BLAKE3 uses wide registers.
-const AT_ONCE: usize = 1 << 17;
+/// Bytes that are hashed at a time: with so many, a power of two, BLAKE3 uses SIMD.
+const CHUNK_BYTES: usize = 1 << 17;
 
-/// Collects fields.
+/// Hasher of a sequence of fields.
 #[derive(Debug)]
-struct Fields {
+struct FieldHasher {
     hasher: blake3::Hasher,
     pending: Vec<u8>,
 }
 
-impl Fields {
+impl FieldHasher {
     fn new(kind: &str) -> Self {
         let mut fields = Self {
             hasher: blake3::Hasher::new(),
@@ -55,11 +56,11 @@ impl Fields {
         self.pending.extend_from_slice(text.as_ref());
     }
 
-    /// Hashes what there is enough of.
+    /// Hashes a chunk if a whole one is pending.
     fn flush(&mut self) {
-        if self.pending.len() >= AT_ONCE {
-            self.hasher.update(&self.pending[..AT_ONCE]);
-            self.pending.drain(..AT_ONCE);
+        if self.pending.len() >= CHUNK_BYTES {
+            self.hasher.update(&self.pending[..CHUNK_BYTES]);
+            self.pending.drain(..CHUNK_BYTES);
         }
     }
 
@@ -69,20 +70,27 @@ impl Fields {
     }
 }
 
-/// How many images each of train, val and test has so far, and their hash.
+/// The number of a split's images, and their hash in hex.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct SplitDigest {
+    pub(super) images: u64,
+    pub(super) hash: String,
+}
+
+/// Hashers of train, val and test, with the number of their images so far.
 #[derive(Debug)]
-pub(super) struct SplitHashes([(u64, Fields); 3]);
+pub(super) struct SplitHashes([(u64, FieldHasher); 3]);
 
 impl SplitHashes {
     pub(super) fn new() -> Self {
-        Self(SPLITS.map(|split| {
-            let mut fields = Fields::new("mithridate split 1");
-            fields.text(split_name(split));
+        Self(Split::ALL.map(|split| {
+            let mut fields = FieldHasher::new("mithridate split 1");
+            fields.text(split.name());
             (0, fields)
         }))
     }
 
-    /// Takes the next image and its samples, both in the order of their ids.
+    /// Adds the next image and its samples, both in the order of their ids.
     pub(super) fn add(&mut self, image: &ImageRow, samples: &[SampleRow]) {
         let (images, fields) = &mut self.0[image.split as usize];
         *images += 1;
@@ -104,31 +112,30 @@ impl SplitHashes {
         fields.flush();
     }
 
-    pub(super) fn hex(self) -> [(u64, String); 3] {
-        self.0.map(|(images, fields)| (images, fields.hex()))
+    pub(super) fn digests(self) -> [SplitDigest; 3] {
+        self.0.map(|(images, fields)| SplitDigest {
+            images,
+            hash: fields.hex(),
+        })
     }
 }
 
-/// The content hash, from the hashes of train, val and test; `model` may lack its weights.
-pub(super) fn content(
-    meta: &Meta,
-    model: &ModelRow,
-    attacks: &[AttackRow],
-    splits: [&str; 3],
-) -> String {
-    let mut fields = Fields::new("mithridate content 2");
-    fields.text(&meta.source_hash);
-    fields.number(meta.seed);
-    fields.text(&model.sha256);
-    fields.text(&model.config);
-    fields.number(attacks.len() as u64);
-    for attack in attacks {
+/// The content hash of a specification, whose model may lack its weights, and of the hashes of train,
+/// val and test.
+pub(super) fn content(spec: &BuildSpec, split_hashes: [&str; 3]) -> String {
+    let mut fields = FieldHasher::new("mithridate content 2");
+    fields.text(&spec.source_hash);
+    fields.number(spec.seed);
+    fields.text(&spec.model.sha256);
+    fields.text(&spec.model.config);
+    fields.number(spec.attacks.len() as u64);
+    for attack in &spec.attacks {
         fields.number(attack.id.cast_unsigned());
         fields.text(&attack.name);
         fields.text(&attack.params);
     }
-    for split in splits {
-        fields.text(split);
+    for hash in split_hashes {
+        fields.text(hash);
     }
     fields.hex()
 }

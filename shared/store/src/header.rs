@@ -1,151 +1,131 @@
-//! A path comes in; what its first hundred bytes say goes out, before SQLite touches the file.
+//! SQLite's file header, checked before SQLite touches the file.
 //!
 //! Offsets are those of <https://www.sqlite.org/fileformat.html>, section 1.3.
 
 use std::{
-    fs::File,
+    fs::{self, File},
     io::{ErrorKind, Read},
-    path::{Path, PathBuf},
+    path::Path,
 };
 
-use super::{APPLICATION_ID, SCHEMA_VERSION};
-use base::{Error, Result, files};
+use super::{
+    file::StoreFile,
+    schema::{self, APPLICATION_ID},
+};
+use base::{Error, Result};
 
-const MAGIC: &[u8; 16] = b"SQLite format 3\0";
+const SQLITE_MAGIC: &[u8; 16] = b"SQLite format 3\0";
 
-/// What stands at a path.
+/// Bytes of the header.
+const HEADER_BYTES: usize = 100;
+
+/// The state of the file at a path that may become a store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Header {
-    /// Nothing.
-    Absent,
+pub(super) enum FileState {
+    /// No file.
+    Missing,
     /// A file without a first page: a build was stopped before its first write was whole.
     Unwritten,
     /// A store of this schema version.
     Store,
 }
 
-/// Looks at `path`.
-///
-/// # Errors
-/// [`Error::Data`] for a file that is not a store, or one of another schema version;
-/// [`Error::Io`] when it cannot be read.
-pub(super) fn look(path: &Path) -> Result<Header> {
-    let Some(bytes) = first_bytes(path)? else {
-        return Ok(Header::Absent);
-    };
-    // A power cut can leave the first page as zeros; then the journal still says what was there.
-    let unwritten = bytes.iter().all(|&byte| byte == 0) && journal(path).exists();
-    if bytes.is_empty() || unwritten {
-        return Ok(Header::Unwritten);
+impl StoreFile {
+    /// Reads the header.
+    ///
+    /// # Errors
+    /// [`Error::Data`] and [`Error::Invalid`] for a file that is not a store, or one of another schema
+    /// version; [`Error::Io`] when it cannot be read.
+    pub(super) fn inspect(&self) -> Result<FileState> {
+        let Some(header) = self.read_header()? else {
+            return Ok(FileState::Missing);
+        };
+        // A power cut can leave the first page as zeros; the journal then still has its content.
+        let unwritten = header.iter().all(|&byte| byte == 0) && self.journal().exists();
+        if header.is_empty() || unwritten {
+            return Ok(FileState::Unwritten);
+        }
+        self.check_application(&header)?;
+        schema::check_version(self, be_u32(&header, 60))?;
+        if header[18] != 1 || header[19] != 1 {
+            return Err(Error::data(
+                self,
+                "a store switched to a write-ahead log",
+                "one with a rollback journal (`PRAGMA journal_mode = DELETE` switches it back)",
+            ));
+        }
+        self.check_length(&header)?;
+        Ok(FileState::Store)
     }
-    check_application(path, &bytes)?;
-    let version = number(&bytes, 60);
-    if version != SCHEMA_VERSION {
-        return Err(wrong_version(path, version));
+
+    /// Refuses to remove a file that is neither empty nor a store of any version.
+    pub(super) fn check_removable(&self) -> Result<()> {
+        match self.read_header()? {
+            Some(header) if !header.is_empty() => self.check_application(&header),
+            _ => Ok(()),
+        }
     }
-    if bytes[18] != 1 || bytes[19] != 1 {
-        return Err(Error::data(
-            path.display(),
-            "a store switched to a write-ahead log",
-            "one with a rollback journal (`PRAGMA journal_mode = DELETE` switches it back)",
-        ));
+
+    fn read_header(&self) -> Result<Option<Vec<u8>>> {
+        let path = self.path();
+        // To open a named pipe would wait for its writer.
+        let found = match fs::metadata(path) {
+            Ok(found) if found.is_dir() => Some("a folder"),
+            Ok(found) if !found.is_file() => Some("a named pipe or a device"),
+            _ => None,
+        };
+        if let Some(found) = found {
+            return Err(Error::data(self, found, "an adversarial store"));
+        }
+        let file = match File::open(path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(Error::io("read", path)(error)),
+        };
+        let mut header = Vec::with_capacity(HEADER_BYTES);
+        file.take(HEADER_BYTES as u64)
+            .read_to_end(&mut header)
+            .map_err(Error::io("read", path))?;
+        Ok(Some(header))
     }
-    check_length(path, &bytes)?;
-    Ok(Header::Store)
+
+    fn check_application(&self, header: &[u8]) -> Result<()> {
+        let found = if header.len() < HEADER_BYTES || &header[..16] != SQLITE_MAGIC {
+            "no SQLite file"
+        } else if be_u32(header, 68) != APPLICATION_ID {
+            "another program's database"
+        } else {
+            return Ok(());
+        };
+        Err(Error::data(self, found, "an adversarial store"))
+    }
+
+    /// Refuses a last page that was cut short, which SQLite would fill with zeros.
+    fn check_length(&self, header: &[u8]) -> Result<()> {
+        // The number 1 stands for 65,536, which does not fit.
+        let page = match u64::from(header[16]) << 8 | u64::from(header[17]) {
+            1 => 65_536,
+            size => size,
+        };
+        let length = self.len()?;
+        // While there is a journal, a write may be under way.
+        if page == 0 || length % page == 0 || self.journal().exists() {
+            return Ok(());
+        }
+        let expected = format!("whole pages of {page} bytes: the file was cut short");
+        Err(Error::data(self, format!("{length} bytes"), expected))
+    }
 }
 
-/// Whether the file at `path` is a store of any version; for one that is not, why.
+/// Whether the file at `path` is a store of any version, for [`super::OUTPUT`]; the error tells why not.
 ///
 /// # Errors
 /// [`Error::Data`] for a file that is no store.
-pub fn is_store(path: &Path) -> Result<bool> {
-    check_removable(path).map(|()| true)
+pub(super) fn is_store(path: &Path) -> Result<bool> {
+    StoreFile::as_given(path).check_removable().map(|()| true)
 }
 
-/// Whether a file at `path` may be removed as a store: it is one of any version, or empty.
-pub(super) fn check_removable(path: &Path) -> Result<()> {
-    match first_bytes(path)? {
-        Some(bytes) if !bytes.is_empty() => check_application(path, &bytes),
-        _ => Ok(()),
-    }
-}
-
-/// SQLite's rollback journal of a database.
-pub(super) fn journal(path: &Path) -> PathBuf {
-    files::with_suffix(path, "-journal")
-}
-
-pub(super) fn wrong_version(path: &Path, found: u32) -> Error {
-    let advice = match found < SCHEMA_VERSION {
-        true => "build the store again",
-        false => "use a newer program",
-    };
-    Error::data(
-        path.display(),
-        format!("schema version {found}"),
-        format!("schema version {SCHEMA_VERSION}, the one this program knows: {advice}"),
-    )
-}
-
-fn first_bytes(path: &Path) -> Result<Option<Vec<u8>>> {
-    // A named pipe would be waited for.
-    match std::fs::metadata(path) {
-        Ok(found) if found.is_dir() => {
-            return Err(Error::data(
-                path.display(),
-                "a folder",
-                "an adversarial store",
-            ));
-        }
-        Ok(found) if !found.is_file() => {
-            let found = "a named pipe or a device";
-            return Err(Error::data(path.display(), found, "an adversarial store"));
-        }
-        _ => {}
-    }
-    let file = match File::open(path) {
-        Ok(file) => file,
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(Error::io("read", path)(error)),
-    };
-    let mut bytes = Vec::with_capacity(100);
-    file.take(100)
-        .read_to_end(&mut bytes)
-        .map_err(Error::io("read", path))?;
-    Ok(Some(bytes))
-}
-
-fn check_application(path: &Path, bytes: &[u8]) -> Result<()> {
-    let found = if bytes.len() < 100 || &bytes[..16] != MAGIC {
-        "no SQLite file"
-    } else if number(bytes, 68) != APPLICATION_ID {
-        "another program's database"
-    } else {
-        return Ok(());
-    };
-    Err(Error::data(path.display(), found, "an adversarial store"))
-}
-
-/// SQLite fills a last page that was cut short with zeros; here it is an error.
-fn check_length(path: &Path, bytes: &[u8]) -> Result<()> {
-    // The number 1 stands for 65,536, which does not fit.
-    let page = match u64::from(bytes[16]) << 8 | u64::from(bytes[17]) {
-        1 => 65_536,
-        size => size,
-    };
-    let length = std::fs::metadata(path)
-        .map_err(Error::io("read", path))?
-        .len();
-    // While a journal is there, a write may be under way.
-    if page == 0 || length % page == 0 || journal(path).exists() {
-        return Ok(());
-    }
-    let found = format!("{length} bytes");
-    let expected = format!("whole pages of {page} bytes: the file was cut short");
-    Err(Error::data(path.display(), found, expected))
-}
-
-fn number(bytes: &[u8], at: usize) -> u32 {
+fn be_u32(bytes: &[u8], at: usize) -> u32 {
     bytes[at..at + 4]
         .iter()
         .fold(0, |number, &byte| number << 8 | u32::from(byte))

@@ -1,44 +1,54 @@
-//! The adversarial store: images, their adversarial variants and the model that was attacked go
-//! into one SQLite file ([`Writer`]); checked rows come out of it ([`Store`]).
+//! The adversarial store: clean images, their adversarial samples and the surrogate model in one SQLite file.
 //!
-//! `schema.sql` says what stands in the file. Only this module speaks SQL. Nothing that a file says
-//! is believed before it was checked: files come from other people, and disks flip bits.
+//! - [`Writer`] builds a store and resumes one, [`Merger`] fills one from the shards of a build,
+//!   [`pack`] and [`PackedStore`] make it small for transport and restore it;
+//! - [`Store`] reads, [`verify`] checks every byte, [`info`] summarizes.
+//!
+//! `schema.sql` documents the file, and only this crate speaks SQL. Files come from other people and disks
+//! flip bits: nothing in a file is trusted before it is checked.
 #![forbid(unsafe_code)]
 
-mod copy;
-mod fault;
+mod connection;
+mod early_sync;
+mod file;
 mod hash;
 mod header;
+mod in_memory;
+mod incremental_hash;
 mod info;
 mod insert;
+mod merger;
 mod meta;
-mod open;
 mod packed;
 mod pixels;
 mod reader;
+mod row_decoder;
 mod rows;
-mod running;
 mod scan;
+mod schema;
+mod session;
 mod shard;
-mod table;
-
+mod spec;
+mod sqlite_error;
+mod summary;
 mod verify;
-mod write_back;
 mod writer;
 
 #[cfg(test)]
 mod tests;
 
-use header::is_store;
+pub use in_memory::InMemorySplit;
 pub use info::{AttackInfo, Info, ModelInfo, SplitInfo, info};
-pub use meta::{BuildSpec, Meta};
-pub use packed::{pack, unpack};
+pub use merger::Merger;
+pub use meta::Meta;
+pub use packed::{PackedSize, PackedStore, pack};
 pub use pixels::Pixels;
-pub use reader::{Store, SummaryRow};
+pub use reader::Store;
 pub use rows::{AttackRow, ImageRow, ModelRow, SampleRow, distances};
+pub use schema::{APPLICATION_ID, SCHEMA, SCHEMA_VERSION};
 pub use shard::{Shard, merge_specs};
-pub use table::InMemorySplit;
-
+pub use spec::BuildSpec;
+pub use summary::SummaryRow;
 pub use verify::{Verified, verify};
 pub use writer::Writer;
 
@@ -49,10 +59,10 @@ pub const OUTPUT: output::Kind = output::Kind {
     name: "a store",
     form: output::Form::File,
     existing: output::Existing::Resumed,
-    matches: is_store,
+    matches: header::is_store,
 };
 
-/// A store that a command makes at once, from a packed file.
+/// A store as the output of a command that cannot resume: one restored from a packed file.
 pub const UNPACKED_OUTPUT: output::Kind = output::Kind {
     existing: output::Existing::Kept,
     ..OUTPUT
@@ -65,12 +75,3 @@ pub const PACKED_OUTPUT: output::Kind = output::Kind {
     existing: output::Existing::Kept,
     matches: |path| output::begins_with(path, packed::MAGIC),
 };
-
-/// The schema, also readable on its own.
-pub const SCHEMA: &str = include_str!("../../../schema.sql");
-
-/// SQLite's `application_id` of a store: "Mith".
-pub const APPLICATION_ID: u32 = 0x4D69_7468;
-
-/// SQLite's `user_version` of a store: which schema it has.
-pub const SCHEMA_VERSION: u32 = 2;

@@ -1,9 +1,8 @@
-//! Pixels as they stand in a row: bytes come in, the same bytes with their CRC-32 go out, so that it is
-//! computed once on their way from one store to another.
+//! Pixels with their CRC-32, computed once on the way from one store to another.
 
 use std::ops::Deref;
 
-/// The bytes of an image, [`data::PIXELS`] in a store, with the CRC-32 of zip and zlib.
+/// The bytes of an image, [`data::IMAGE_BYTES`] in a store, with the CRC-32 of zip and zlib.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pixels {
     bytes: Box<[u8]>,
@@ -11,14 +10,16 @@ pub struct Pixels {
 }
 
 impl Pixels {
-    /// Copies bytes that should have this CRC-32; otherwise the one they have.
+    /// Copies bytes that should have this CRC-32; returns the actual one if they do not.
     pub(super) fn checked(bytes: &[u8], crc32: u32) -> Result<Self, u32> {
-        match crc32fast::hash(bytes) {
-            same if same == crc32 => Ok(Self {
+        let actual = crc32fast::hash(bytes);
+        if actual == crc32 {
+            Ok(Self {
                 bytes: bytes.into(),
                 crc32,
-            }),
-            other => Err(other),
+            })
+        } else {
+            Err(actual)
         }
     }
 

@@ -1,4 +1,4 @@
-//! What stands in the tables, as plain values: the same structs go in and come out.
+//! Rows of the tables `image`, `sample`, `attack` and `model`, as plain values for writing and reading.
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -7,24 +7,12 @@ use super::pixels::Pixels;
 use data::Split;
 pub use kernels::distances;
 
-/// The splits in the order in which a store counts and hashes them.
-pub(super) const SPLITS: [Split; 3] = [Split::Train, Split::Val, Split::Test];
-
-/// A split as the tables spell it.
-pub(super) fn split_name(split: Split) -> &'static str {
-    match split {
-        Split::Train => "train",
-        Split::Val => "val",
-        Split::Test => "test",
-    }
-}
-
 /// A clean image.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ImageRow {
     /// The image's number in the store, and the key of its random numbers.
     pub id: u64,
-    /// Which split it belongs to.
+    /// Its split.
     pub split: Split,
     /// Position among the source's training images (`Train`, `Val`) or test images (`Test`).
     pub source_index: u32,
@@ -32,11 +20,11 @@ pub struct ImageRow {
     pub label: u8,
     /// As bytes.
     pub pixels: Pixels,
-    /// The class the surrogate gives the clean image.
+    /// The surrogate's prediction for the clean image.
     pub clean_pred: u8,
 }
 
-/// An adversarial image.
+/// An adversarial sample of an image.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SampleRow {
     /// The image it was made from.
@@ -45,15 +33,15 @@ pub struct SampleRow {
     pub attack_id: i64,
     /// As bytes.
     pub pixels: Pixels,
-    /// The class the surrogate gives these bytes.
+    /// The surrogate's prediction for these bytes.
     pub pred: u8,
-    /// The class the surrogate gave the floats before they became bytes.
+    /// The surrogate's prediction for the floats before they were quantized.
     pub pred_float: u8,
     /// L2 distance of the bytes from the clean ones, in units of `[0,1]`; see [`distances`].
     pub l2: f64,
     /// L-infinity distance likewise.
     pub linf: f64,
-    /// Steps the attack took.
+    /// Steps that the attack took.
     pub steps: u32,
 }
 
@@ -61,7 +49,7 @@ pub struct SampleRow {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct AttackRow {
-    /// From 1, in the order of the variants of a [`super::Table`].
+    /// From 1; the samples of an image are in the order of these ids.
     pub id: i64,
     /// Such as `fgsm`.
     pub name: String,
@@ -77,11 +65,11 @@ pub struct AttackRow {
 pub struct ModelRow {
     /// 1: a store has one surrogate.
     pub id: i64,
-    /// What the user calls it.
+    /// Architecture and width, for people.
     pub name: String,
     /// SHA-256 of `weights`, lower-case hex.
     pub sha256: String,
-    /// Architecture and width, a JSON object.
+    /// Architecture, width and the rest of the weights' metadata, a JSON object.
     pub config: String,
     /// A safetensors file. JSON leaves it out.
     #[serde(skip)]
@@ -89,7 +77,7 @@ pub struct ModelRow {
 }
 
 impl ModelRow {
-    /// The row of a surrogate; its hash is computed here.
+    /// The row of a surrogate; computes the hash of its weights.
     pub fn new(name: impl Into<String>, config: impl Into<String>, weights: Vec<u8>) -> Self {
         Self {
             id: 1,

@@ -1,12 +1,11 @@
-//! Parts of a build: `I/N` comes in, each split's range goes out; and the identities of all parts
-//! come in, that of the whole goes out, unless they are not the parts of one.
+//! Shards of a build: `I/N`, the range of each split that it covers, and the specification of the whole.
 
 use std::{fmt, ops::Range, path::Path, str::FromStr};
 
-use super::meta::BuildSpec;
+use super::spec::{BuildSpec, Difference};
 use base::{Error, Result};
 
-/// The `index`-th, from 1, of `count` parts of a build.
+/// The `index`-th, from 1, of `count` shards of a build.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Shard {
     index: u64,
@@ -14,13 +13,13 @@ pub struct Shard {
 }
 
 impl Shard {
-    /// The only part: the whole.
+    /// The only shard: the whole.
     pub const WHOLE: Self = Self { index: 1, count: 1 };
 
-    /// The most parts that anybody will have.
-    const MOST: u64 = 100_000;
+    /// More shards than anybody will have.
+    const MAX_SHARDS: u64 = 100_000;
 
-    /// Its places among the `len` images of a split; parts differ by one image at most.
+    /// Its range of the `len` images of a split; shards differ by one image at most.
     pub fn range(self, len: u64) -> Range<u64> {
         let Self { index, count } = self;
         // Without overflow: both factors are far below 2^32.
@@ -37,8 +36,15 @@ impl FromStr for Shard {
             Some(Self { index, count })
         });
         parts
-            .filter(|Self { index, count }| (1..=*count).contains(index) && *count <= Self::MOST)
-            .ok_or_else(|| format!("'{text}' is not I/N with 1 <= I <= N <= {}", Self::MOST))
+            .filter(|Self { index, count }| {
+                (1..=*count).contains(index) && *count <= Self::MAX_SHARDS
+            })
+            .ok_or_else(|| {
+                format!(
+                    "'{text}' is not I/N with 1 <= I <= N <= {}",
+                    Self::MAX_SHARDS
+                )
+            })
     }
 }
 
@@ -48,11 +54,11 @@ impl fmt::Display for Shard {
     }
 }
 
-/// The identity of the store that these are all the parts of.
+/// The specification of the store whose shards these are, each with the path of its file.
 ///
 /// # Errors
-/// [`Error::Usage`] naming the files when two of them differ in anything but which part they are,
-/// when one is there twice, or when one is missing.
+/// [`Error::Usage`] naming the files when two of them differ in anything but their shard, when a shard is
+/// there twice, or when one is missing.
 pub fn merge_specs(parts: &[(&Path, BuildSpec)]) -> Result<BuildSpec> {
     let Some(((first_path, first), others)) = parts.split_first() else {
         return Err(Error::Usage("there is nothing to merge".into()));
@@ -61,13 +67,15 @@ pub fn merge_specs(parts: &[(&Path, BuildSpec)]) -> Result<BuildSpec> {
         shard: Shard::WHOLE.to_string(),
         ..first.clone()
     };
-    let alike = |identity: &BuildSpec| BuildSpec {
+    // A shard's specification, but for what makes it this shard.
+    let of_whole = |spec: &BuildSpec| BuildSpec {
         shard: whole.shard.clone(),
         images: whole.images,
-        ..identity.clone()
+        ..spec.clone()
     };
-    for (path, identity) in others {
-        if let Some((what, one, other)) = whole.difference(&alike(identity)) {
+    for (path, spec) in others {
+        if let Some(Difference { what, values }) = whole.difference(&of_whole(spec)) {
+            let [one, other] = values;
             return Err(Error::Usage(format!(
                 "{} and {} are no parts of one build: {what}: {one} and {other}",
                 first_path.display(),
@@ -75,15 +83,15 @@ pub fn merge_specs(parts: &[(&Path, BuildSpec)]) -> Result<BuildSpec> {
             )));
         }
     }
-    let shard = |path: &Path, identity: &BuildSpec| -> Result<Shard> {
-        let read = identity.shard.parse();
-        read.map_err(|reason| Error::data(format!("{}: shard", path.display()), reason, "I/N"))
+    let shard = |path: &Path, spec: &BuildSpec| -> Result<Shard> {
+        let parsed = spec.shard.parse();
+        parsed.map_err(|reason| Error::invalid(format!("{}: shard", path.display()), reason))
     };
     let first_shard = shard(first_path, first)?;
     let count = first_shard.count;
     let mut seen: Vec<Option<&Path>> = vec![None; count as usize];
-    for (path, identity) in parts {
-        let shard = shard(path, identity)?;
+    for (path, spec) in parts {
+        let shard = shard(path, spec)?;
         if shard.count != count {
             return Err(Error::Usage(format!(
                 "{} is shard {first_shard}, {} is shard {shard}: no parts of one build",
@@ -91,8 +99,8 @@ pub fn merge_specs(parts: &[(&Path, BuildSpec)]) -> Result<BuildSpec> {
                 path.display(),
             )));
         }
-        let place = &mut seen[shard.index as usize - 1];
-        if let Some(other) = place.replace(path) {
+        let slot = &mut seen[shard.index as usize - 1];
+        if let Some(other) = slot.replace(path) {
             return Err(Error::Usage(format!(
                 "{} and {} are both shard {shard}",
                 other.display(),

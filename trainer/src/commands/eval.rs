@@ -72,7 +72,7 @@ impl Eval {
             splits: &splits,
             config: EvalConfig {
                 share: self.adv_ratio,
-                seed: store.meta().seed,
+                seed: store.meta().spec.seed,
                 batch_size: self.batch_size,
             },
             device: &device,

@@ -66,7 +66,7 @@ fn strips_of(db: &Path) -> Result<Vec<ImageStrip>> {
         let rows = (0..split.len()).filter(|row| usize::from(split.labels[*row]) == class);
         rows.min_by_key(|row| split.clean_preds[*row] != split.labels[*row])
     };
-    let rows = (0..meta.classes.len()).filter_map(row_of).step_by(2);
+    let rows = (0..meta.spec.classes.len()).filter_map(row_of).step_by(2);
     let strip = |row| strip(&split, row, |class| meta.class_name(class));
     Ok(rows.take(MAX_STRIPS).map(strip).collect())
 }

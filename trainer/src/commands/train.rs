@@ -53,7 +53,7 @@ impl Train {
         let surrogate = evaluate::surrogate(&store, &device)?;
         let pretrained = surrogate.network.as_ref();
         let (description, normalization) = (pretrained.describe(), pretrained.normalization());
-        let classes = meta.classes.len();
+        let classes = meta.spec.classes.len();
         description.check_classes(&format!("the surrogate of {db}"), classes)?;
         let config = Config {
             db: Some(self.db),
@@ -85,8 +85,8 @@ impl Train {
             ));
         }
         let origin = Origin {
-            source_hash: meta.source_hash.clone(),
-            split_seed: meta.seed,
+            source_hash: meta.spec.source_hash.clone(),
+            split_seed: meta.spec.seed,
         };
         let mut metadata = metadata(&config, &origin, normalization);
         metadata.insert("pretrained_sha256".into(), store.model()?.sha256);
@@ -101,7 +101,7 @@ impl Train {
             step,
             eval_config: EvalConfig {
                 share: sampling.adv_ratio.middle(),
-                seed: meta.seed,
+                seed: meta.spec.seed,
                 ..EvalConfig::default()
             },
             config,

@@ -187,7 +187,7 @@ impl Request<'_> {
             ));
         }
         let description = loaded.network.describe();
-        description.check_classes(&self.model.display(), store.meta().classes.len())?;
+        description.check_classes(&self.model.display(), store.meta().spec.classes.len())?;
         let surrogate = surrogate(store, self.device)?;
         let detector = self.detector(store, surrogate.network.describe())?;
         let pretrained = surrogate.network.eval()?;
@@ -311,11 +311,11 @@ impl Request<'_> {
 
 /// The reason why a model's accuracy on a store's `val` images is invalid: it was trained on some of them.
 pub fn val_was_trained_on(metadata: &Metadata, store: &Store) -> Option<String> {
-    let (origin, meta) = (Origin::of(metadata)?, store.meta());
-    origin.overlaps_val(&meta.source_hash, meta.seed).then(|| {
+    let (origin, spec) = (Origin::of(metadata)?, &store.meta().spec);
+    origin.overlaps_val(&spec.source_hash, spec.seed).then(|| {
         format!(
             "trained with --seed {} on images that the store, with --seed {}, holds out as val",
-            origin.split_seed, meta.seed
+            origin.split_seed, spec.seed
         )
     })
 }

@@ -1,24 +1,25 @@
-//! A block of images: rows go into columns of bytes, and come out of them.
+//! Column-wise encoding of a block of images and their samples, and its decoding.
 
 use std::io::{self, Read, Write};
 
 use super::{
     super::rows::{ImageRow, SampleRow},
-    input::ArchiveReader,
+    reader::PackedReader,
 };
 use base::Result;
 use data::{IMAGE_BYTES, Split};
 
 /// Images and their samples, one of every attack.
 #[derive(Default)]
-pub struct Block {
-    pub images: Vec<ImageRow>,
-    pub samples: Vec<Vec<SampleRow>>,
+pub(super) struct Block {
+    pub(super) images: Vec<ImageRow>,
+    /// `[images, attacks]`.
+    pub(super) samples: Vec<Vec<SampleRow>>,
 }
 
 impl Block {
-    /// Column by column: like stands beside like.
-    pub fn write(&self, out: &mut impl Write) -> io::Result<()> {
+    /// Writes column by column, since equal kinds of values side by side compress better.
+    pub(super) fn write(&self, out: &mut impl Write) -> io::Result<()> {
         let images = &self.images;
         column(out, images, |image| image.id.to_le_bytes())?;
         column(out, images, |image| image.source_index.to_le_bytes())?;
@@ -34,15 +35,15 @@ impl Block {
             column(out, &samples, |sample| sample.linf.to_le_bytes())?;
             column(out, &samples, |sample| sample.steps.to_le_bytes())?;
             for (sample, image) in std::iter::zip(&samples, images) {
-                out.write_all(&both(&sample.pixels, &image.pixels, u8::wrapping_sub))?;
+                out.write_all(&map_bytes(&sample.pixels, &image.pixels, u8::wrapping_sub))?;
             }
         }
         Ok(())
     }
 
-    /// `count` images of a split, and their samples attack by attack.
-    pub fn read(
-        input: &mut ArchiveReader<impl Read>,
+    /// Reads `count` images of a split, and their samples attack by attack.
+    pub(super) fn read(
+        input: &mut PackedReader<impl Read>,
         split: Split,
         count: usize,
         attacks: &[i64],
@@ -72,7 +73,7 @@ impl Block {
                 samples.push(SampleRow {
                     image_id: image.id,
                     attack_id,
-                    pixels: both(&differences, &image.pixels, u8::wrapping_add).into(),
+                    pixels: map_bytes(&differences, &image.pixels, u8::wrapping_add).into(),
                     pred: classes[i][0],
                     pred_float: classes[i][1],
                     l2: l2[i],
@@ -94,6 +95,6 @@ fn column<T, const N: usize>(
     out.write_all(&bytes)
 }
 
-fn both(a: &[u8], b: &[u8], f: impl Fn(u8, u8) -> u8) -> Vec<u8> {
+fn map_bytes(a: &[u8], b: &[u8], f: impl Fn(u8, u8) -> u8) -> Vec<u8> {
     std::iter::zip(a, b).map(|(&a, &b)| f(a, b)).collect()
 }

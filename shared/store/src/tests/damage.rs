@@ -7,23 +7,23 @@ use crate::{InMemorySplit, info, verify};
 
 fn tables(path: &Path) -> base::Result<[InMemorySplit; 3]> {
     let store = Store::open(path)?;
-    let [train, val, test] = SPLITS.map(|split| store.load(split));
+    let [train, val, test] = Split::ALL.map(|split| store.load(split));
     Ok([train?, val?, test?])
 }
 
 #[test]
-fn a_flipped_byte_is_noticed_or_makes_no_difference() {
-    let (folder, path) = place();
+fn a_flipped_byte_is_detected_or_makes_no_difference() {
+    let (folder, path) = new_store();
     build(&path);
     let good = std::fs::read(&path).unwrap();
     let tables_of_good = tables(&path).unwrap();
     let rows_of_good = everything(&path).unwrap();
-    let identity = identity();
+    let spec = spec();
     let damaged = folder.path().join("damaged.db");
     let mut stream = Stream::new(11, "flips", &[]);
-    let mut noticed = 0;
-    // Half of them in the first pages, where header, schema, meta and model are; and only where
-    // something is written, since most of those pages is free.
+    let mut detected = 0;
+    // Half of them in the first pages, where header, schema, meta and model are; and only in bytes
+    // that are not zero, since most of those pages is free.
     let used: Vec<usize> = (0..good.len()).filter(|&at| good[at] != 0).collect();
     let first = used.partition_point(|&at| at < 4 * 16_384);
     for flip in 0..400 {
@@ -34,7 +34,7 @@ fn a_flipped_byte_is_noticed_or_makes_no_difference() {
         std::fs::write(&damaged, &bytes).unwrap();
         let place = format!("byte {at} changed by {bits:#x}");
         let _ = info(&damaged);
-        let _ = Writer::create_or_resume(&damaged, &identity, "cpu");
+        let _ = Writer::create_or_resume(&damaged, &spec, "cpu");
         std::fs::write(&damaged, &bytes).unwrap();
         if let Ok(tables) = tables(&damaged) {
             assert!(tables == tables_of_good, "{place}: wrong tables");
@@ -44,22 +44,22 @@ fn a_flipped_byte_is_noticed_or_makes_no_difference() {
         }
         match verify(&damaged) {
             Err(error) => {
-                noticed += 1;
+                detected += 1;
                 assert_eq!(error.exit_code(), 3, "{place}: {error}");
                 assert!(!error.to_string().contains('\n'), "{place}: {error}");
             }
             Ok(_) => {
                 let model = Store::open(&damaged).unwrap().model().unwrap();
-                assert!(model == identity.model, "{place}: wrong model");
+                assert!(model == spec.model, "{place}: wrong model");
             }
         }
     }
-    assert!(noticed > 300, "only {noticed} of 400 noticed");
+    assert!(detected > 300, "only {detected} of 400 detected");
 }
 
 #[test]
 fn a_truncated_store_is_refused_and_left_alone() {
-    let (_folder, path) = place();
+    let (_folder, path) = new_store();
     build(&path);
     let good = std::fs::read(&path).unwrap();
     let page = 16_384;
@@ -75,7 +75,7 @@ fn a_truncated_store_is_refused_and_left_alone() {
         good.len() - 1,
     ] {
         std::fs::write(&path, &good[..length]).unwrap();
-        let writer = Writer::create_or_resume(&path, &identity(), "cpu").unwrap_err();
+        let writer = Writer::create_or_resume(&path, &spec(), "cpu").unwrap_err();
         for error in [
             writer,
             tables(&path).unwrap_err(),
@@ -92,10 +92,10 @@ fn a_truncated_store_is_refused_and_left_alone() {
 
 #[test]
 fn verify_names_the_row_or_the_claim_that_is_wrong() {
-    let (_folder, path) = place();
+    let (_folder, path) = new_store();
     build(&path);
     let good = std::fs::read(&path).unwrap();
-    for (change, said) in [
+    for (change, message) in [
         (
             "UPDATE image SET pixels = zeroblob(3072) WHERE id = 5",
             "image 5: found pixels of CRC",
@@ -110,7 +110,7 @@ fn verify_names_the_row_or_the_claim_that_is_wrong() {
         ),
         (
             "DELETE FROM sample WHERE image_id = 13 AND attack_id = 5",
-            "image 13: found no sample of cw",
+            "image 13: no sample of cw",
         ),
         (
             "DELETE FROM sample WHERE image_id = 2; DELETE FROM image WHERE id = 2",
@@ -167,13 +167,13 @@ fn verify_names_the_row_or_the_claim_that_is_wrong() {
             .unwrap();
         let error = verify(&path).unwrap_err();
         assert_eq!(error.exit_code(), 3, "{change}");
-        assert!(error.to_string().contains(said), "{change}: {error}");
+        assert!(error.to_string().contains(message), "{change}: {error}");
     }
 }
 
 #[test]
-fn a_claimed_size_is_not_believed() {
-    let (_folder, path) = place();
+fn a_claimed_image_count_allocates_no_memory() {
+    let (_folder, path) = new_store();
     build(&path);
     let claim = "UPDATE meta SET value = '99999999999' WHERE key = 'images_val'";
     Connection::open(&path)
@@ -190,8 +190,8 @@ fn a_claimed_size_is_not_believed() {
 }
 
 #[test]
-fn what_sqlite_does_not_know_is_the_files_fault() {
-    let (_folder, path) = place();
+fn a_schema_format_that_sqlite_does_not_support_is_bad_data() {
+    let (_folder, path) = new_store();
     build(&path);
     let good = std::fs::read(&path).unwrap();
     // The schema's format number, 1 to 4.

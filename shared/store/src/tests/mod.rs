@@ -1,14 +1,14 @@
-//! A small store with random images, and what is expected of stores.
+//! Tests of stores: a small one with random images, built, read, damaged, merged and packed.
 
 use std::path::{Path, PathBuf};
 
-use super::{
-    AttackRow, BuildSpec, ImageRow, ModelRow, SampleRow, Store, Writer, distances, rows::SPLITS,
-};
+use super::{AttackRow, BuildSpec, ImageRow, ModelRow, SampleRow, Store, Writer, distances};
 use base::random::Stream;
-use data::{CIFAR10, IMAGE_BYTES, Split};
+use data::{IMAGE_BYTES, Split};
 
+mod attack_counts;
 mod damage;
+mod merge;
 mod packed;
 mod refusal;
 mod resume;
@@ -19,20 +19,16 @@ const IMAGES: [u64; 3] = [12, 3, 3];
 const ALL: u64 = 18;
 
 /// A folder of its own and a store's path in it.
-fn place() -> (tempfile::TempDir, PathBuf) {
+fn new_store() -> (tempfile::TempDir, PathBuf) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("store.db");
     (folder, path)
 }
 
-fn identity() -> BuildSpec {
+fn spec() -> BuildSpec {
     BuildSpec {
         dataset: "cifar10".into(),
-        classes: CIFAR10
-            .classes
-            .iter()
-            .map(|name| name.to_string())
-            .collect(),
+        classes: (0..10).map(|class| format!("class{class}")).collect(),
         source_hash: "5f".repeat(32),
         seed: 7,
         preset: "paper".into(),
@@ -62,9 +58,9 @@ fn random_bytes(purpose: &str, id: u64, count: usize) -> Vec<u8> {
     (0..count).map(|_| stream.below(256) as u8).collect()
 }
 
-/// Splits are laid one after the other, as a build does.
+/// Split after split, as a build numbers them.
 fn images() -> Vec<ImageRow> {
-    let splits = SPLITS.into_iter().zip(IMAGES);
+    let splits = Split::ALL.into_iter().zip(IMAGES);
     let splits: Vec<Split> = splits
         .flat_map(|(split, count)| (0..count).map(move |_| split))
         .collect();
@@ -101,18 +97,18 @@ fn samples_of(attack_id: i64) -> Vec<SampleRow> {
     images().into_iter().map(sample).collect()
 }
 
-/// Writes what is missing, in batches of this size, and finishes.
+/// Writes the missing rows, in batches of this size, and finishes.
 fn write_missing(writer: &mut Writer, batch: usize) -> String {
-    let lacking = writer.missing_images(0..ALL).unwrap();
+    let missing = writer.missing_images(0..ALL).unwrap();
     let mut rows = images();
-    rows.retain(|row| lacking.contains(&row.id));
+    rows.retain(|row| missing.contains(&row.id));
     for rows in rows.chunks(batch) {
         writer.insert_images(rows).unwrap();
     }
     for attack in 1..=6 {
-        let lacking = writer.missing(attack, 0..ALL).unwrap();
+        let missing = writer.missing_samples(attack, 0..ALL).unwrap();
         let mut rows = samples_of(attack);
-        rows.retain(|row| lacking.contains(&row.image_id));
+        rows.retain(|row| missing.contains(&row.image_id));
         for rows in rows.chunks(batch) {
             writer.insert_samples(rows).unwrap();
         }
@@ -121,7 +117,7 @@ fn write_missing(writer: &mut Writer, batch: usize) -> String {
 }
 
 fn open_writer(path: &Path) -> Writer {
-    Writer::create_or_resume(path, &identity(), "cpu").unwrap()
+    Writer::create_or_resume(path, &spec(), "cpu").unwrap()
 }
 
 /// A complete store at `path`; its content hash.
@@ -129,11 +125,11 @@ fn build(path: &Path) -> String {
     write_missing(&mut open_writer(path), ALL as usize)
 }
 
-/// Everything that a store delivers, or the first error.
+/// All rows of a store, or the first error.
 fn everything(path: &Path) -> base::Result<Vec<(ImageRow, Vec<SampleRow>)>> {
     let store = Store::open(path)?;
     let mut rows = Vec::new();
-    for split in SPLITS {
+    for split in Split::ALL {
         store.for_each(split, |image, samples| {
             rows.push((image, samples));
             Ok(())

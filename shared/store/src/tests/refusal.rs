@@ -1,4 +1,4 @@
-//! What is refused, how, and that refused files stay as they are.
+//! Refusals: other specifications, foreign files, other schemas, rows against the constraints; no file is changed.
 
 use rusqlite::Connection;
 
@@ -7,8 +7,8 @@ use crate::{info, verify};
 use base::Error;
 
 #[test]
-fn another_identity_is_refused_with_both_values() {
-    let (_folder, path) = place();
+fn resuming_with_another_spec_is_refused_with_both_values() {
+    let (_folder, path) = new_store();
     drop(open_writer(&path));
     type Change = fn(&mut BuildSpec);
     let changes: [(Change, &str); 9] = [
@@ -43,41 +43,38 @@ fn another_identity_is_refused_with_both_values() {
             "images in test: the file has 3, asked for 4",
         ),
     ];
-    for (change, said) in changes {
-        let mut other = identity();
+    for (change, message) in changes {
+        let mut other = spec();
         change(&mut other);
         let error = Writer::create_or_resume(&path, &other, "cpu").unwrap_err();
         assert_eq!(error.exit_code(), 2);
-        let message = error.to_string();
-        assert!(message.contains(said), "{said} in {message}");
-        assert!(
-            message.contains("choose another --out or --force"),
-            "{message}"
-        );
+        let text = error.to_string();
+        assert!(text.contains(message), "{message} in {text}");
+        assert!(text.contains("choose another --out or --force"), "{text}");
     }
     open_writer(&path);
 }
 
 #[test]
-fn names_of_files_classes_and_presets_are_no_content() {
-    let (_folder, path) = place();
+fn names_of_files_classes_and_presets_do_not_change_the_content_hash() {
+    let (_folder, path) = new_store();
     let hash = build(&path);
-    let (_folder, other) = place();
-    let mut identity = identity();
-    identity.dataset = "bob".into();
-    identity.preset = "standard".into();
-    identity.classes[3] = "tiger".into();
-    let mut writer = Writer::create_or_resume(&other, &identity, "cpu").unwrap();
+    let (_folder, other) = new_store();
+    let mut spec = spec();
+    spec.dataset = "bob".into();
+    spec.preset = "standard".into();
+    spec.classes[3] = "tiger".into();
+    let mut writer = Writer::create_or_resume(&other, &spec, "cpu").unwrap();
     writer.insert_images(&images()).unwrap();
     drop(writer);
     // Resumed under the names of the first, which change nothing.
     assert_eq!(build(&other), hash);
-    assert_eq!(info(&other).unwrap().meta.classes[3], "tiger");
+    assert_eq!(info(&other).unwrap().meta.spec.classes[3], "tiger");
 }
 
 #[test]
-fn what_a_viewer_adds_for_its_queries_makes_no_other_schema() {
-    let (_folder, path) = place();
+fn query_planner_statistics_of_a_viewer_keep_the_schema_valid() {
+    let (_folder, path) = new_store();
     let hash = build(&path);
     let viewer = Connection::open(&path).unwrap();
     viewer.execute_batch("ANALYZE").unwrap();
@@ -90,23 +87,23 @@ fn what_a_viewer_adds_for_its_queries_makes_no_other_schema() {
 
 #[test]
 fn a_folder_or_a_named_pipe_is_no_store_and_is_not_waited_for() {
-    let (folder, path) = place();
+    let (folder, path) = new_store();
     let made = std::process::Command::new("mkfifo").arg(&path).status();
     assert!(made.unwrap().success());
-    for (path, said) in [
+    for (path, message) in [
         (folder.path(), "found a folder"),
         (&path, "found a named pipe"),
     ] {
         for error in [Store::open(path).unwrap_err(), verify(path).unwrap_err()] {
             assert_eq!(error.exit_code(), 3);
-            assert!(error.to_string().contains(said), "{error}");
+            assert!(error.to_string().contains(message), "{error}");
         }
     }
 }
 
 #[test]
-fn class_names_that_are_none_are_refused() {
-    let (_folder, path) = place();
+fn invalid_class_names_are_refused() {
+    let (_folder, path) = new_store();
     build(&path);
     let good = std::fs::read(&path).unwrap();
     for names in ["[]", "no JSON", r#"["../../etc"]"#] {
@@ -127,9 +124,9 @@ fn class_names_that_are_none_are_refused() {
 
 #[test]
 fn two_builds_cannot_write_to_one_file() {
-    let (_folder, path) = place();
+    let (_folder, path) = new_store();
     let first = open_writer(&path);
-    let second = Writer::create_or_resume(&path, &identity(), "cpu").unwrap_err();
+    let second = Writer::create_or_resume(&path, &spec(), "cpu").unwrap_err();
     assert!(
         matches!(&second, Error::Usage(m) if m.contains("another program is writing to it")),
         "{second}"
@@ -140,8 +137,8 @@ fn two_builds_cannot_write_to_one_file() {
 }
 
 #[test]
-fn what_is_no_store_is_refused_and_left_alone() {
-    let (_folder, path) = place();
+fn a_file_that_is_no_store_is_refused_and_left_alone() {
+    let (_folder, path) = new_store();
     let other = Connection::open(&path).unwrap();
     other
         .execute_batch("CREATE TABLE t (x); INSERT INTO t VALUES (1);")
@@ -149,32 +146,32 @@ fn what_is_no_store_is_refused_and_left_alone() {
     drop(other);
     let database = std::fs::read(&path).unwrap();
     let text = b"These are the notes of somebody else. ".repeat(10);
-    for (bytes, said) in [
+    for (bytes, message) in [
         (database, "another program's database"),
         (text, "no SQLite file"),
     ] {
         std::fs::write(&path, &bytes).unwrap();
         for error in [
-            Writer::create_or_resume(&path, &identity(), "cpu").unwrap_err(),
+            Writer::create_or_resume(&path, &spec(), "cpu").unwrap_err(),
             Writer::remove(&path).unwrap_err(),
             Store::open_any(&path).unwrap_err(),
             verify(&path).unwrap_err(),
             info(&path).unwrap_err(),
         ] {
             assert_eq!(error.exit_code(), 3);
-            assert!(error.to_string().contains(said), "{error}");
+            assert!(error.to_string().contains(message), "{error}");
         }
         assert_eq!(std::fs::read(&path).unwrap(), bytes);
     }
 }
 
 #[test]
-fn a_missing_store_is_said_to_be_missing() {
-    let (folder, path) = place();
+fn a_missing_store_is_reported_as_missing() {
+    let (folder, path) = new_store();
     assert_eq!(Store::open(&path).unwrap_err().exit_code(), 3);
     assert!(!path.exists());
     let nowhere = folder.path().join("no/such/store.db");
-    let error = Writer::create_or_resume(&nowhere, &identity(), "cpu").unwrap_err();
+    let error = Writer::create_or_resume(&nowhere, &spec(), "cpu").unwrap_err();
     assert!(
         matches!(&error, Error::Usage(m) if m.contains("folder does not exist")),
         "{error}"
@@ -183,10 +180,10 @@ fn a_missing_store_is_said_to_be_missing() {
 
 #[test]
 fn other_schemas_are_refused_before_anything_is_read() {
-    let (_folder, path) = place();
+    let (_folder, path) = new_store();
     build(&path);
     let good = std::fs::read(&path).unwrap();
-    for (change, said) in [
+    for (change, message) in [
         (
             "PRAGMA user_version = 1",
             "found schema version 1, expected schema version 2, the one this program knows: build the store again",
@@ -198,16 +195,19 @@ fn other_schemas_are_refused_before_anything_is_read() {
         ("PRAGMA journal_mode = WAL", "write-ahead log"),
         (
             "CREATE TABLE more (x)",
-            "schema: found table 'more', expected nothing of that name",
+            "schema: table 'more' is not in schema.sql",
         ),
         (
             "CREATE INDEX by_label ON image (label)",
-            "schema: found index 'by_label', expected nothing of that name",
+            "schema: index 'by_label' is not in schema.sql",
         ),
-        ("DROP VIEW attack_summary", "found no view 'attack_summary'"),
+        (
+            "DROP VIEW attack_summary",
+            "view 'attack_summary' is missing",
+        ),
         (
             "DROP VIEW attack_summary; CREATE VIEW attack_summary AS SELECT 1",
-            "found another view 'attack_summary', expected view 'attack_summary', as schema.sql has it",
+            "view 'attack_summary' is not as schema.sql has it",
         ),
         (
             "CREATE TRIGGER evil AFTER INSERT ON image BEGIN DELETE FROM sample; END",
@@ -219,21 +219,21 @@ fn other_schemas_are_refused_before_anything_is_read() {
             .unwrap()
             .execute_batch(change)
             .unwrap();
-        let writer = Writer::create_or_resume(&path, &identity(), "cpu").unwrap_err();
+        let writer = Writer::create_or_resume(&path, &spec(), "cpu").unwrap_err();
         for error in [
             writer,
             Store::open(&path).unwrap_err(),
             verify(&path).unwrap_err(),
         ] {
             assert_eq!(error.exit_code(), 3);
-            assert!(error.to_string().contains(said), "{change}: {error}");
+            assert!(error.to_string().contains(message), "{change}: {error}");
         }
     }
 }
 
 #[test]
-fn rows_that_break_the_contract_are_refused_and_their_batch_with_them() {
-    let (_folder, path) = place();
+fn rows_that_break_a_constraint_are_refused_with_their_whole_transaction() {
+    let (_folder, path) = new_store();
     let mut writer = open_writer(&path);
     let mut rows = images();
     rows[3].label = 10;
@@ -244,7 +244,7 @@ fn rows_that_break_the_contract_are_refused_and_their_batch_with_them() {
     };
     assert_eq!(writer.insert_images(&rows).unwrap_err().exit_code(), 3);
     assert_eq!(writer.images_present().unwrap(), 0);
-    // Before its image, twice, with a distance that is none.
+    // Before its image, twice, with a distance of NaN.
     assert_eq!(
         writer
             .insert_samples(&samples_of(1))
@@ -267,10 +267,47 @@ fn rows_that_break_the_contract_are_refused_and_their_batch_with_them() {
 }
 
 #[test]
+fn labels_and_predictions_are_checked_against_the_classes_of_the_store() {
+    for count in [2, 100, 256] {
+        let (_folder, path) = new_store();
+        let mut spec = spec();
+        spec.classes = (0..count).map(|class| format!("class{class}")).collect();
+        let mut writer = Writer::create_or_resume(&path, &spec, "cpu").unwrap();
+        let mut rows = images();
+        for row in &mut rows {
+            (row.label, row.clean_pred) = ((count - 1) as u8, 0);
+        }
+        let Ok(beyond) = u8::try_from(count) else {
+            writer.insert_images(&rows).unwrap();
+            continue;
+        };
+        rows[5].clean_pred = beyond;
+        let error = writer.insert_images(&rows).unwrap_err();
+        assert_eq!(error.exit_code(), 3);
+        let text = error.to_string();
+        let message = format!("image 5: found class {count}, expected 0 to {}", count - 1);
+        assert!(text.contains(&message), "{text}");
+        rows[5].clean_pred = 1;
+        writer.insert_images(&rows).unwrap();
+        let mut samples = samples_of(1);
+        for sample in &mut samples {
+            (sample.pred, sample.pred_float) = (1, 0);
+        }
+        samples[7].pred_float = beyond;
+        let error = writer.insert_samples(&samples).unwrap_err();
+        assert_eq!(error.exit_code(), 3);
+        assert!(
+            error.to_string().contains("image 7: found class"),
+            "{error}"
+        );
+    }
+}
+
+#[test]
 fn a_removed_store_leaves_nothing_behind() {
-    let (folder, path) = place();
+    let (folder, path) = new_store();
     build(&path);
-    std::fs::write(crate::header::journal(&path), "stale").unwrap();
+    std::fs::write(crate::file::StoreFile::as_given(&path).journal(), "stale").unwrap();
     Writer::remove(&path).unwrap();
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
     Writer::remove(&path).unwrap();

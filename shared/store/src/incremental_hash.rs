@@ -1,47 +1,46 @@
-//! Rows that are written one after the other come in, what they add up to goes out: so they need not
-//! be read again for the hashes.
+//! Incremental content hash of rows that are inserted in the order of ids, which need not be read again then.
 
 use super::{
-    hash::SplitHashes,
+    hash::{SplitDigest, SplitHashes},
     rows::{AttackRow, ImageRow, SampleRow},
 };
 
-/// Images in the order of their ids, each with a sample of every attack.
+/// Hash of images in the order of their ids, each with a sample of every attack.
 #[derive(Debug)]
-pub(super) struct Running {
+pub(super) struct IncrementalHash {
     attacks: Vec<i64>,
-    last: Option<u64>,
+    last_id: Option<u64>,
     hashes: SplitHashes,
 }
 
-impl Running {
-    /// None so far.
+impl IncrementalHash {
+    /// Of no images.
     pub(super) fn new(attacks: &[AttackRow]) -> Self {
         Self {
             attacks: attacks.iter().map(|attack| attack.id).collect(),
-            last: None,
+            last_id: None,
             hashes: SplitHashes::new(),
         }
     }
 
-    /// With these rows; nothing if an image is out of order or a sample is missing.
+    /// With these rows; `None` if an image is out of order or a sample is missing.
     pub(super) fn add(mut self, images: &[ImageRow], mut samples: &[SampleRow]) -> Option<Self> {
         for image in images {
             let of_image = |sample: &&SampleRow| sample.image_id == image.id;
             let count = samples.iter().take_while(of_image).count();
             let own = samples.split_off(..count)?;
             let attacks = own.iter().map(|sample| sample.attack_id);
-            if self.last >= Some(image.id) || !attacks.eq(self.attacks.iter().copied()) {
+            if self.last_id >= Some(image.id) || !attacks.eq(self.attacks.iter().copied()) {
                 return None;
             }
-            self.last = Some(image.id);
+            self.last_id = Some(image.id);
             self.hashes.add(image, own);
         }
         samples.is_empty().then_some(self)
     }
 
-    /// As [`SplitHashes::hex`].
-    pub(super) fn hex(self) -> [(u64, String); 3] {
-        self.hashes.hex()
+    /// As [`SplitHashes::digests`].
+    pub(super) fn digests(self) -> [SplitDigest; 3] {
+        self.hashes.digests()
     }
 }

@@ -1,25 +1,25 @@
-//! What comes out of a packed file, which may be anything: bytes go out, or one error that names it.
+//! Checked reading of a packed file, which may hold anything: every failure names the file.
 
 use std::{
-    io::{self, Read},
+    io::{self, ErrorKind, Read},
     path::Path,
 };
 
 use base::{Error, Result};
 
 /// A stream of the file at a path.
-pub struct ArchiveReader<'a, R> {
+pub(super) struct PackedReader<'a, R> {
     path: &'a Path,
-    pub stream: R,
+    stream: R,
 }
 
-impl<'a, R: Read> ArchiveReader<'a, R> {
-    pub fn new(path: &'a Path, stream: R) -> Self {
+impl<'a, R: Read> PackedReader<'a, R> {
+    pub(super) fn new(path: &'a Path, stream: R) -> Self {
         Self { path, stream }
     }
 
-    /// As many bytes.
-    pub fn array<const N: usize>(&mut self) -> Result<[u8; N]> {
+    /// The next `N` bytes.
+    pub(super) fn array<const N: usize>(&mut self) -> Result<[u8; N]> {
         let mut bytes = [0; N];
         match self.stream.read_exact(&mut bytes) {
             Ok(()) => Ok(bytes),
@@ -27,8 +27,8 @@ impl<'a, R: Read> ArchiveReader<'a, R> {
         }
     }
 
-    /// As many values, one after the other.
-    pub fn column<T, const N: usize>(
+    /// The next `count` values of `N` bytes each.
+    pub(super) fn column<T, const N: usize>(
         &mut self,
         count: usize,
         value: impl Fn([u8; N]) -> T,
@@ -36,8 +36,8 @@ impl<'a, R: Read> ArchiveReader<'a, R> {
         (0..count).map(|_| Ok(value(self.array()?))).collect()
     }
 
-    /// As many ids of images, as large as a store's may be.
-    pub fn ids(&mut self, count: usize) -> Result<Vec<u64>> {
+    /// The next `count` ids of images, each as large as a store's may be.
+    pub(super) fn ids(&mut self, count: usize) -> Result<Vec<u64>> {
         let ids = self.column(count, u64::from_le_bytes)?;
         match ids.iter().find(|id| i64::try_from(**id).is_err()) {
             None => Ok(ids),
@@ -48,43 +48,42 @@ impl<'a, R: Read> ArchiveReader<'a, R> {
         }
     }
 
-    /// A length and as many bytes, which are believed as they come.
-    pub fn sized(&mut self, most: u64, what: &str) -> Result<Vec<u8>> {
+    /// A length of at most `max`, and as many bytes; memory is taken only for bytes that are there.
+    pub(super) fn sized(&mut self, max: u64, what: &str) -> Result<Vec<u8>> {
         let len = u64::from_le_bytes(self.array()?);
-        if len > most {
+        if len > max {
             let what = format!("{}: {what}", self.path.display());
-            return Err(Error::data(
-                what,
-                format!("{len} bytes"),
-                format!("at most {most}"),
-            ));
+            let found = format!("{len} bytes");
+            return Err(Error::data(what, found, format!("at most {max}")));
         }
         let mut bytes = Vec::new();
         match (&mut self.stream).take(len).read_to_end(&mut bytes) {
             Ok(read) if read as u64 == len => Ok(bytes),
-            Ok(_) => Err(self.broken(&io::ErrorKind::UnexpectedEof.into())),
+            Ok(_) => Err(self.broken(&ErrorKind::UnexpectedEof.into())),
             Err(reason) => Err(self.broken(&reason)),
         }
     }
 
-    /// Nothing may follow; the checksum is read on the way.
-    pub fn end(&mut self) -> Result<()> {
+    /// Refuses further bytes. At the end of a zstd frame, this is where its checksum is compared.
+    pub(super) fn end(&mut self) -> Result<()> {
         match self.stream.read(&mut [0]) {
             Ok(0) => Ok(()),
-            Ok(_) => Err(Error::data(
+            Ok(_) => Err(Error::invalid(
                 self.path.display(),
-                "more after the last image",
-                "an end",
+                "there are bytes after the last image",
             )),
             Err(reason) => Err(self.broken(&reason)),
         }
     }
 
     fn broken(&self, reason: &io::Error) -> Error {
-        let found = match reason.kind() {
-            io::ErrorKind::UnexpectedEof => "an end in the middle".to_string(),
+        let reason = match reason.kind() {
+            ErrorKind::UnexpectedEof => "cut short".to_string(),
             _ => reason.to_string(),
         };
-        Error::data(self.path.display(), found, "a whole packed store")
+        Error::invalid(
+            self.path.display(),
+            format!("no whole packed store: {reason}"),
+        )
     }
 }
