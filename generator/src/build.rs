@@ -188,13 +188,8 @@ impl Builder<'_> {
             let pictures = self.pictures(split, &ids);
             let images = quantize::to_tensor(&bytes(&pictures), self.device)?;
             let classes = predicted_classes(&self.net.logits(&images)?)?;
-            let row = |((id, picture), clean_pred): ((&u64, &&Image), u8)| ImageRow {
-                id: *id,
-                split,
-                source_index: picture.source_index,
-                label: picture.label,
-                pixels: picture.pixels.clone().into(),
-                clean_pred,
+            let row = |((id, picture), clean_pred): ((&u64, &&Image), u8)| {
+                ImageRow::new(*id, split, picture, clean_pred)
             };
             let rows: Vec<ImageRow> = ids.iter().zip(&pictures).zip(classes).map(row).collect();
             writer.insert_images(&rows)?;
@@ -248,17 +243,11 @@ impl Builder<'_> {
         let styles = SplitStyles(self.data.split(split));
         let batch = AttackBatch::new(&clean, &labels, ids, self.args.seed, self.device)?;
         let samples = attacks::generate(attack, self.net, &batch.with_styles(&styles))?;
-        let row = |(id, sample): (&u64, attacks::Sample)| SampleRow {
-            image_id: *id,
-            attack_id: i64::from(kind.id()),
-            pixels: sample.pixels.into(),
-            pred: sample.pred,
-            pred_float: sample.pred_float,
-            l2: sample.l2,
-            linf: sample.linf,
-            steps: sample.steps,
-        };
-        Ok(ids.iter().zip(samples).map(row).collect())
+        let attack_id = i64::from(kind.id());
+        let rows = std::iter::zip(ids, samples);
+        Ok(rows
+            .map(|(id, sample)| SampleRow::new(*id, attack_id, sample))
+            .collect())
     }
 }
 

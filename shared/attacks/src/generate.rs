@@ -7,26 +7,9 @@ use super::{
     requantize::{QuantizationFailure, restore_success},
 };
 use base::{Error, Result};
-use data::IMAGE_BYTES;
+use data::{IMAGE_BYTES, Sample};
 use kernels::distances;
 use nn::model::Classifier;
-
-/// A perturbed image as it is stored.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Sample {
-    /// [`IMAGE_BYTES`] bytes, planar R, G, B.
-    pub pixels: Vec<u8>,
-    /// The model's prediction on these bytes.
-    pub pred: u8,
-    /// The model's prediction on the clipped floats, before quantization.
-    pub pred_float: u8,
-    /// L2 distance of the bytes to the clean bytes, in `[0,1]` units.
-    pub l2: f64,
-    /// Linf distance of the bytes to the clean bytes, in `[0,1]` units.
-    pub linf: f64,
-    /// Steps the attack took.
-    pub steps: u32,
-}
 
 /// Attacks a batch, clips to `[0,1]`, quantizes to 8 bits and classifies the bytes.
 ///

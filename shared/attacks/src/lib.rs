@@ -40,7 +40,8 @@ use base::Result;
 use nn::model::Classifier;
 
 pub use batch::AttackBatch;
-pub use generate::{Sample, generate};
+pub use data::Sample;
+pub use generate::generate;
 pub use kind::AttackTraits;
 use preset::Parameters;
 pub use preset::Preset;

@@ -83,3 +83,20 @@ pub struct Image {
     /// [`IMAGE_BYTES`] bytes.
     pub pixels: Box<[u8]>,
 }
+
+/// An adversarial sample of an image, as a store keeps it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Sample {
+    /// [`IMAGE_BYTES`] bytes.
+    pub pixels: Vec<u8>,
+    /// The model's prediction on these bytes.
+    pub pred: u8,
+    /// The model's prediction on the clipped floats, before quantization.
+    pub pred_float: u8,
+    /// L2 distance of the bytes to the clean bytes, in `[0,1]` units.
+    pub l2: f64,
+    /// Linf distance of the bytes to the clean bytes, in `[0,1]` units.
+    pub linf: f64,
+    /// Steps that the attack took.
+    pub steps: u32,
+}

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::pixels::Pixels;
-use data::Split;
+use data::{Image, Sample, Split};
 pub use kernels::distances;
 
 /// A clean image.
@@ -22,6 +22,20 @@ pub struct ImageRow {
     pub pixels: Pixels,
     /// The surrogate's prediction for the clean image.
     pub clean_pred: u8,
+}
+
+impl ImageRow {
+    /// The row of an image of a data set.
+    pub fn new(id: u64, split: Split, image: &Image, clean_pred: u8) -> Self {
+        Self {
+            id,
+            split,
+            source_index: image.source_index,
+            label: image.label,
+            pixels: image.pixels.clone().into(),
+            clean_pred,
+        }
+    }
 }
 
 /// An adversarial sample of an image.
@@ -43,6 +57,22 @@ pub struct SampleRow {
     pub linf: f64,
     /// Steps that the attack took.
     pub steps: u32,
+}
+
+impl SampleRow {
+    /// The row of what an attack made of an image.
+    pub fn new(image_id: u64, attack_id: i64, sample: Sample) -> Self {
+        Self {
+            image_id,
+            attack_id,
+            pixels: sample.pixels.into(),
+            pred: sample.pred,
+            pred_float: sample.pred_float,
+            l2: sample.l2,
+            linf: sample.linf,
+            steps: sample.steps,
+        }
+    }
 }
 
 /// An attack and its parameters.

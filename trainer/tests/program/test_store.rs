@@ -77,13 +77,8 @@ fn write_with(
         let clean: Vec<u8> = pictures.iter().flat_map(|p| p.pixels.to_vec()).collect();
         let images = quantize::to_tensor(&clean, &Device::Cpu).unwrap();
         let preds = predicted_classes(&net.logits(&images).unwrap()).unwrap();
-        let row = |((id, picture), clean_pred): ((&u64, &Image), u8)| ImageRow {
-            id: *id,
-            split,
-            source_index: picture.source_index,
-            label: picture.label,
-            pixels: picture.pixels.clone().into(),
-            clean_pred,
+        let row = |((id, picture), clean_pred): ((&u64, &Image), u8)| {
+            ImageRow::new(*id, split, picture, clean_pred)
         };
         let rows: Vec<ImageRow> = ids.iter().zip(pictures).zip(preds).map(row).collect();
         writer.insert_images(&rows).unwrap();
@@ -92,17 +87,11 @@ fn write_with(
         for kind in kinds.filter(|kind| all || split != Split::Test || *kind != AttackKind::Bim) {
             let samples =
                 attacks::generate(config.build(kind).as_ref(), net.as_ref(), &batch).unwrap();
-            let row = |(id, sample): (&u64, attacks::Sample)| SampleRow {
-                image_id: *id,
-                attack_id: i64::from(kind.id()),
-                pixels: sample.pixels.into(),
-                pred: sample.pred,
-                pred_float: sample.pred_float,
-                l2: sample.l2,
-                linf: sample.linf,
-                steps: sample.steps,
-            };
-            let rows: Vec<SampleRow> = ids.iter().zip(samples).map(row).collect();
+            let attack_id = i64::from(kind.id());
+            let rows = std::iter::zip(&ids, samples);
+            let rows: Vec<SampleRow> = rows
+                .map(|(id, sample)| SampleRow::new(*id, attack_id, sample))
+                .collect();
             writer.insert_samples(&rows).unwrap();
         }
     }
