@@ -90,7 +90,7 @@ impl BatchSource {
             let variants = 1 + self.table.attacks.len();
             let index = |&(row, variant): &(usize, usize)| (row * variants + variant) as u32;
             let rows: Vec<u32> = rows.iter().map(index).collect();
-            return Ok(pool.show(&self.table.pixels, &rows, windows)?);
+            return Ok(pool.crop_resize(&self.table.pixels, &rows, windows)?);
         }
         let mut floats = vec![0.0; rows.len() * IMAGE_BYTES];
         floats
@@ -98,7 +98,7 @@ impl BatchSource {
             .zip(rows)
             .zip(windows)
             .for_each(|((out, &(row, variant)), window)| {
-                window.show(self.table.variant(row, variant), out);
+                window.crop_resize(self.table.variant(row, variant), out);
             });
         let shape = (rows.len(), 3, 32, 32);
         Ok(Tensor::from_vec(floats, shape, &self.device)?)

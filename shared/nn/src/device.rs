@@ -1,14 +1,17 @@
-//! Devices, as `--device auto|cpu|cuda|cuda:N` names them. Asking for what is not there is an error, never a
-//! silent fall-back.
+//! Choice of the device: `--device auto|cpu|cuda|cuda:N`. Asking for CUDA where there is none is an error,
+//! never a silent fall-back.
 
 use std::{fmt, str::FromStr};
 
 use candle_core::Device;
 
-use crate::{ComputeOptions, Precision};
+use crate::{ComputeOptions, Precision, device_memory};
 use base::{Error, Result, log};
 
-/// What the user asked for.
+/// Whether this program was built with CUDA.
+pub const HAS_CUDA: bool = crate::cuda::ENABLED;
+
+/// The user's choice of a device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DeviceChoice {
     /// CUDA when there is a CUDA device, the CPU otherwise.
@@ -87,7 +90,7 @@ pub fn describe(device: &Device) -> String {
 /// # Errors
 /// [`Error::OutOfMemory`] when not even that fits.
 pub fn log_memory(device: &Device, activations: usize, batch_size: usize) -> Result<()> {
-    let Some(free) = crate::memory::free(device)? else {
+    let Some(free) = device_memory::free(device)? else {
         return Ok(());
     };
     let number = match ComputeOptions::chosen().precision {
@@ -108,9 +111,9 @@ pub fn log_memory(device: &Device, activations: usize, batch_size: usize) -> Res
     }
 }
 
-/// Says what the work has taken of a CUDA device at once.
+/// Logs the most memory that the work has used of a CUDA device.
 pub fn log_peak_memory(device: &Device) -> Result<()> {
-    if let Some(peak) = crate::memory::peak(device)? {
+    if let Some(peak) = device_memory::peak(device)? {
         let (peak, name) = (gigabytes(peak), name(device));
         log::info(format_args!(
             "memory: {peak} of {name} in use at once, at most"
@@ -141,7 +144,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn device_names_are_read_back_as_they_are_printed() {
+    fn device_choice_parses_what_it_displays() {
         for choice in [DeviceChoice::Auto, DeviceChoice::Cpu, DeviceChoice::Cuda(3)] {
             assert_eq!(choice.to_string().parse(), Ok(choice));
         }
@@ -150,9 +153,11 @@ mod tests {
         assert!("cuda:x".parse::<DeviceChoice>().is_err());
     }
 
-    #[cfg(not(feature = "cuda"))]
     #[test]
     fn cuda_without_cuda_is_refused_and_never_replaced_by_the_cpu() {
+        if HAS_CUDA {
+            return;
+        }
         let error = DeviceChoice::Cuda(0).open().unwrap_err();
         assert_eq!(error.exit_code(), 4);
         assert!(error.to_string().contains("without CUDA"), "{error}");

@@ -1,59 +1,40 @@
-//! How each operation is computed on a device: tensors come in, tensors with gradients go out.
-//! Models and attacks call these and never ask where they run.
+//! Operations on candle tensors (CPU, CUDA), models and their weights. Models and attacks call the
+//! operations without regard to the device; an operation has one file name in `ops`, in `cuda` and in the
+//! crate `kernels`.
 
-mod arithmetic;
-mod batch_norm;
-mod chain;
-mod convolution;
-
+mod compute_options;
 mod cuda;
-mod dropout;
-mod elementwise;
-mod encoder;
-mod frozen;
-
 pub mod device;
-mod handle;
-mod host;
-mod learning;
-mod loss;
-pub mod memory;
+mod device_memory;
 pub mod model;
-mod momentum;
-mod pool;
-mod show;
-mod token;
+mod ops;
 
 use candle_core::{Device, Result};
 
-pub use arithmetic::{ComputeOptions, Precision};
-pub use batch_norm::{batch_norm_eval, batch_norm_train};
-pub use chain::{ResidualLayer, ResidualVjp, residual_eval, residual_train};
-pub use convolution::{conv_transpose2d, conv2d};
-
-pub use dropout::DropoutMask;
-pub use elementwise::{add, relu};
-pub use encoder::{
-    SublayerWeights, attention_sublayer, cls_attention_sublayer, embed, feed_forward_sublayer,
+pub use compute_options::{ComputeOptions, Precision};
+pub use ops::{
+    batch_norm::{BatchNormParams, BatchStats, batch_norm_eval, batch_norm_train},
+    conv::{Conv2d, conv_transpose2d, conv2d},
+    crop::{CropWindow, ImagePool},
+    dropout::DropoutMask,
+    elementwise::{add, relu},
+    linear::{layer_norm, linear},
+    loss::{cross_entropy, smooth_l1},
+    pool::global_avg_pool,
+    residual::{ConvBn, FoldedConvBn, ResidualLayer, ResidualVjp, residual_eval, residual_train},
+    sgd::{SgdConfig, SgdParam},
+    transformer::{
+        SublayerWeights, attention_sublayer, cls_attention_sublayer, embed, feed_forward_sublayer,
+    },
 };
-pub use frozen::{BatchNormParams, FoldedConvBn};
-pub use learning::{BatchStats, Conv2d, ConvBn};
-pub use loss::{cross_entropy, smooth_l1};
-pub use momentum::{SgdConfig, SgdParam};
-pub use pool::global_avg_pool;
-pub use show::{CropWindow, ImagePool};
-pub use token::{layer_norm, linear};
 
-/// Makes a device ready, and this the arithmetic of the whole program.
-pub fn prepare(device: &Device, arithmetic: ComputeOptions) -> Result<()> {
-    #[cfg(feature = "cuda")]
+/// Prepares a device for one program, and chooses the options of the models that it makes.
+pub fn prepare(device: &Device, options: ComputeOptions) -> Result<()> {
     if let Device::Cuda(device) = device {
         cuda::prepare(device)?;
     }
-    let _ = device;
-    arithmetic.choose();
+    // The one thing that candle keeps for the whole program: how its own matrix products cut factors.
+    candle_core::cuda::set_gemm_reduced_precision_f32(options.precision != Precision::F32);
+    options.choose();
     Ok(())
 }
-
-#[cfg(test)]
-mod tests;

@@ -54,9 +54,9 @@ using std::isfinite;
 #include "../src/cuda/kernels/common.cuh"
 #include "../src/cuda/kernels/convert.cu"
 #include "../src/cuda/kernels/epilogue.cu"
-#include "../src/cuda/kernels/normalize.cu"
+#include "../src/cuda/kernels/batch_norm.cu"
 #include "../src/cuda/kernels/dropout.cu"
-#include "../src/cuda/kernels/momentum.cu"
+#include "../src/cuda/kernels/sgd.cu"
 #include "../src/cuda/kernels/crop.cu"
 
 // A kernel whose threads wait for each other.
@@ -137,16 +137,16 @@ template <typename T> struct Kind;
 #define KIND(T, NAME, BOUND)                                                                              \
     template <> struct Kind<T> {                                                                          \
         static constexpr double bound = BOUND;                                                            \
-        static constexpr auto finish = finish_##NAME;                                                     \
-        static constexpr auto cut = cut_##NAME;                                                           \
+        static constexpr auto epilogue = epilogue_##NAME;                                                     \
+        static constexpr auto gradient_epilogue = gradient_epilogue_##NAME;                                                           \
         static constexpr auto pack = pack_filter_##NAME;                                                  \
         static constexpr auto unpack = unpack_filter_##NAME;                                              \
         static constexpr auto sum_moments = sum_moments_##NAME;                                           \
         static constexpr auto finish_moments = finish_moments_##NAME;                                     \
         static constexpr auto normalize = normalize_##NAME;                                               \
-        static constexpr auto sum_slopes = sum_slopes_##NAME;                                             \
-        static constexpr auto sum_gradient = sum_gradient_##NAME;                                         \
-        static constexpr auto slopes = slopes_##NAME;                                                     \
+        static constexpr auto sum_gradients = sum_gradients_##NAME;                                             \
+        static constexpr auto sum_channels = sum_channels_##NAME;                                         \
+        static constexpr auto input_gradient = input_gradient_##NAME;                                                     \
     };
 KIND(float, f32, 2e-5)
 KIND(bf16, bf16, 1e-2)
@@ -194,10 +194,10 @@ template <typename T> static void epilogues() {
         T *beside = added ? residual.at : nullptr;
         std::vector<double> x = y.exact;
         each(len / 8, [&] {
-            Kind<T>::cut(y.at, beside, cut ? gate.at : nullptr, to.at, len / 8);
+            Kind<T>::gradient_epilogue(y.at, beside, cut ? gate.at : nullptr, to.at, len / 8);
         });
         each(len / 8, [&] {
-            Kind<T>::finish(y.at, shifted ? shift.at : nullptr, beside, cut, channels / 8, len / 8);
+            Kind<T>::epilogue(y.at, shifted ? shift.at : nullptr, beside, cut, channels / 8, len / 8);
         });
         for (int i = 0; i < len; i++) {
             double sum = x[i] + (added ? residual[i] : 0.0);
@@ -208,7 +208,7 @@ template <typename T> static void epilogues() {
     }
     Numbers<T> nan(8);
     nan.at[0] = as<T>(NAN);
-    each(1, [&] { Kind<T>::finish(nan.at, nullptr, nullptr, 1, 1, 1); });
+    each(1, [&] { Kind<T>::epilogue(nan.at, nullptr, nullptr, 1, 1, 1); });
     check(std::isnan(nan[0]), "a NaN goes through a ReLU");
 }
 
@@ -232,17 +232,17 @@ template <typename T> static void normalization(int positions, int channels, int
         Kind<T>::normalize(x.at, residual.at, mean.at, inverse.at, gamma.at, beta.at, 1, y.at, eights, len / 8);
     });
     together(blocks, down, [&] {
-        Kind<T>::sum_slopes(x.at, gradient.at, mean.at, positions, rows, eights, wide, partial.at);
+        Kind<T>::sum_gradients(x.at, gradient.at, mean.at, positions, rows, eights, wide, partial.at);
     });
     together(adding, 1, [&] {
-        finish_slopes(partial.at, blocks, channels, inverse.at, of_gamma.at, of_beta.at);
+        finish_gradients(partial.at, blocks, channels, inverse.at, of_gamma.at, of_beta.at);
     });
     each(len / 8, [&] {
-        Kind<T>::slopes(x.at, gradient.at, mean.at, inverse.at, gamma.at, of_gamma.at, of_beta.at,
+        Kind<T>::input_gradient(x.at, gradient.at, mean.at, inverse.at, gamma.at, of_gamma.at, of_beta.at,
                         (float)(1.0 / positions), of_x.at, eights, len / 8);
     });
-    together(blocks, down, [&] { Kind<T>::sum_gradient(gradient.at, positions, rows, eights, wide, partial.at); });
-    together(adding, 1, [&] { finish_sums(partial.at, blocks, channels, sums.at); });
+    together(blocks, down, [&] { Kind<T>::sum_channels(gradient.at, positions, rows, eights, wide, partial.at); });
+    together(adding, 1, [&] { finish_channels(partial.at, blocks, channels, sums.at); });
 
     for (int c = 0; c < channels; c++) {
         double m = 0.0, v = 0.0, sg = 0.0, sb = 0.0, size_of_sum = 0.0;
@@ -290,8 +290,8 @@ static void steps() {
     for (float loss : {1.0f, NAN, INFINITY}) {
         Numbers<float> p0(lens[0]), v0(lens[0]), g0(lens[0]), p1(lens[1]), v1(lens[1]), g1(lens[1]);
         const Array arrays[2] = {{p0.at, v0.at, g0.at, lens[0]}, {p1.at, v1.at, g1.at, lens[1]}};
-        const Piece pieces[5] = {{0, 0}, {0, 1}, {0, 2}, {0, 3}, {1, 0}};
-        apart(5, [&] { momentum(arrays, pieces, piece, &loss, 0.1f, 0.9f, 5e-4f); });
+        const Block blocks[5] = {{0, 0}, {0, 1}, {0, 2}, {0, 3}, {1, 0}};
+        apart(5, [&] { sgd(arrays, blocks, piece, &loss, 0.1f, 0.9f, 5e-4f); });
         const bool moves = std::isfinite(loss);
         for (int i = 0; i < lens[0] + lens[1]; i++) {
             const bool first = i < lens[0];
@@ -313,7 +313,7 @@ static void windows() {
     const std::vector<uint32> rows = {0, 2, 1, 2, 0, 1, 2};
     const long long len = (long long)shown.size() * 3 * SIDE * SIDE;
     std::vector<float> to(len);
-    each(len, [&] { show(store.data(), rows.data(), shown.data(), to.data(), len); });
+    each(len, [&] { crop_resize(store.data(), rows.data(), shown.data(), to.data(), len); });
     for (long long i = 0; i < len; i++) {
         const int column = i % SIDE, row = i / SIDE % SIDE, plane = i / (SIDE * SIDE) % 3;
         const Window w = shown[i / (3 * SIDE * SIDE)];

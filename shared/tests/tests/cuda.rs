@@ -1,7 +1,6 @@
-//! CUDA against the CPU: the same models, images and random numbers come in on both, and what comes
-//! out must be the same but for rounding, within the bounds of each precision. Where no GPU can be
-//! opened every test says so and why, past the harness, and ends.
-#![cfg(feature = "cuda")]
+//! CUDA against the CPU: the same models, images and random numbers must give the same results but for
+//! rounding, within the bounds of each precision. Where no GPU can be opened every test prints why, past
+//! the harness, and ends.
 
 use std::{
     io::Write,
@@ -216,27 +215,25 @@ fn largest_of_terms(tensor: &Tensor, of_all: f32) -> bool {
 }
 
 #[test]
-fn a_step_of_momentum_and_what_windows_show_have_the_cpus_bits() {
-    let Some(gpu) = gpu("a_step_of_momentum_and_what_windows_show_have_the_cpus_bits") else {
+fn an_sgd_step_and_crop_resize_have_the_cpus_bits() {
+    let Some(gpu) = gpu("an_sgd_step_and_crop_resize_have_the_cpus_bits") else {
         return;
     };
     let step = |device: &Device, loss: f32| {
         let on = |key| drawn(&[300, 100], key).to_device(device).unwrap();
-        let descent = SgdParam {
+        let param = SgdParam {
             parameter: Var::from_tensor(&on(1)).unwrap(),
             velocity: on(2),
             gradient: on(3),
         };
-        let momentum = SgdConfig {
+        let config = SgdConfig {
             rate: 0.1,
             momentum: 0.9,
             decay: 5e-4,
         };
         let loss = Tensor::new(loss, device).unwrap();
-        momentum
-            .step(&loss, std::slice::from_ref(&descent))
-            .unwrap();
-        (floats(&descent.parameter), floats(&descent.velocity))
+        config.step(&loss, std::slice::from_ref(&param)).unwrap();
+        (floats(&param.parameter), floats(&param.velocity))
     };
     for loss in [1.0, f32::NAN] {
         let (cpu, cuda) = (step(&Device::Cpu, loss), step(&gpu.device, loss));
@@ -248,8 +245,8 @@ fn a_step_of_momentum_and_what_windows_show_have_the_cpus_bits() {
 
     let pixels: Vec<u8> = (0..3 * 3072u32).map(|i| (i * 37 % 251) as u8).collect();
     let resident = ImagePool::new(&pixels, &gpu.device).unwrap().unwrap();
-    let passing = ImagePool::passing(&gpu.device).unwrap().unwrap();
-    assert!(resident.are_resident() && !passing.are_resident());
+    let streamed = ImagePool::streamed(&gpu.device).unwrap().unwrap();
+    assert!(resident.is_resident() && !streamed.is_resident());
     let part = CropWindow {
         top: 3,
         left: 9,
@@ -265,16 +262,16 @@ fn a_step_of_momentum_and_what_windows_show_have_the_cpus_bits() {
     let (rows, windows) = ([2, 0, 1], [CropWindow::WHOLE, part, beyond]);
     let mut expected = vec![0.0; 3 * 3072];
     for ((out, row), window) in expected.chunks_exact_mut(3072).zip(rows).zip(windows) {
-        window.show(&pixels[row as usize * 3072..][..3072], out);
+        window.crop_resize(&pixels[row as usize * 3072..][..3072], out);
     }
-    let shown = resident.show(&pixels, &rows, &windows).unwrap();
-    assert_eq!(floats(&shown), expected);
-    // Three times, so that each place of pinned memory is used again; the last time for less.
+    let cropped = resident.crop_resize(&pixels, &rows, &windows).unwrap();
+    assert_eq!(floats(&cropped), expected);
+    // Three times, so that each buffer of pinned memory is used again; the last time for less.
     for count in [3, 3, 2] {
-        let shown = passing
-            .show(&pixels, &rows[..count], &windows[..count])
+        let cropped = streamed
+            .crop_resize(&pixels, &rows[..count], &windows[..count])
             .unwrap();
-        assert_eq!(floats(&shown), expected[..count * 3072]);
+        assert_eq!(floats(&cropped), expected[..count * 3072]);
     }
 }
 

@@ -12,7 +12,7 @@ fn image(seed: u64) -> Vec<u8> {
 
 fn apply(augment: Augment, pixels: &[u8], stream: &mut Stream) -> Vec<f32> {
     let mut out = vec![f32::NAN; IMAGE_BYTES];
-    augment.draw(stream).show(pixels, &mut out);
+    augment.draw(stream).crop_resize(pixels, &mut out);
     out
 }
 
@@ -61,7 +61,7 @@ fn resizing_equals_pytorch() {
         pixels[at(1, 0)..=at(1, 2)].copy_from_slice(&[50, 200, 10]);
     }
     let mut out = vec![f32::NAN; IMAGE_BYTES];
-    window(top, left, (height, width)).show(&pixels, &mut out);
+    window(top, left, (height, width)).crop_resize(&pixels, &mut out);
     for plane in out.chunks_exact(IMAGE_SIZE * IMAGE_SIZE) {
         for (row, column, value) in expected {
             let found: f32 = plane[row * IMAGE_SIZE + column];

@@ -1,41 +1,266 @@
-//! Batch normalization as an operation of its own, by the kernels of `norm`.
+//! Batch normalization of feature maps. Values per channel are f32, one for each padded channel.
 
-use candle_core::{CudaStorage, Layout, Result, Tensor};
+use candle_core::{CudaStorage, Result, Tensor, cuda_backend::CudaDevice};
 
 use super::{
-    Kind,
-    filter::numbers,
-    map::{self, enter, first, kind, leave, padded, tensor, with_storages},
-    norm::{self, Channels},
+    Argument, MapType,
+    conv::channel_values,
+    feature_map::{
+        self, address_of, alloc, enter, first_channels, leave, map_type, optional_address, padded,
+        tensor, with_storages,
+    },
+    module::{self, KernelArg, THREADS},
 };
-use crate::convolution::{pictures, shape};
+use crate::ops::conv::{nhwc_shape, tensor_shape};
+
+/// Threads that add up a channel's partial sums, as in `batch_norm.cu`.
+const SUM_THREADS: usize = 32;
+/// The most blocks that a channel's sum is split among.
+const MAX_BLOCKS: usize = 1024;
+
+/// Statistics per channel before normalization.
+pub struct ChannelMoments {
+    /// Mean.
+    pub mean: CudaStorage,
+    /// Biased variance.
+    pub variance: CudaStorage,
+    /// 1 / sqrt(variance + eps).
+    pub inverse: CudaStorage,
+}
+
+/// A map's size, `[positions, channels]`.
+#[derive(Clone, Copy, Debug)]
+struct Size {
+    positions: usize,
+    channels: usize,
+}
+
+impl Size {
+    fn of(storage: &CudaStorage, channels: usize) -> Self {
+        Self {
+            positions: feature_map::len(storage) / channels,
+            channels,
+        }
+    }
+
+    fn eights(self) -> usize {
+        self.channels / 8
+    }
+
+    /// Eights of channels in all.
+    fn len(self) -> usize {
+        self.positions * self.eights()
+    }
+}
+
+/// How a sum over positions is split among blocks.
+struct BlockSplit {
+    wide: usize,
+    rows: usize,
+    blocks: usize,
+}
+
+impl BlockSplit {
+    fn new(size: Size) -> Self {
+        /// Rows of a thread, at least.
+        const MIN_ROWS: usize = 16;
+        let wide = size.eights().min(THREADS);
+        let rows = (THREADS / wide * MIN_ROWS).max(size.positions.div_ceil(MAX_BLOCKS));
+        Self {
+            wide,
+            rows,
+            blocks: size.positions.div_ceil(rows),
+        }
+    }
+}
+
+/// Two sums of each channel over each block's rows: computed by kernel `name` from the maps.
+fn partial_sums(
+    device: &CudaDevice,
+    name: &str,
+    size: Size,
+    maps: &[&CudaStorage],
+) -> Result<(CudaStorage, usize)> {
+    let BlockSplit { wide, rows, blocks } = BlockSplit::new(size);
+    let partial = alloc(device, MapType::F32, blocks * 2 * size.channels)?;
+    let mut arguments = Vec::with_capacity(maps.len() + 5);
+    for map in maps {
+        arguments.push(KernelArg::Address(address_of(map)?));
+    }
+    arguments.extend([
+        KernelArg::int(size.positions)?,
+        KernelArg::int(rows)?,
+        KernelArg::int(size.eights())?,
+        KernelArg::int(wide)?,
+        KernelArg::Address(address_of(&partial)?),
+    ]);
+    let grid = [blocks, size.eights().div_ceil(wide)];
+    // SAFETY: the maps are of the size; `partial` has two values for each block and channel.
+    unsafe { module::launch(device, name, grid, &arguments) }?;
+    Ok((partial, blocks))
+}
+
+/// Blocks of a kernel that adds up partial sums.
+fn sum_blocks(channels: usize) -> [usize; 2] {
+    [channels.div_ceil(THREADS / SUM_THREADS), 1]
+}
+
+/// The moments of `[positions, channels]`.
+pub fn moments(x: &CudaStorage, channels: usize, eps: f64) -> Result<ChannelMoments> {
+    let (device, suffix) = (&x.device, map_type(x)?.suffix());
+    let size = Size::of(x, channels);
+    let (partial, blocks) = partial_sums(device, &format!("sum_moments_{suffix}"), size, &[x])?;
+    let values = || alloc(device, MapType::F32, channels);
+    let moments = ChannelMoments {
+        mean: values()?,
+        variance: values()?,
+        inverse: values()?,
+    };
+    let arguments = [
+        KernelArg::Address(address_of(&partial)?),
+        KernelArg::int(blocks)?,
+        KernelArg::Address(address_of(x)?),
+        KernelArg::int(size.positions)?,
+        KernelArg::int(channels)?,
+        KernelArg::Double(eps),
+        KernelArg::Address(address_of(&moments.mean)?),
+        KernelArg::Address(address_of(&moments.variance)?),
+        KernelArg::Address(address_of(&moments.inverse)?),
+    ];
+    let name = format!("finish_moments_{suffix}");
+    // SAFETY: all are of the sizes above.
+    unsafe { module::launch(device, &name, sum_blocks(channels), &arguments) }?;
+    Ok(moments)
+}
+
+/// A normalization, per channel.
+#[derive(Clone, Copy)]
+pub struct ChannelParams<'a> {
+    /// Subtracted.
+    pub mean: &'a CudaStorage,
+    /// 1 / deviation.
+    pub inverse: &'a CudaStorage,
+    /// Factor.
+    pub gamma: &'a CudaStorage,
+}
+
+/// `relu((x - mean) * inverse * gamma + beta + residual)`; residual and ReLU are optional.
+pub fn forward(
+    x: &CudaStorage,
+    norm: ChannelParams,
+    beta: &CudaStorage,
+    residual: Option<&CudaStorage>,
+    relu: bool,
+) -> Result<CudaStorage> {
+    let map_type = map_type(x)?;
+    let size = Size::of(x, feature_map::len(norm.mean));
+    let y = alloc(&x.device, map_type, feature_map::len(x))?;
+    let arguments = [
+        KernelArg::Address(address_of(x)?),
+        optional_address(residual)?,
+        KernelArg::Address(address_of(norm.mean)?),
+        KernelArg::Address(address_of(norm.inverse)?),
+        KernelArg::Address(address_of(norm.gamma)?),
+        KernelArg::Address(address_of(beta)?),
+        KernelArg::Int(relu.into()),
+        KernelArg::Address(address_of(&y)?),
+        KernelArg::int(size.eights())?,
+        KernelArg::long(size.len())?,
+    ];
+    let name = format!("normalize_{}", map_type.suffix());
+    // SAFETY: x, residual and y are maps of one size, the others values per channel.
+    unsafe { module::for_each(&x.device, &name, size.len(), &arguments) }?;
+    Ok(y)
+}
+
+/// The gradients of gamma and beta, and that of `x`, from that of the normalized `x`.
+pub fn backward(
+    x: &CudaStorage,
+    norm: ChannelParams,
+    gradient: &CudaStorage,
+) -> Result<([CudaStorage; 2], CudaStorage)> {
+    let (device, map_type) = (&x.device, map_type(x)?);
+    let channels = feature_map::len(norm.mean);
+    let size = Size::of(x, channels);
+    let name = format!("sum_gradients_{}", map_type.suffix());
+    let (partial, blocks) = partial_sums(device, &name, size, &[x, gradient, norm.mean])?;
+    let grad_gamma = alloc(device, MapType::F32, channels)?;
+    let grad_beta = alloc(device, MapType::F32, channels)?;
+    let arguments = [
+        KernelArg::Address(address_of(&partial)?),
+        KernelArg::int(blocks)?,
+        KernelArg::int(channels)?,
+        KernelArg::Address(address_of(norm.inverse)?),
+        KernelArg::Address(address_of(&grad_gamma)?),
+        KernelArg::Address(address_of(&grad_beta)?),
+    ];
+    // SAFETY: all are of the sizes above.
+    unsafe { module::launch(device, "finish_gradients", sum_blocks(channels), &arguments) }?;
+
+    let grad_x = alloc(device, map_type, feature_map::len(x))?;
+    let arguments = [
+        KernelArg::Address(address_of(x)?),
+        KernelArg::Address(address_of(gradient)?),
+        KernelArg::Address(address_of(norm.mean)?),
+        KernelArg::Address(address_of(norm.inverse)?),
+        KernelArg::Address(address_of(norm.gamma)?),
+        KernelArg::Address(address_of(&grad_gamma)?),
+        KernelArg::Address(address_of(&grad_beta)?),
+        KernelArg::Float((1.0 / size.positions as f64) as f32),
+        KernelArg::Address(address_of(&grad_x)?),
+        KernelArg::int(size.eights())?,
+        KernelArg::long(size.len())?,
+    ];
+    let name = format!("input_gradient_{}", map_type.suffix());
+    // SAFETY: x, gradient and grad_x are maps of one size, the others values per channel.
+    unsafe { module::for_each(device, &name, size.len(), &arguments) }?;
+    Ok(([grad_gamma, grad_beta], grad_x))
+}
+
+/// The sums over the positions of a map: a bias's gradient.
+pub fn channel_sums(gradient: &CudaStorage, channels: usize) -> Result<CudaStorage> {
+    let device = &gradient.device;
+    let size = Size::of(gradient, channels);
+    let name = format!("sum_channels_{}", map_type(gradient)?.suffix());
+    let (partial, blocks) = partial_sums(device, &name, size, &[gradient])?;
+    let grad_bias = alloc(device, MapType::F32, channels)?;
+    let arguments = [
+        KernelArg::Address(address_of(&partial)?),
+        KernelArg::int(blocks)?,
+        KernelArg::int(channels)?,
+        KernelArg::Address(address_of(&grad_bias)?),
+    ];
+    // SAFETY: all are of the sizes above.
+    unsafe { module::launch(device, "finish_channels", sum_blocks(channels), &arguments) }?;
+    Ok(grad_bias)
+}
 
 /// Normalizes `x` `[B,H,W,C]` with its own statistics: the result, and `[C]` means, biased variances
 /// and `1 / sqrt(variance + eps)`.
 pub fn batch_norm_train(
-    (x, layout): (&CudaStorage, &Layout),
-    parameters: [(&CudaStorage, &Layout); 2],
+    (x, layout): Argument,
+    parameters: [Argument; 2],
     eps: f64,
 ) -> Result<(CudaStorage, [Tensor; 3])> {
-    let (size, kind) = (pictures(layout.shape())?, kind(x)?);
+    let (size, map_type) = (nhwc_shape(layout.shape())?, map_type(x)?);
     let channels = size.channels;
-    let x = enter(x, layout, channels, kind)?;
+    let x = enter(x, layout, channels, map_type)?;
     let [gamma, beta] =
-        parameters.map(|(storage, layout)| enter(storage, layout, channels, Kind::F32));
+        parameters.map(|(storage, layout)| enter(storage, layout, channels, MapType::F32));
     let (gamma, beta) = (gamma?, beta?);
-    let moments = norm::moments(&x, padded(channels), eps)?;
-    let scale = Channels {
+    let moments = moments(&x, padded(channels), eps)?;
+    let scale = ChannelParams {
         mean: &moments.mean,
         inverse: &moments.inverse,
         gamma: &gamma,
     };
-    let y = norm::forward(&x, scale, &beta, None, false)?;
+    let y = forward(&x, scale, &beta, None, false)?;
     let stats = [
-        first(moments.mean, channels)?,
-        first(moments.variance, channels)?,
-        first(moments.inverse, channels)?,
+        first_channels(moments.mean, channels)?,
+        first_channels(moments.variance, channels)?,
+        first_channels(moments.inverse, channels)?,
     ];
-    Ok((leave(y, size, kind)?, stats))
+    Ok((leave(y, size, map_type)?, stats))
 }
 
 /// The gradients of `x`, and of gamma and beta, from that of the result; `[mean, inverse, gamma]` are
@@ -45,40 +270,40 @@ pub fn batch_norm_backward(
     channels: [&Tensor; 3],
     gradient: &Tensor,
 ) -> Result<(Tensor, [Tensor; 2])> {
-    let size = pictures(x.shape())?;
-    let [mean, inverse, gamma] = channels.map(numbers);
+    let size = nhwc_shape(x.shape())?;
+    let [mean, inverse, gamma] = channels.map(channel_values);
     let (mean, inverse, gamma) = (mean?, inverse?, gamma?);
     with_storages([x, gradient], |[x, gradient]| {
-        let kind = kind(x.0)?;
-        let x = enter(x.0, x.1, size.channels, kind)?;
-        let gradient = enter(gradient.0, gradient.1, size.channels, kind)?;
-        let scale = Channels {
+        let map_type = map_type(x.0)?;
+        let x = enter(x.0, x.1, size.channels, map_type)?;
+        let gradient = enter(gradient.0, gradient.1, size.channels, map_type)?;
+        let scale = ChannelParams {
             mean: &mean,
             inverse: &inverse,
             gamma: &gamma,
         };
-        let ([grad_gamma, grad_beta], grad_x) = norm::backward(&x, scale, &gradient)?;
+        let ([grad_gamma, grad_beta], grad_x) = backward(&x, scale, &gradient)?;
         let parameters = [
-            first(grad_gamma, size.channels)?,
-            first(grad_beta, size.channels)?,
+            first_channels(grad_gamma, size.channels)?,
+            first_channels(grad_beta, size.channels)?,
         ];
-        Ok((tensor(leave(grad_x, size, kind)?, shape(size)), parameters))
+        Ok((
+            tensor(leave(grad_x, size, map_type)?, tensor_shape(size)),
+            parameters,
+        ))
     })
 }
 
 /// `(x - mean) * inverse * gamma + beta` of `x` `[B,H,W,C]`, by constants `[C]` in this order.
-pub fn batch_norm_eval(
-    (x, layout): (&CudaStorage, &Layout),
-    channels: [&Tensor; 4],
-) -> Result<CudaStorage> {
-    let (size, kind) = (pictures(layout.shape())?, map::kind(x)?);
-    let x = enter(x, layout, size.channels, kind)?;
-    let [mean, inverse, gamma, beta] = channels.map(numbers);
+pub fn batch_norm_eval((x, layout): Argument, channels: [&Tensor; 4]) -> Result<CudaStorage> {
+    let (size, map_type) = (nhwc_shape(layout.shape())?, map_type(x)?);
+    let x = enter(x, layout, size.channels, map_type)?;
+    let [mean, inverse, gamma, beta] = channels.map(channel_values);
     let (mean, inverse, gamma) = (mean?, inverse?, gamma?);
-    let scale = Channels {
+    let scale = ChannelParams {
         mean: &mean,
         inverse: &inverse,
         gamma: &gamma,
     };
-    leave(norm::forward(&x, scale, &beta?, None, false)?, size, kind)
+    leave(forward(&x, scale, &beta?, None, false)?, size, map_type)
 }

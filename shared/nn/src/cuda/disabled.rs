@@ -1,20 +1,134 @@
 //! CUDA in a program that was built without it: every function is an error.
 
-use candle_core::{CudaStorage, Layout, Result, Tensor, bail};
+use std::ops::Deref;
+
+use candle_core::{CudaDevice, CudaStorage, Layout, Result, Tensor, bail};
+use kernels::shape::{ConvShape, NhwcShape};
+
+use super::Argument;
+use crate::{
+    ComputeOptions, CropWindow, DropoutMask, SgdConfig, SgdParam,
+    ops::{
+        conv::{Conv2d, ConvOp},
+        residual::{Backend, ConvLayer, Layer},
+    },
+};
+
+/// Whether this program was built with CUDA.
+pub const ENABLED: bool = false;
+
+fn disabled<T>() -> Result<T> {
+    bail!("this program was built without CUDA (build it with `--features cuda`)")
+}
 
 macro_rules! disabled {
-    ($($(#[$doc:meta])* fn $name:ident($($argument:ty),*) -> $result:ty;)*) => {$(
-        $(#[$doc])*
+    ($(fn $name:ident($($argument:ty),*) -> $result:ty;)*) => {$(
         pub fn $name($(_: $argument),*) -> Result<$result> {
-            bail!("this program was built without CUDA (build it with `--features cuda`)")
+            disabled()
         }
     )*};
 }
 
 disabled! {
-    fn batch_norm_train((&CudaStorage, &Layout), [(&CudaStorage, &Layout); 2], f64) -> (CudaStorage, [Tensor; 3]);
+    fn prepare(&CudaDevice) -> ();
+    fn free_memory(&CudaDevice) -> u64;
+    fn peak_memory(&CudaDevice) -> u64;
+    fn batch_norm_train(Argument, [Argument; 2], f64) -> (CudaStorage, [Tensor; 3]);
     fn batch_norm_backward(&Tensor, [&Tensor; 3], &Tensor) -> (Tensor, [Tensor; 2]);
-    fn batch_norm_eval((&CudaStorage, &Layout), [&Tensor; 4]) -> CudaStorage;
-    fn relu((&CudaStorage, &Layout)) -> CudaStorage;
+    fn batch_norm_eval(Argument, [&Tensor; 4]) -> CudaStorage;
+    fn conv(&ConvOp, [Argument; 3]) -> CudaStorage;
+    fn conv_backward(&ConvOp, [&Tensor; 3], &Tensor) -> [Option<Tensor>; 3];
+    fn crop_resize(&Tensor, &[u32], &[CropWindow]) -> Tensor;
+    fn dropout(Argument, DropoutMask) -> CudaStorage;
+    fn relu(Argument) -> CudaStorage;
     fn relu_backward(&Tensor, &Tensor) -> Tensor;
+    fn sgd_step(&SgdConfig, &Tensor, &[SgdParam]) -> ();
+}
+
+/// Uploads batches of images.
+#[derive(Debug)]
+pub struct PinnedUploader;
+
+impl PinnedUploader {
+    pub fn new(_: &CudaDevice) -> Result<Self> {
+        disabled()
+    }
+
+    pub fn upload(&mut self, _: &[u8], _: &[u32]) -> Result<Tensor> {
+        disabled()
+    }
+}
+
+/// CUDA as the backend of a residual stack.
+pub struct Cuda;
+
+impl Backend for Cuda {
+    type View = CudaStorage;
+    type Map = CudaStorage;
+    type Storage = CudaStorage;
+    type Cache = ();
+
+    fn enter<'a>(
+        _: &'a CudaStorage,
+        _: &Layout,
+        _: ComputeOptions,
+    ) -> Result<impl Deref<Target = CudaStorage> + 'a> {
+        disabled::<&CudaStorage>()
+    }
+
+    fn leave(_: CudaStorage, _: NhwcShape, _: ComputeOptions) -> Result<CudaStorage> {
+        disabled()
+    }
+
+    fn with_maps<T, const N: usize>(
+        _: [&Tensor; N],
+        _: ComputeOptions,
+        _: impl FnOnce([&CudaStorage; N]) -> Result<T>,
+    ) -> Result<T> {
+        disabled()
+    }
+
+    fn tensor_like(_: &Tensor, _: CudaStorage) -> Result<Tensor> {
+        disabled()
+    }
+
+    fn conv_input_gradient(
+        _: &Conv2d,
+        _: Option<&()>,
+        _: &ConvShape,
+        _: &CudaStorage,
+        _: Option<&CudaStorage>,
+        _: Option<&CudaStorage>,
+    ) -> Result<CudaStorage> {
+        disabled()
+    }
+
+    fn relu_backward(_: &CudaStorage, _: &CudaStorage) -> Result<CudaStorage> {
+        disabled()
+    }
+}
+
+impl<L: ConvLayer> Layer<Cuda> for L {
+    type Saved = ();
+
+    fn forward(
+        &self,
+        _: &ConvShape,
+        _: &CudaStorage,
+        _: Option<&CudaStorage>,
+        _: bool,
+    ) -> Result<(CudaStorage, ())> {
+        disabled()
+    }
+
+    fn norm_backward(
+        &self,
+        _: &ConvShape,
+        (): &mut (),
+        _: &CudaStorage,
+        _: &CudaStorage,
+        _: bool,
+    ) -> Result<Option<CudaStorage>> {
+        disabled()
+    }
 }

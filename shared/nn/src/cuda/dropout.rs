@@ -1,47 +1,27 @@
-//! Dropout on CUDA: the mask is computed where it is needed, forward and backward.
+//! Dropout: the mask is computed where it is applied, forward and backward.
 
-use candle_core::{CpuStorage, CudaStorage, CustomOp1, Layout, Result, Shape, Tensor, bail};
+use candle_core::{CudaStorage, Result};
 
 use super::{
-    Kind,
-    kernels::{self, Argument},
-    map::{at, at_floats, room},
+    Argument, MapType,
+    feature_map::{address_of, alloc, f32_address},
+    module::{self, KernelArg},
 };
-use crate::dropout::DropoutMask;
+use crate::DropoutMask;
 
 /// `x` times the mask's factors.
-pub fn drop(x: &Tensor, mask: DropoutMask) -> Result<Tensor> {
-    x.contiguous()?.apply_op1(Dropout(mask))
-}
-
-struct Dropout(DropoutMask);
-
-impl CustomOp1 for Dropout {
-    fn name(&self) -> &'static str {
-        "dropout"
-    }
-
-    fn cpu_fwd(&self, _: &CpuStorage, _: &Layout) -> Result<(CpuStorage, Shape)> {
-        bail!("dropout for CUDA, on the CPU")
-    }
-
-    fn cuda_fwd(&self, x: &CudaStorage, layout: &Layout) -> Result<(CudaStorage, Shape)> {
-        let len = layout.shape().elem_count();
-        let y = room(&x.device, Kind::F32, len)?;
-        let arguments = [
-            Argument::At(at_floats(x, layout)?),
-            Argument::Bits(self.0.key()),
-            Argument::Bits32(self.0.threshold()),
-            Argument::Float(self.0.scale()),
-            Argument::At(at(&y)?),
-            Argument::long(len)?,
-        ];
-        // SAFETY: both have `len` numbers.
-        unsafe { kernels::for_each(&x.device, "dropout_f32", len, &arguments) }?;
-        Ok((y, layout.shape().clone()))
-    }
-
-    fn bwd(&self, _x: &Tensor, _y: &Tensor, gradient: &Tensor) -> Result<Option<Tensor>> {
-        drop(gradient, self.0).map(Some)
-    }
+pub fn dropout((x, layout): Argument, mask: DropoutMask) -> Result<CudaStorage> {
+    let len = layout.shape().elem_count();
+    let y = alloc(&x.device, MapType::F32, len)?;
+    let arguments = [
+        KernelArg::Address(f32_address(x, layout)?),
+        KernelArg::Bits(mask.key()),
+        KernelArg::Bits32(mask.threshold()),
+        KernelArg::Float(mask.scale()),
+        KernelArg::Address(address_of(&y)?),
+        KernelArg::long(len)?,
+    ];
+    // SAFETY: both have `len` elements.
+    unsafe { module::for_each(&x.device, "dropout_f32", len, &arguments) }?;
+    Ok(y)
 }

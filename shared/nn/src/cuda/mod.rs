@@ -9,3 +9,6 @@ mod backend;
 mod backend;
 
 pub use backend::*;
+
+/// An argument of an operation.
+pub type Argument<'a> = (&'a candle_core::CudaStorage, &'a candle_core::Layout);

@@ -9,7 +9,7 @@ use super::{
     transformer::{Dropout, HEADS, Transformer},
     weights::Weights,
 };
-use crate::Conv2d;
+use crate::{ComputeOptions, Conv2d};
 use base::{Error, Result};
 
 /// Side of every embedded map, at every width.
@@ -171,7 +171,7 @@ impl Detector {
     /// The feature map of this index, if it has the size that its convolutions need.
     fn map<'a>(&self, maps: &'a [Tensor], index: usize) -> Result<&'a Tensor> {
         let stage = index.saturating_sub(1);
-        let (side, channels) = (2 * GRID >> stage, self.width << stage);
+        let (side, channels) = ((2 * GRID) >> stage, self.width << stage);
         let size = [side, side, channels];
         match maps.get(index) {
             Some(map) if map.rank() == 4 && map.dims()[1..] == size => Ok(map),
@@ -217,11 +217,12 @@ impl EmbedConv {
             weight: weight.clone(),
             stride,
             padding,
+            options: ComputeOptions::chosen(),
         };
         Ok(match self.resample {
             Resample::Down => crate::conv2d(x, &conv(2, 1), Some(bias))?,
             Resample::Same => crate::conv2d(x, &conv(1, 0), Some(bias))?,
-            Resample::Up => crate::conv_transpose2d(x, weight, bias, 2)?,
+            Resample::Up => crate::conv_transpose2d(x, weight, bias, 2, ComputeOptions::chosen())?,
         })
     }
 }

@@ -7,7 +7,7 @@ use super::{
     spec::{Init, TensorSpec},
     weights::Weights,
 };
-use crate::{BatchNormParams, BatchStats, Conv2d, ConvBn, FoldedConvBn};
+use crate::{BatchNormParams, BatchStats, ComputeOptions, Conv2d, ConvBn, FoldedConvBn};
 use base::Result;
 
 /// A convolution without bias and the batch normalization after it, momentum 0.1 as in PyTorch.
@@ -34,6 +34,7 @@ impl ConvBnLayer {
                     weight: weights.get(&format!("{conv}.weight"))?,
                     stride,
                     padding,
+                    options: ComputeOptions::chosen(),
                 },
                 gamma: get("weight")?,
                 beta: get("bias")?,
@@ -124,7 +125,12 @@ impl Linear {
 
     /// `[…,I]` to `[…,O]`.
     pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        Ok(crate::linear(x, &self.weight, &self.bias)?)
+        Ok(crate::linear(
+            x,
+            &self.weight,
+            &self.bias,
+            ComputeOptions::chosen(),
+        )?)
     }
 
     /// `[B,I]` to `[B,O]`, on the CPU by a 1x1 convolution: unlike a matrix product's, its order of additions does
@@ -138,6 +144,7 @@ impl Linear {
             weight: self.weight.reshape((outputs, inputs, 1, 1))?,
             stride: 1,
             padding: 0,
+            options: ComputeOptions::chosen(),
         };
         let x = x.reshape(((), 1, 1, inputs))?;
         Ok(crate::conv2d(&x, &filter, Some(&self.bias))?.flatten_from(1)?)

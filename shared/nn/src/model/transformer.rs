@@ -7,7 +7,7 @@ use super::{
     spec::{Init, TensorSpec},
     weights::Weights,
 };
-use crate::{DropoutMask, SublayerWeights};
+use crate::{ComputeOptions, DropoutMask, SublayerWeights};
 use base::{Result, random};
 
 /// Attention heads.
@@ -105,6 +105,7 @@ impl EncoderLayer {
                 first: pair(first)?,
                 second: pair(second)?,
                 eps: LayerNorm::EPS,
+                options: ComputeOptions::chosen(),
             })
         };
         Ok(Self {

@@ -35,15 +35,15 @@ __device__ float byte_at(const unsigned char *plane, int row, int column) {
 }
 
 // store [N, 3, 32, 32] bytes; of each of the `count` windows the image `rows` names.
-extern "C" __global__ void show(const unsigned char *store, const uint32 *rows, const Window *windows, float *to,
+extern "C" __global__ void crop_resize(const unsigned char *store, const uint32 *rows, const Window *windows, float *to,
                                 long long len) {
     long long i = place();
     if (i >= len) return;
     int column = i % SIDE, row = i / SIDE % SIDE;
     int channel = i / (SIDE * SIDE) % 3;
-    long long picture = i / (3 * SIDE * SIDE);
-    Window window = windows[picture];
-    const unsigned char *plane = store + ((long long)rows[picture] * 3 + channel) * SIDE * SIDE;
+    long long image = i / (3 * SIDE * SIDE);
+    Window window = windows[image];
+    const unsigned char *plane = store + ((long long)rows[image] * 3 + channel) * SIDE * SIDE;
     Tap across = tap(window.mirrored ? SIDE - 1 - column : column, window.width);
     Tap down = tap(row, window.height);
     float ends[2];

@@ -1,9 +1,9 @@
-// What a sum meets as it leaves a convolution, forward and backward. Every thread has eight channels
+// Epilogues of a convolution, forward and backward: shift, residual and ReLU. Every thread has eight channels
 // of a position; `len` counts eights; whatever may be missing is a null pointer.
 
 // y = relu(y + shift + residual), in place.
 template <typename T>
-__device__ void finish(T *y, const float *shift, const T *residual, int relu, int eights, long long len) {
+__device__ void epilogue(T *y, const float *shift, const T *residual, int relu, int eights, long long len) {
     long long i = place();
     if (i >= len) return;
     Eight e = load8(y + 8 * i);
@@ -27,7 +27,7 @@ __device__ void finish(T *y, const float *shift, const T *residual, int relu, in
 
 // to = gradient + residual where gate > 0, else 0; `to` may be `gradient`.
 template <typename T>
-__device__ void cut(const T *gradient, const T *residual, const T *gate, T *to, long long len) {
+__device__ void gradient_epilogue(const T *gradient, const T *residual, const T *gate, T *to, long long len) {
     long long i = place();
     if (i >= len) return;
     Eight e = load8(gradient + 8 * i);
@@ -45,13 +45,13 @@ __device__ void cut(const T *gradient, const T *residual, const T *gate, T *to, 
 }
 
 #define EPILOGUES(T, NAME)                                                                         \
-    extern "C" __global__ void finish_##NAME(T *y, const float *shift, const T *residual,          \
+    extern "C" __global__ void epilogue_##NAME(T *y, const float *shift, const T *residual,          \
                                              int relu, int eights, long long len) {                \
-        finish(y, shift, residual, relu, eights, len);                                             \
+        epilogue(y, shift, residual, relu, eights, len);                                             \
     }                                                                                              \
-    extern "C" __global__ void cut_##NAME(const T *gradient, const T *residual, const T *gate,     \
+    extern "C" __global__ void gradient_epilogue_##NAME(const T *gradient, const T *residual, const T *gate,     \
                                           T *to, long long len) {                                  \
-        cut(gradient, residual, gate, to, len);                                                    \
+        gradient_epilogue(gradient, residual, gate, to, len);                                                    \
     }
 EPILOGUES(float, f32)
 EPILOGUES(bf16, bf16)

@@ -1,0 +1,97 @@
+//! Crop and resize of images of bytes, which are on the device or are uploaded batch by batch.
+
+use candle_core::{
+    CudaStorage, Error, Result, Storage, Tensor, bail,
+    cuda_backend::{CudaDevice, cudarc::driver::PinnedHostSlice},
+};
+use rayon::prelude::*;
+
+use super::{
+    MapType, address,
+    feature_map::{address_of, alloc, tensor},
+    module::{self, KernelArg},
+};
+use crate::{CropWindow, ops::crop::IMAGE_BYTES};
+
+/// Double-buffered upload through pinned memory: one buffer is filled while the other is copied to the
+/// device.
+#[derive(Debug)]
+pub struct PinnedUploader {
+    device: CudaDevice,
+    buffers: [Option<PinnedHostSlice<u8>>; 2],
+}
+
+impl PinnedUploader {
+    /// Uploads to this device.
+    pub fn new(device: &CudaDevice) -> Result<Self> {
+        Ok(Self {
+            device: device.clone(),
+            buffers: [None, None],
+        })
+    }
+
+    /// Uploads the images at `rows` of `pixels` to the device, `[rows or more, 3072]`; all rows
+    /// are those of images.
+    pub fn upload(&mut self, pixels: &[u8], rows: &[u32]) -> Result<Tensor> {
+        self.buffers.rotate_left(1);
+        let (len, stream) = (rows.len() * IMAGE_BYTES, self.device.cuda_stream());
+        let buffer = match &mut self.buffers[0] {
+            Some(buffer) if buffer.len() >= len => buffer,
+            buffer => {
+                // SAFETY: every byte is written before any is read.
+                let mut new = unsafe { stream.context().alloc_pinned::<u8>(len) };
+                if let Ok(new) = &mut new {
+                    let start = new.as_mut_ptr().map_err(Error::wrap)?;
+                    // SAFETY: it has so many bytes.
+                    unsafe { start.write_bytes(0, len) };
+                }
+                buffer.insert(new.map_err(Error::wrap)?)
+            }
+        };
+        // Waits for the buffer's own copy, two batches ago.
+        let bytes = buffer.as_mut_slice().map_err(Error::wrap)?;
+        let images = bytes[..len].par_chunks_exact_mut(IMAGE_BYTES).zip(rows);
+        images.for_each(|(to, &row)| {
+            to.copy_from_slice(&pixels[row as usize * IMAGE_BYTES..][..IMAGE_BYTES]);
+        });
+        let on_device = stream.clone_htod(buffer).map_err(Error::wrap)?;
+        let shape = (buffer.len() / IMAGE_BYTES, IMAGE_BYTES);
+        let storage = CudaStorage::wrap_cuda_slice(on_device, self.device.clone());
+        Ok(tensor(storage, shape))
+    }
+}
+
+/// A window, resized, of each of `rows` of `pixels` `[N,3072]`, which all exist.
+pub fn crop_resize(pixels: &Tensor, rows: &[u32], windows: &[CropWindow]) -> Result<Tensor> {
+    let (storage, layout) = pixels.storage_and_layout();
+    let pixels: &CudaStorage = match &*storage {
+        Storage::Cuda(storage) if layout.start_offset() == 0 => storage,
+        _ => bail!("whole images on CUDA are needed"),
+    };
+    let (device, len) = (&pixels.device, rows.len() * IMAGE_BYTES);
+    let stream = device.cuda_stream();
+    let numbers = windows.iter().flat_map(|window| {
+        let CropWindow {
+            top,
+            left,
+            height,
+            width,
+            mirrored,
+        } = *window;
+        [top, left, height, width, mirrored.into()]
+    });
+    let numbers: Vec<i32> = numbers.collect();
+    let (rows_on, windows_on) = (device.clone_htod(rows)?, device.clone_htod(&numbers)?);
+    let cropped = alloc(device, MapType::F32, len)?;
+    let arguments = [
+        KernelArg::Address(address_of(pixels)?),
+        KernelArg::Address(address(&rows_on, &stream).0),
+        KernelArg::Address(address(&windows_on, &stream).0),
+        KernelArg::Address(address_of(&cropped)?),
+        KernelArg::long(len)?,
+    ];
+    // SAFETY: rows are those of images, and there is a window for each; both lists are freed in
+    // the order of the stream, after the kernel.
+    unsafe { module::for_each(device, "crop_resize", len, &arguments) }?;
+    Ok(tensor(cropped, (rows.len(), 3, 32, 32)))
+}

@@ -1,0 +1,28 @@
+// One step of SGD with momentum on all parameters at once. Arrays are listed in a table; a block
+// works on one block of one array. A loss that is not finite updates nothing.
+
+struct Array {
+    float *parameter, *velocity;
+    const float *gradient;
+    long long len;
+};
+
+struct Block {
+    int array;
+    int block;
+};
+
+extern "C" __global__ void sgd(const Array *arrays, const Block *blocks, int block_len, const float *loss,
+                                    float rate, float momentum, float decay) {
+    if (!isfinite(*loss)) return;
+    Block block = blocks[blockIdx.x];
+    Array array = arrays[block.array];
+    long long first = (long long)block.block * block_len;
+    long long last = first + block_len < array.len ? first + block_len : array.len;
+    for (long long i = first + threadIdx.x; i < last; i += blockDim.x) {
+        float p = array.parameter[i];
+        float v = momentum * array.velocity[i] + (array.gradient[i] + decay * p);
+        array.velocity[i] = v;
+        array.parameter[i] = p - rate * v;
+    }
+}

@@ -1,0 +1,126 @@
+//! SGD with momentum on many parameters at once, in place, with the semantics of `torch.optim.SGD`
+//! (dampening 0, no Nesterov):
+//!
+//! ```text
+//! velocity = momentum * velocity + (gradient + decay * parameter)
+//! parameter = parameter - rate * velocity
+//! ```
+
+use candle_core::{CpuStorage, InplaceOp2, InplaceOp3, Layout, Result, Tensor, Var};
+use rayon::prelude::*;
+
+use super::cpu_slices::{as_f32, as_f32_mut};
+use crate::cuda;
+
+/// Elements a thread updates at a time: enough to outweigh handing them out.
+const CHUNK: usize = 1 << 15;
+
+/// Hyperparameters.
+#[derive(Clone, Copy, Debug)]
+pub struct SgdConfig {
+    /// Learning rate.
+    pub rate: f32,
+    /// Factor of the old velocity.
+    pub momentum: f32,
+    /// Weight decay.
+    pub decay: f32,
+}
+
+/// One parameter and its state; all contiguous f32 of one shape.
+#[derive(Clone, Debug)]
+pub struct SgdParam {
+    /// To be updated.
+    pub parameter: Var,
+    /// Its velocity, a tensor that nothing else uses.
+    pub velocity: Tensor,
+    /// Its gradient.
+    pub gradient: Tensor,
+}
+
+impl SgdConfig {
+    /// Takes a step; a no-op if `loss`, a scalar, is not finite, which is checked when the loss is
+    /// read.
+    pub fn step(&self, loss: &Tensor, params: &[SgdParam]) -> Result<()> {
+        if loss.device().is_cuda() {
+            return cuda::sgd_step(self, loss, params);
+        }
+        if !loss.to_scalar::<f32>()?.is_finite() {
+            return Ok(());
+        }
+        for param in params {
+            let parameter = param.parameter.as_tensor();
+            let update = VelocityUpdate(*self);
+            param
+                .velocity
+                .inplace_op3(&param.gradient, parameter, &update)?;
+            parameter.inplace_op2(&param.velocity, &ParameterUpdate(*self))?;
+        }
+        Ok(())
+    }
+}
+
+/// `velocity = momentum * velocity + (gradient + decay * parameter)`.
+struct VelocityUpdate(SgdConfig);
+
+impl InplaceOp3 for VelocityUpdate {
+    fn name(&self) -> &'static str {
+        "sgd-velocity"
+    }
+
+    fn cpu_fwd(
+        &self,
+        velocity: &mut CpuStorage,
+        velocity_layout: &Layout,
+        gradient: &CpuStorage,
+        gradient_layout: &Layout,
+        parameter: &CpuStorage,
+        parameter_layout: &Layout,
+    ) -> Result<()> {
+        let SgdConfig {
+            momentum, decay, ..
+        } = self.0;
+        let velocity = as_f32_mut(velocity, velocity_layout)?;
+        let gradient = as_f32(gradient, gradient_layout)?;
+        let parameter = as_f32(parameter, parameter_layout)?;
+        velocity
+            .par_chunks_mut(CHUNK)
+            .zip(gradient.par_chunks(CHUNK))
+            .zip(parameter.par_chunks(CHUNK))
+            .for_each(|((velocity, gradient), parameter)| {
+                for ((v, g), p) in velocity.iter_mut().zip(gradient).zip(parameter) {
+                    *v = momentum * *v + (g + decay * p);
+                }
+            });
+        Ok(())
+    }
+}
+
+/// `parameter = parameter - rate * velocity`.
+struct ParameterUpdate(SgdConfig);
+
+impl InplaceOp2 for ParameterUpdate {
+    fn name(&self) -> &'static str {
+        "sgd-parameter"
+    }
+
+    fn cpu_fwd(
+        &self,
+        parameter: &mut CpuStorage,
+        parameter_layout: &Layout,
+        velocity: &CpuStorage,
+        velocity_layout: &Layout,
+    ) -> Result<()> {
+        let SgdConfig { rate, .. } = self.0;
+        let parameter = as_f32_mut(parameter, parameter_layout)?;
+        let velocity = as_f32(velocity, velocity_layout)?;
+        parameter
+            .par_chunks_mut(CHUNK)
+            .zip(velocity.par_chunks(CHUNK))
+            .for_each(|(parameter, velocity)| {
+                for (p, v) in parameter.iter_mut().zip(velocity) {
+                    *p -= rate * v;
+                }
+            });
+        Ok(())
+    }
+}

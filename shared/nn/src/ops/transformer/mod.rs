@@ -1,0 +1,188 @@
+//! Transformer sublayers (Vaswani et al., 2017, with the norm first) on tokens `[B,N,D]`. On the CPU each
+//! is one operation with a kernel of its own; on CUDA it is composed of candle's operations.
+
+use candle_core::{Result, Tensor, bail};
+
+use super::dropout::DropoutMask;
+use crate::ComputeOptions;
+use kernels::{
+    attention::AttentionShape,
+    transformer::{
+        AttentionSublayer, ClsAttentionSublayer, Embedding, FeedForwardSublayer, Sublayer,
+        SublayerShape,
+    },
+};
+use op::{EmbedOp, SublayerOp};
+
+mod composed;
+mod op;
+
+/// The weights of a sublayer: a layer norm and two linear maps, as weight and bias each.
+#[derive(Clone, Debug)]
+pub struct SublayerWeights {
+    /// `[D]` both.
+    pub norm: [Tensor; 2],
+    /// `[I,D]` and `[I]`: to queries, keys and values, or to the inner tokens.
+    pub first: [Tensor; 2],
+    /// `[D,J]` and `[D]`: from the mixed values, or from the inner tokens.
+    pub second: [Tensor; 2],
+    /// Of the layer norm.
+    pub eps: f64,
+    /// How it is computed.
+    pub options: ComputeOptions,
+}
+
+impl SublayerWeights {
+    fn sizes(&self) -> Result<SublayerShape> {
+        let (hidden_dim, d_model) = self.first[0].dims2()?;
+        let (out, inner_dim) = self.second[0].dims2()?;
+        let sizes = SublayerShape {
+            d_model,
+            hidden_dim,
+            inner_dim,
+            eps: self.eps as f32,
+        };
+        if out != d_model || self.elements() != sizes.packed_len() {
+            bail!("sublayer weights that do not fit together: {self:?}")
+        }
+        Ok(sizes)
+    }
+
+    fn tensors(&self) -> impl Iterator<Item = &Tensor> {
+        [&self.norm, &self.first, &self.second]
+            .into_iter()
+            .flatten()
+    }
+
+    fn elements(&self) -> usize {
+        self.tensors().map(Tensor::elem_count).sum()
+    }
+
+    /// All weights in one row, so that an operation can differentiate them.
+    fn packed(&self) -> Result<Tensor> {
+        let flat = self.tensors().map(Tensor::flatten_all);
+        Tensor::cat(&flat.collect::<Result<Vec<_>>>()?, 0)
+    }
+
+    /// Runs a kernel on the CPU.
+    fn run<K: Sublayer>(&self, kernel: K, x: &Tensor) -> Result<Tensor> {
+        let (x, weights) = (x.contiguous()?, self.packed()?);
+        let differentiable = x.track_op() || weights.track_op();
+        x.apply_op2(&weights, SublayerOp::new(kernel, differentiable))
+    }
+}
+
+/// Puts `class` `[1,1,D]` before the tokens `x` `[B,N,D]`, adds `positions` `[1,N+1,D]`, and drops:
+/// `[B,N+1,D]`.
+pub fn embed(
+    x: &Tensor,
+    class: &Tensor,
+    positions: &Tensor,
+    mask: Option<DropoutMask>,
+) -> Result<Tensor> {
+    let (batch, tokens, width) = x.dims3()?;
+    if class.elem_count() != width || positions.elem_count() != (tokens + 1) * width {
+        bail!("class token {class:?} and positions {positions:?} for {x:?}")
+    }
+    if !x.device().is_cpu() || x.elem_count() == 0 {
+        return composed::embed(x, class, positions, mask);
+    }
+    let kernel = Embedding {
+        image_len: (tokens + 1) * width,
+        d_model: width,
+        dropout: mask,
+    };
+    let shape = (batch, tokens + 1, width);
+    x.contiguous()?
+        .apply_op3(class, positions, EmbedOp { kernel, shape })
+}
+
+/// `x + drop(second(attention(first(norm(x)))))`, with scaled dot-product attention among all
+/// tokens of an image.
+pub fn attention_sublayer(
+    x: &Tensor,
+    weights: &SublayerWeights,
+    heads: usize,
+    mask: Option<DropoutMask>,
+) -> Result<Tensor> {
+    let (sizes, heads) = attention_sizes(x, weights, heads)?;
+    if !x.device().is_cpu() {
+        return composed::attention_sublayer(x, weights, heads.heads, mask);
+    }
+    weights.run(
+        AttentionSublayer {
+            shape: sizes,
+            attention: heads,
+            dropout: mask,
+        },
+        x,
+    )
+}
+
+/// The first token of [`attention_sublayer`] alone, `[B,1,D]`, in a fraction of the time.
+pub fn cls_attention_sublayer(
+    x: &Tensor,
+    weights: &SublayerWeights,
+    heads: usize,
+    mask: Option<DropoutMask>,
+) -> Result<Tensor> {
+    let (sizes, heads) = attention_sizes(x, weights, heads)?;
+    if !x.device().is_cpu() {
+        return composed::cls_attention_sublayer(x, weights, heads.heads, mask);
+    }
+    weights.run(
+        ClsAttentionSublayer {
+            shape: sizes,
+            attention: heads,
+            dropout: mask,
+        },
+        x,
+    )
+}
+
+/// `x + drop(second(drop(gelu(first(norm(x))))))`, with the exact GELU (Hendrycks and Gimpel,
+/// 2016); the masks are those of the inner and of the outer tokens.
+pub fn feed_forward_sublayer(
+    x: &Tensor,
+    weights: &SublayerWeights,
+    masks: [Option<DropoutMask>; 2],
+) -> Result<Tensor> {
+    let sizes = weights.sizes()?;
+    if sizes.hidden_dim != sizes.inner_dim || x.dims3()?.2 != sizes.d_model || x.elem_count() == 0 {
+        bail!("feed-forward sublayer of {x:?} with {weights:?}")
+    }
+    if !x.device().is_cpu() {
+        return composed::feed_forward_sublayer(x, weights, masks);
+    }
+    let [inner, outer] = masks;
+    weights.run(
+        FeedForwardSublayer {
+            shape: sizes,
+            hidden_dropout: inner,
+            dropout: outer,
+        },
+        x,
+    )
+}
+
+fn attention_sizes(
+    x: &Tensor,
+    weights: &SublayerWeights,
+    heads: usize,
+) -> Result<(SublayerShape, AttentionShape)> {
+    let (sizes, (batch, tokens, width)) = (weights.sizes()?, x.dims3()?);
+    let fits = sizes.hidden_dim == 3 * width && sizes.inner_dim == width && sizes.d_model == width;
+    if !fits || batch * tokens * heads == 0 || !width.is_multiple_of(heads) {
+        bail!("attention sublayer of {x:?} by {heads} heads with {weights:?}")
+    }
+    let head_dim = width / heads;
+    let heads = AttentionShape {
+        tokens,
+        heads,
+        head_dim,
+    };
+    Ok((sizes, heads))
+}
+
+#[cfg(test)]
+mod tests;

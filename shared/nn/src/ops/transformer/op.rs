@@ -1,0 +1,129 @@
+//! Transformer sublayers and embedding as operations that candle differentiates, on the CPU.
+
+use std::sync::OnceLock;
+
+use candle_core::{CpuStorage, CustomOp2, CustomOp3, Layout, Result, Shape, Tensor, bail};
+
+use crate::ops::cpu_slices::{as_f32, with_f32};
+use kernels::transformer::{Embedding, Sublayer};
+
+/// A kernel as an operation on tokens and packed weights.
+pub struct SublayerOp<K: Sublayer> {
+    kernel: K,
+    /// Whether a gradient may be wanted.
+    differentiable: bool,
+    /// What the kernel saved for it.
+    saved: OnceLock<K::Saved>,
+}
+
+impl<K: Sublayer> SublayerOp<K> {
+    /// An operation that saves what the gradient needs only if there is to be one.
+    pub fn new(kernel: K, differentiable: bool) -> Self {
+        Self {
+            kernel,
+            differentiable,
+            saved: OnceLock::new(),
+        }
+    }
+}
+
+impl<K: Sublayer> CustomOp2 for SublayerOp<K> {
+    fn name(&self) -> &'static str {
+        "transformer-sublayer"
+    }
+
+    fn cpu_fwd(
+        &self,
+        x: &CpuStorage,
+        x_layout: &Layout,
+        weights: &CpuStorage,
+        weights_layout: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
+        let (batch, _, width) = x_layout.shape().dims3()?;
+        let (x, weights) = (as_f32(x, x_layout)?, as_f32(weights, weights_layout)?);
+        let (y, saved) = self.kernel.forward(x, weights, self.differentiable);
+        self.saved.get_or_init(|| saved);
+        let shape = (batch, y.len() / (batch * width), width);
+        Ok((CpuStorage::F32(y), shape.into()))
+    }
+
+    fn bwd(
+        &self,
+        x: &Tensor,
+        weights: &Tensor,
+        _y: &Tensor,
+        gradient: &Tensor,
+    ) -> Result<(Option<Tensor>, Option<Tensor>)> {
+        let Some(saved) = self.saved.get() else {
+            bail!("a sublayer was differentiated before it was computed")
+        };
+        let with_weights = weights.track_op();
+        let (grad_x, grad_weights) = with_f32([x, weights, gradient], |[x, weights, gradient]| {
+            Ok(self
+                .kernel
+                .backward(x, weights, saved, gradient, with_weights))
+        })?;
+        let grad_x = Tensor::from_vec(grad_x, x.shape(), x.device())?;
+        let grad_weights =
+            with_weights.then(|| Tensor::from_vec(grad_weights, weights.shape(), weights.device()));
+        Ok((Some(grad_x), grad_weights.transpose()?))
+    }
+}
+
+/// The embedding as an operation on tokens, class token and positions.
+pub struct EmbedOp {
+    /// Sizes and mask.
+    pub kernel: Embedding,
+    /// Of the result.
+    pub shape: (usize, usize, usize),
+}
+
+impl CustomOp3 for EmbedOp {
+    fn name(&self) -> &'static str {
+        "embed"
+    }
+
+    fn cpu_fwd(
+        &self,
+        tokens: &CpuStorage,
+        tokens_layout: &Layout,
+        class: &CpuStorage,
+        class_layout: &Layout,
+        positions: &CpuStorage,
+        positions_layout: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
+        let tokens = as_f32(tokens, tokens_layout)?;
+        let class = as_f32(class, class_layout)?;
+        let positions = as_f32(positions, positions_layout)?;
+        let y = self.kernel.forward(tokens, class, positions);
+        Ok((CpuStorage::F32(y), self.shape.into()))
+    }
+
+    fn bwd(
+        &self,
+        tokens: &Tensor,
+        class: &Tensor,
+        positions: &Tensor,
+        _y: &Tensor,
+        gradient: &Tensor,
+    ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
+        with_f32([gradient], |[gradient]| {
+            let grad_tokens = tokens.track_op().then(|| {
+                let values = self.kernel.grad_tokens(gradient);
+                Tensor::from_vec(values, tokens.shape(), tokens.device())
+            });
+            if !class.track_op() && !positions.track_op() {
+                return Ok((grad_tokens.transpose()?, None, None));
+            }
+            let values = self.kernel.grad_positions(gradient);
+            let grad_class = values[..self.kernel.d_model].to_vec();
+            let grad_class = Tensor::from_vec(grad_class, class.shape(), class.device())?;
+            let grad_positions = Tensor::from_vec(values, positions.shape(), positions.device())?;
+            Ok((
+                grad_tokens.transpose()?,
+                Some(grad_class),
+                Some(grad_positions),
+            ))
+        })
+    }
+}
