@@ -7,7 +7,7 @@
 
 # ---- What to work on. A line with two # describes what stands on the next line. ----
 
-## images: CIFAR-10 or CIFAR-100 as published (folder or .tar.gz), or an image folder
+## images: CIFAR-10 or CIFAR-100, binary or Python version (folder or .tar.gz), or an image folder
 DATA ?= data/cifar-10-binary.tar.gz
 ## use only N training images, balanced over the classes (empty: all)
 LIMIT ?=

@@ -19,7 +19,7 @@ Examples:
       --std 0.2023,0.1994,0.2010 --preset standard --attacks fgsm,bim --limit 2000 --out small.db
   generator build --data cifar10/ --model best.safetensors --shard 3/8 --out part-3.db")]
 pub struct Build {
-    /// Images: CIFAR-10 or CIFAR-100 as published (folder or .tar.gz), or an image folder
+    /// Images: CIFAR-10 or CIFAR-100, binary or Python version (folder or .tar.gz), or an image folder
     #[arg(long, value_name = "PATH")]
     pub data: PathBuf,
     /// Weights of the model to attack (PyTorch's names), such as best.safetensors of a baseline

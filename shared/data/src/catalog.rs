@@ -1,6 +1,6 @@
 //! Table of published data sets: class names, batch files, downloads.
 
-use crate::formats::{BatchFormat, Binary};
+use crate::formats::{BatchFormat, Binary, PickledBatch};
 
 /// The data sets whose published files are read; one row is all that a further one of a known format takes.
 pub const DATASETS: &[DatasetSpec] = &[CIFAR10, CIFAR100];
@@ -57,18 +57,32 @@ pub const CIFAR10: DatasetSpec = DatasetSpec {
         "ship",
         "truck",
     ],
-    forms: &[PublishedForm {
-        folder: "cifar-10-batches-bin",
-        train: "data_batch_*.bin",
-        test: "test_batch.bin",
-        names: "batches.meta.txt",
-        format: &Binary {
-            label_bytes: 1,
-            label: 0,
+    forms: &[
+        PublishedForm {
+            folder: "cifar-10-batches-bin",
+            train: "data_batch_*.bin",
+            test: "test_batch.bin",
+            names: "batches.meta.txt",
+            format: &Binary {
+                label_bytes: 1,
+                label: 0,
+            },
+            url: "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz",
+            sha256: "c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd",
         },
-        url: "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz",
-        sha256: "c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd",
-    }],
+        PublishedForm {
+            folder: "cifar-10-batches-py",
+            train: "data_batch_*",
+            test: "test_batch",
+            names: "batches.meta",
+            format: &PickledBatch {
+                labels: "labels",
+                names: "label_names",
+            },
+            url: "https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz",
+            sha256: "6d958be074577803d12ecdefd02955f39262c83c16fe9348329d7fe0b5c001ce",
+        },
+    ],
 };
 
 /// CIFAR-100 (<https://www.cs.toronto.edu/~kriz/cifar.html>) with its fine labels.
@@ -176,17 +190,31 @@ pub const CIFAR100: DatasetSpec = DatasetSpec {
         "woman",
         "worm",
     ],
-    forms: &[PublishedForm {
-        folder: "cifar-100-binary",
-        train: "train.bin",
-        test: "test.bin",
-        names: "fine_label_names.txt",
-        // The coarse label, then the fine one.
-        format: &Binary {
-            label_bytes: 2,
-            label: 1,
+    forms: &[
+        PublishedForm {
+            folder: "cifar-100-binary",
+            train: "train.bin",
+            test: "test.bin",
+            names: "fine_label_names.txt",
+            // The coarse label, then the fine one.
+            format: &Binary {
+                label_bytes: 2,
+                label: 1,
+            },
+            url: "https://www.cs.toronto.edu/~kriz/cifar-100-binary.tar.gz",
+            sha256: "58a81ae192c23a4be8b1804d68e518ed807d710a4eb253b1f2a199162a40d8ec",
         },
-        url: "https://www.cs.toronto.edu/~kriz/cifar-100-binary.tar.gz",
-        sha256: "58a81ae192c23a4be8b1804d68e518ed807d710a4eb253b1f2a199162a40d8ec",
-    }],
+        PublishedForm {
+            folder: "cifar-100-python",
+            train: "train",
+            test: "test",
+            names: "meta",
+            format: &PickledBatch {
+                labels: "fine_labels",
+                names: "fine_label_names",
+            },
+            url: "https://www.cs.toronto.edu/~kriz/cifar-100-python.tar.gz",
+            sha256: "85cd44d02ba6437773c5bbd22e183051d648de2e7d6b014e1ef29b855ba677a7",
+        },
+    ],
 };

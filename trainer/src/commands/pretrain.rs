@@ -23,7 +23,7 @@ Examples:
   trainer pretrain --data cifar-10-batches-bin --out runs/baseline
   trainer pretrain --data cifar10/ --out runs/small --width 16 --limit 2000 --epochs 20 --lr 0.05 --schedule cosine")]
 pub struct Pretrain {
-    /// Images: CIFAR-10 or CIFAR-100 as published (folder or .tar.gz), or an image folder
+    /// Images: CIFAR-10 or CIFAR-100, binary or Python version (folder or .tar.gz), or an image folder
     #[arg(long, value_name = "PATH")]
     data: PathBuf,
     /// Use only N training images, a multiple of the class count and balanced over the classes, and N/5 for validation

@@ -1,11 +1,13 @@
 //! Formats of batch files: the trait, and one file per format.
 
 mod binary;
+mod pickle;
 
 use crate::{IMAGE_BYTES, Image};
 use base::{Error, Result};
 
 pub use binary::Binary;
+pub use pickle::PickledBatch;
 
 /// Decoder of one format of batch files.
 pub trait BatchFormat: std::fmt::Debug + Sync {

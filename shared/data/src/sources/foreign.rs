@@ -23,7 +23,7 @@ const MAGIC: [(&[u8], &str); 11] = [
     ),
     (
         b"\x80",
-        "a Python pickle, such as data_batch_1 of CIFAR-10's Python version",
+        "a Python pickle, such as data_batch_1 of CIFAR-10's Python version: name the folder it lies in",
     ),
     (
         b"MATLAB",
@@ -55,11 +55,8 @@ pub fn recognize(path: &Path) -> Result<Option<String>> {
 
 fn folder(path: &Path) -> Option<String> {
     let has = |name: &str| path.join(name).exists();
-    if has("data_batch_1") || has("cifar-10-batches-py") {
-        return Some("CIFAR-10's Python version, not its binary version".into());
-    }
     if has("data_batch_1.mat") || has("cifar-10-batches-mat") {
-        return Some("CIFAR-10's MATLAB version, not its binary version".into());
+        return Some("CIFAR-10's MATLAB version, not its binary or Python version".into());
     }
     if has("trainLabels.csv") {
         return Some(
@@ -104,8 +101,11 @@ mod tests {
             );
         }
         for (inside, said) in [
-            ("py/data_batch_1", "Python version"),
-            ("outer/cifar-10-batches-py/data_batch_1", "Python version"),
+            ("mat/data_batch_1.mat", "MATLAB version"),
+            (
+                "outer/cifar-10-batches-mat/data_batch_1.mat",
+                "MATLAB version",
+            ),
             ("kaggle/trainLabels.csv", "Kaggle's form"),
             ("hf/train-00000-of-00001.parquet", "Parquet files"),
         ] {

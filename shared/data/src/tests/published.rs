@@ -27,6 +27,10 @@ fn files_of(spec: &DatasetSpec, form: &PublishedForm, names: &[String]) -> Vec<(
     train.chain(others).collect()
 }
 
+fn names_of(spec: &DatasetSpec) -> Vec<String> {
+    spec.classes.iter().map(|name| name.to_string()).collect()
+}
+
 fn training_batches(form: &PublishedForm) -> u64 {
     if form.train.contains('*') { 11 } else { 1 }
 }
@@ -36,7 +40,7 @@ fn every_published_form_is_read_as_folder_and_as_archive() {
     for (spec, form) in (DATASETS.iter()).flat_map(|spec| spec.forms.iter().map(move |f| (spec, f)))
     {
         let temp = tempfile::tempdir().unwrap();
-        let mut names: Vec<String> = spec.classes.iter().map(|name| name.to_string()).collect();
+        let mut names = names_of(spec);
         names[1] = "another name".into();
         let files = files_of(spec, form, &names);
         let inner = folder(&temp.path().join(form.folder), &files);
@@ -73,6 +77,47 @@ fn every_published_form_is_read_as_folder_and_as_archive() {
 }
 
 #[test]
+fn binary_and_pickled_forms_of_a_data_set_give_the_same_splits_and_source_hash() {
+    for spec in DATASETS {
+        // As many training batches in every form.
+        let loaded = spec.forms.iter().map(|form| {
+            let temp = tempfile::tempdir().unwrap();
+            load(
+                &folder(temp.path(), &files_of(spec, form, &names_of(spec))),
+                5,
+                None,
+            )
+            .unwrap()
+        });
+        let loaded: Vec<Dataset> = loaded.collect();
+        for data in &loaded[1..] {
+            let renamed = Dataset {
+                name: loaded[0].name.clone(),
+                ..data.clone()
+            };
+            assert!(renamed == loaded[0], "{}", spec.name);
+        }
+    }
+}
+
+#[test]
+fn an_archive_of_two_forms_is_refused() {
+    let temp = tempfile::tempdir().unwrap();
+    let files = CIFAR10
+        .forms
+        .iter()
+        .flat_map(|form| files_of(&CIFAR10, form, &names_of(&CIFAR10)));
+    let path = save(
+        temp.path().join("both.tar.gz"),
+        &tar_gz(&files.collect::<Vec<_>>()),
+    );
+    let text = load(&path, 0, None).unwrap_err().to_string();
+    let words =
+        "found a file of cifar-10-python.tar.gz, expected only files of cifar-10-binary.tar.gz";
+    assert!(text.contains(words), "{text}");
+}
+
+#[test]
 fn a_folder_of_several_data_sets_is_ambiguous_and_refused() {
     let temp = tempfile::tempdir().unwrap();
     for spec in DATASETS {
@@ -89,7 +134,7 @@ fn the_class_count_of_the_data_set_bounds_labels_and_names_and_divides_the_limit
     {
         let temp = tempfile::tempdir().unwrap();
         let count = spec.classes.len();
-        let names: Vec<String> = spec.classes.iter().map(|name| name.to_string()).collect();
+        let names = names_of(spec);
         let files = files_of(spec, form, &names[1..]);
         let refusal = |files: &[(String, Vec<u8>)], name: &str, limit| {
             let path = folder(&temp.path().join(name), files);
