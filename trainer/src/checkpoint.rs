@@ -104,7 +104,7 @@ pub fn load(
                 return Ok(Some(found));
             }
             Err(error) => {
-                log::warning(format_args!("passed over a damaged checkpoint: {error}"));
+                log::warning(format_args!("skipped a damaged checkpoint: {error}"));
                 damage = Some(error);
             }
         }

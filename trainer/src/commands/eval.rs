@@ -13,7 +13,7 @@ use data::Split;
 use store::Store;
 
 use crate::{
-    evaluate::{EvalConfig, Request, print},
+    evaluate::{EvalConfig, EvalRequest, print},
     folder,
 };
 
@@ -65,7 +65,7 @@ impl Eval {
         let splits = self
             .split
             .map_or(vec![Split::Val, Split::Test], |split| vec![split]);
-        let request = Request {
+        let request = EvalRequest {
             model: &self.model,
             detector: self.detector.as_deref(),
             normalization: self.normalization,

@@ -53,7 +53,7 @@ impl std::fmt::Display for Diverged {
 
 /// Adds the epoch and advice to an error about a non-finite value, and writes `diverged.json`; returns other errors
 /// unchanged.
-pub fn explain(error: Error, folder: &Path, lr: f64, at: &RunProgress) -> Error {
+pub fn explain(error: Error, folder: &Path, lr: f64, progress: &RunProgress) -> Error {
     let Error::NonFinite(what) = error else {
         return error;
     };
@@ -61,9 +61,9 @@ pub fn explain(error: Error, folder: &Path, lr: f64, at: &RunProgress) -> Error 
     let what = if what.starts_with("step ") {
         what
     } else {
-        format!("after step {} of it: {what}", at.steps)
+        format!("after step {} of it: {what}", progress.steps)
     };
-    let epoch = at.epochs + 1;
+    let epoch = progress.epochs + 1;
     let diverged = Diverged {
         epoch,
         what: what.clone(),

@@ -66,20 +66,20 @@ impl TrainingRun {
     pub fn train_to_end(&mut self) -> Result<()> {
         log::log_plan(self);
         let batch_size = self.config.batch_size;
-        let mut at = RunProgress::default();
-        self.all_epochs(&mut at).map_err(|error| {
-            diverged::explain(error, &self.folder, self.config.optimizer.lr, &at)
+        let mut progress = RunProgress::default();
+        self.train_epochs(&mut progress).map_err(|error| {
+            diverged::explain(error, &self.folder, self.config.optimizer.lr, &progress)
                 .of_batch(batch_size)
         })
     }
 
-    fn all_epochs(&mut self, at: &mut RunProgress) -> Result<()> {
+    fn train_epochs(&mut self, progress: &mut RunProgress) -> Result<()> {
         let stop = Stop::listen()?;
         let epochs = self.config.epochs;
         if self.state != RunState::FinishedWithoutCheckpoints {
-            *at = self.resume()?;
+            *progress = self.resume()?;
         }
-        if at.epochs == epochs || self.state == RunState::FinishedWithoutCheckpoints {
+        if progress.epochs == epochs || self.state == RunState::FinishedWithoutCheckpoints {
             info(format_args!(
                 "{}: all {epochs} epochs are done",
                 self.folder.display()
@@ -93,13 +93,13 @@ impl TrainingRun {
             );
         }
         let total = u64::from(epochs) * self.train.len() as u64;
-        let done = u64::from(at.epochs) * self.train.len() as u64
-            + at.steps * self.config.batch_size as u64;
+        let done = u64::from(progress.epochs) * self.train.len() as u64
+            + progress.steps * self.config.batch_size as u64;
         let mut bar = Progress::new("training", total - done);
         let activations = self.step.model().activation_count(true);
         device::log_memory(&self.device, activations, self.config.batch_size)?;
-        while at.epochs < epochs {
-            self.epoch(at, &mut bar, &stop)?;
+        while progress.epochs < epochs {
+            self.train_epoch(progress, &mut bar, &stop)?;
         }
         bar.finish();
         device::log_peak_memory(&self.device)
@@ -107,43 +107,47 @@ impl TrainingRun {
 
     /// Restores models, sampler and metrics from the checkpoint.
     fn resume(&mut self) -> Result<RunProgress> {
-        let Some((mut at, parts)) = checkpoint::load(&self.folder, &self.device)? else {
+        let Some((mut progress, parts)) = checkpoint::load(&self.folder, &self.device)? else {
             // After a kill between the first epoch's line and its checkpoint.
             metrics::resume_after(&self.metrics_path(), 0)?;
             metrics::events::rewrite(&self.folder, &[])?;
             return Ok(RunProgress::default());
         };
-        if at.epochs > self.config.epochs {
+        if progress.epochs > self.config.epochs {
             let expected = format!("at most {}", self.config.epochs);
             let what = format!("{}: epochs done", self.folder.display());
-            return Err(Error::data(what, at.epochs, expected));
+            return Err(Error::data(what, progress.epochs, expected));
         }
         let steps = self.train.len().div_ceil(self.config.batch_size) as u64;
-        if at.steps >= steps {
+        if progress.steps >= steps {
             let what = format!("{}: steps done of an epoch", self.folder.display());
-            return Err(Error::data(what, at.steps, format!("less than {steps}")));
+            return Err(Error::data(
+                what,
+                progress.steps,
+                format!("less than {steps}"),
+            ));
         }
         self.step.restore(&parts)?;
-        if let (Some(sampler), Some(state)) = (&mut self.sampler, &at.sampler) {
+        if let (Some(sampler), Some(state)) = (&mut self.sampler, &progress.sampler) {
             sampler.restore(state)?;
         }
-        let past = metrics::resume_after(&self.metrics_path(), at.epochs)?;
+        let past = metrics::resume_after(&self.metrics_path(), progress.epochs)?;
         metrics::events::rewrite(&self.folder, &past)?;
         let missing = crate::folder::missing_model(&self.folder, self.config.joint.is_some());
-        if let Some(name) = missing.filter(|_| at.best.is_some()) {
+        if let Some(name) = missing.filter(|_| progress.best.is_some()) {
             warning(format_args!(
                 "{}: {name} is missing; the best model of the epochs that are still to come takes its place",
                 self.folder.display()
             ));
-            at.best = None;
+            progress.best = None;
         }
-        if at.epochs < self.config.epochs {
-            let (epoch, steps) = (at.epochs, at.steps);
+        if progress.epochs < self.config.epochs {
+            let (epoch, steps) = (progress.epochs, progress.steps);
             info(format_args!(
                 "resuming after epoch {epoch} and {steps} steps of the next"
             ));
         }
-        Ok(at)
+        Ok(progress)
     }
 
     fn metrics_path(&self) -> PathBuf {
@@ -151,9 +155,14 @@ impl TrainingRun {
     }
 
     /// Trains, evaluates and saves one epoch, or its remaining steps.
-    fn epoch(&mut self, at: &mut RunProgress, bar: &mut Progress, stop: &Stop) -> Result<()> {
+    fn train_epoch(
+        &mut self,
+        progress: &mut RunProgress,
+        bar: &mut Progress,
+        stop: &Stop,
+    ) -> Result<()> {
         let started = Instant::now();
-        let (seed, epoch) = (self.config.seed, u64::from(at.epochs));
+        let (seed, epoch) = (self.config.seed, u64::from(progress.epochs));
         let order = permutation(self.train.len(), seed, "order", &[epoch]);
         let batches: Vec<&[usize]> = order.chunks(self.config.batch_size).collect();
         let steps = batches.len() as u64;
@@ -162,34 +171,34 @@ impl TrainingRun {
         let mut images = 0;
         // A step's output is read while the next step is under way, so that the device never idles.
         let mut pending: Option<(TrainBatch, StepOutput)> = None;
-        for rows in &batches[at.steps as usize..] {
+        for rows in &batches[progress.steps as usize..] {
             if let Err(stopped) = stop.check("the same command goes on from here") {
-                self.add_to_totals(at, pending.take(), bar)?;
-                self.save(at)?;
+                self.add_to_totals(progress, pending.take(), bar)?;
+                self.save(progress)?;
                 return Err(stopped);
             }
-            let step = epoch * steps + at.steps;
-            if let Some(period) = self.new_period(at, step, epoch) {
-                self.add_to_totals(at, pending.take(), bar)?;
-                self.redraw(at, period)?;
+            let step = epoch * steps + progress.steps;
+            if let Some(period) = self.redraw_period(progress, step, epoch) {
+                self.add_to_totals(progress, pending.take(), bar)?;
+                self.redraw(progress, period)?;
             }
-            let batch = self.draw(rows, epoch, step)?;
+            let batch = self.draw_batch(rows, epoch, step)?;
             lr_factor = schedule.rate(1.0, step, steps, u64::from(self.config.epochs));
             let output = self.step.step(&batch, lr_factor)?;
-            at.steps += 1;
+            progress.steps += 1;
             images += rows.len();
-            self.add_to_totals(at, pending.replace((batch, output)), bar)?;
+            self.add_to_totals(progress, pending.replace((batch, output)), bar)?;
         }
-        self.add_to_totals(at, pending, bar)?;
+        self.add_to_totals(progress, pending, bar)?;
         let seconds = started.elapsed().as_secs_f64();
         let on_val = self.evaluate_val()?;
-        let train = at.totals.means();
+        let train = progress.totals.means();
         let accuracy = on_val.mixed.or(on_val.clean);
         let score = accuracy.unwrap_or(-train.loss);
-        let best = at.best.is_none_or(|best| score > best);
-        let epoch = at.epochs + 1;
+        let best = progress.best.is_none_or(|best| score > best);
+        let epoch = progress.epochs + 1;
         if best {
-            at.best = Some(score);
+            progress.best = Some(score);
             let score = folder::Score {
                 epoch,
                 accuracy,
@@ -203,7 +212,7 @@ impl TrainingRun {
             images_per_s: images as f64 / seconds.max(1e-9),
             lr: self.config.optimizer.lr * lr_factor,
             train,
-            mixture: self.mixture(&at.totals),
+            mixture: self.mixture(&progress.totals),
             val: ValMetrics {
                 clean: on_val.clean,
                 attacks: on_val.attacks,
@@ -215,10 +224,10 @@ impl TrainingRun {
         log::log_epoch(&line, self.config.epochs);
         metrics::append(&self.metrics_path(), &line)?;
         metrics::events::append(&self.folder, &metrics::read(&self.metrics_path())?)?;
-        at.epochs = epoch;
-        at.steps = 0;
-        at.totals.next_epoch();
-        self.save(at)
+        progress.epochs = epoch;
+        progress.steps = 0;
+        progress.totals.next_epoch();
+        self.save(progress)
     }
 
     fn evaluate_val(&self) -> Result<SplitMetrics> {
@@ -230,7 +239,7 @@ impl TrainingRun {
     /// Reads a step's output and adds it to the totals.
     fn add_to_totals(
         &self,
-        at: &mut RunProgress,
+        progress: &mut RunProgress,
         step: Option<(TrainBatch, StepOutput)>,
         bar: &mut Progress,
     ) -> Result<()> {
@@ -238,20 +247,21 @@ impl TrainingRun {
             return Ok(());
         };
         let step_metrics = output.read()?;
-        at.totals
+        progress
+            .totals
             .add(&batch, &step_metrics, 1 + self.train.attacks.len());
-        let (epoch, loss) = (at.epochs + 1, step_metrics.loss);
+        let (epoch, loss) = (progress.epochs + 1, step_metrics.loss);
         let message = format!("epoch {epoch}, loss {loss:.3}");
         bar.add(batch.labels.len() as u64, &message);
         Ok(())
     }
 
     /// The redraw period that begins with this step; none where the mixture stays.
-    fn new_period(&self, at: &RunProgress, step: u64, epoch: u64) -> Option<u64> {
+    fn redraw_period(&self, progress: &RunProgress, step: u64, epoch: u64) -> Option<u64> {
         self.sampler.as_ref()?;
         let every = self.config.sampling.as_ref().and_then(|s| s.redraw_every);
         let period = match every {
-            None if at.steps == 0 => epoch,
+            None if progress.steps == 0 => epoch,
             Some(every) if step.is_multiple_of(every) => step / every,
             _ => return None,
         };
@@ -260,15 +270,15 @@ impl TrainingRun {
     }
 
     /// Redraws the sampler's mixture.
-    fn redraw(&mut self, at: &mut RunProgress, period: u64) -> Result<()> {
+    fn redraw(&mut self, progress: &mut RunProgress, period: u64) -> Result<()> {
         if let Some(sampler) = &mut self.sampler {
-            sampler.redraw(period, Some(&at.totals.take_error_rates()))?;
+            sampler.redraw(period, Some(&progress.totals.take_error_rates()))?;
         }
         Ok(())
     }
 
     /// The batch of a step: a variant of each image, augmented.
-    fn draw(&self, rows: &[usize], epoch: u64, step: u64) -> Result<TrainBatch> {
+    fn draw_batch(&self, rows: &[usize], epoch: u64, step: u64) -> Result<TrainBatch> {
         let variant = |row: usize| match &self.sampler {
             Some(sampler) => sampler.draw(epoch, self.train.ids[row]),
             None => 0,
@@ -299,9 +309,9 @@ impl TrainingRun {
         })
     }
 
-    fn save(&self, at: &mut RunProgress) -> Result<()> {
-        at.sampler = self.sampler.as_ref().map(Sampler::state);
-        checkpoint::save(&self.folder, at, &self.step.parts()?)?;
+    fn save(&self, progress: &mut RunProgress) -> Result<()> {
+        progress.sampler = self.sampler.as_ref().map(Sampler::state);
+        checkpoint::save(&self.folder, progress, &self.step.parts()?)?;
         // The run is past the point where it diverged.
         files::remove(&self.folder.join(DIVERGED))
     }
@@ -312,7 +322,7 @@ impl TrainingRun {
         if path.exists() {
             return Ok(());
         }
-        let request = evaluate::Request {
+        let request = evaluate::EvalRequest {
             model: &self.folder.join(BEST),
             detector: None,
             normalization: NormalizationArguments::default(),

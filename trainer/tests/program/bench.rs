@@ -1,4 +1,4 @@
-//! `trainer bench`: what it measures and says; never how fast anything is.
+//! `trainer bench`: workloads and output, not their speed.
 
 use std::{fs, process::Command};
 
@@ -29,7 +29,7 @@ fn bench(more: &[&str]) -> Command {
 }
 
 #[test]
-fn everything_is_measured_under_its_name() {
+fn bench_json_has_every_workload() {
     let output = bench(&["--json"]).output().unwrap();
     assert_success(&output);
     let json: Value = serde_json::from_slice(&output.stdout).unwrap();
@@ -52,7 +52,7 @@ fn everything_is_measured_under_its_name() {
 }
 
 #[test]
-fn only_what_is_named_is_measured_and_the_table_says_so() {
+fn bench_only_runs_the_named_workloads() {
     let output = bench(&["--only", "forward,attack_fgsm"]).output().unwrap();
     assert_success(&output);
     let table = String::from_utf8(output.stdout).unwrap();
@@ -65,7 +65,7 @@ fn only_what_is_named_is_measured_and_the_table_says_so() {
 }
 
 #[test]
-fn inputs_are_written_but_not_over_a_file_and_unknown_names_are_refused() {
+fn bench_inputs_are_written_but_not_over_a_file() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("inputs.safetensors");
     let write = [

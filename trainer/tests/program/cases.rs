@@ -1,5 +1,5 @@
-//! Cases that people report of other tools: options without a meaning, command lines, weights of 0,
-//! normalization, models of unfinished runs. docs/cases.md lists them.
+//! Cases reported of comparable tools (docs/cases.md): options of another method, command lines, weights of 0,
+//! normalization, models of unfinished runs.
 
 use std::fs;
 
@@ -8,14 +8,14 @@ use nn::model::Weights;
 
 use crate::{
     common::TestDir,
-    mismatches::{printed, said},
+    mismatches::{stderr, stdout},
     runs::metrics,
     test_store,
 };
 use library_tests::{assert_success, edit};
 
 #[test]
-fn options_without_a_meaning_are_refused() {
+fn options_of_another_method_schedule_or_policy_are_refused() {
     let dir = TestDir::new();
     for (args, words) in [
         (
@@ -39,14 +39,14 @@ fn options_without_a_meaning_are_refused() {
 }
 
 #[test]
-fn a_command_line_that_is_wrong_is_refused_on_one_line() {
+fn a_wrong_command_line_is_refused_in_one_line() {
     let dir = TestDir::new();
     let missing = &mut dir.command(&["train", "--out", "run"]);
     dir.assert_refused(missing, 2, &["--db <DB>", "--help"]);
     let unknown = &mut dir.command(&["train", "--batchsize", "3"]);
     dir.assert_refused(unknown, 2, &["--batchsize", "--batch-size"]);
     let help = dir.run(&["train", "--help"]);
-    assert!(printed(&help).contains("--detector-layers"));
+    assert!(stdout(&help).contains("--detector-layers"));
 }
 
 #[test]
@@ -103,7 +103,7 @@ fn normalization_is_kept_in_what_training_saves() {
         "{config}"
     );
     let resumed = dir.pretrain("base", &["--epochs", "1"]).output().unwrap();
-    let text = said(&resumed);
+    let text = stderr(&resumed);
     assert_eq!(resumed.status.code(), Some(2));
     assert!(
         text.contains("mean = \"0.4914,0.4822,0.4465\", now it is not set"),
@@ -112,7 +112,7 @@ fn normalization_is_kept_in_what_training_saves() {
 }
 
 #[test]
-fn a_model_of_an_unfinished_run_is_said_to_be_one() {
+fn evaluating_a_model_of_an_unfinished_run_is_a_warning() {
     let dir = TestDir::new();
     assert_success(&dir.joint("run", &["--epochs", "1"]).output().unwrap());
     edit(&dir.path("run/config.toml"), |text| {
@@ -122,8 +122,8 @@ fn a_model_of_an_unfinished_run_is_said_to_be_one() {
     let output = dir.run(&["eval", "--db", "a.db", "--model", "run/best.safetensors"]);
     assert_success(&output);
     assert!(
-        said(&output).contains("from an unfinished run"),
+        stderr(&output).contains("from an unfinished run"),
         "{}",
-        said(&output)
+        stderr(&output)
     );
 }

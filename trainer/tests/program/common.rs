@@ -23,7 +23,7 @@ impl TestDir {
         // Made once, kept in memory.
         static MADE: OnceLock<(Vec<u8>, Vec<u8>)> = OnceLock::new();
         let (net, db) = MADE.get_or_init(|| {
-            let dir = Self::with_pictures();
+            let dir = Self::with_images();
             let better = ["--epochs", "6", "--lr", "0.05", "--augment", "none"];
             assert_success(&dir.pretrain("run", &better).output().unwrap());
             let (data, out) = (dir.path("data"), dir.path("a.db"));
@@ -31,13 +31,13 @@ impl TestDir {
             test_store::write(&data, &net, &out, true);
             (fs::read(net).unwrap(), fs::read(out).unwrap())
         });
-        let dir = Self::with_pictures();
+        let dir = Self::with_images();
         fs::write(dir.path("net.safetensors"), net).unwrap();
         fs::write(dir.path("a.db"), db).unwrap();
         dir
     }
 
-    fn with_pictures() -> Self {
+    fn with_images() -> Self {
         let dir = Self(tempfile::tempdir().unwrap());
         synthetic::write(&dir.path("data"), 100, 0, false).unwrap();
         dir

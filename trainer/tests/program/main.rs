@@ -1,5 +1,4 @@
-//! The trainer as its users run it: arguments and files go in; exit codes, messages and run folders
-//! are what is looked at.
+//! Tests of the program: exit codes, messages and run folders.
 
 mod bench;
 mod cases;

@@ -1,5 +1,5 @@
-//! What does not belong together or is not what it passes for: detectors of another surrogate, splits without
-//! images, models that were trained on val, unchanged samples, shards. docs/cases.md lists them.
+//! Mismatched inputs (docs/cases.md): detectors of another surrogate, splits without images, models trained on val,
+//! unchanged samples, single shards.
 
 use std::{fs, process::Output};
 
@@ -12,11 +12,11 @@ use store::Store;
 use crate::{common::TestDir, runs::metrics, test_store};
 use library_tests::assert_success;
 
-pub fn said(output: &Output) -> String {
+pub fn stderr(output: &Output) -> String {
     String::from_utf8(output.stderr.clone()).unwrap()
 }
 
-pub fn printed(output: &Output) -> String {
+pub fn stdout(output: &Output) -> String {
     assert_success(output);
     String::from_utf8(output.stdout.clone()).unwrap()
 }
@@ -33,7 +33,7 @@ const EVAL: [&str; 5] = [
 fn a_detector_of_another_surrogate_is_left_out_of_the_tables() {
     let dir = TestDir::new();
     assert_success(&dir.joint("run", &["--epochs", "1"]).output().unwrap());
-    let own = printed(&dir.run(&["eval", "--db", "a.db", "--model", "run/best.safetensors"]));
+    let own = stdout(&dir.run(&["eval", "--db", "a.db", "--model", "run/best.safetensors"]));
     assert!(own.contains("ROC AUC"), "{own}");
     // A store of equal width whose surrogate is another model, and one of another width.
     for width in ["2", "4"] {
@@ -54,12 +54,12 @@ fn a_detector_of_another_surrogate_is_left_out_of_the_tables() {
         weights.write(&path, &Metadata::new()).unwrap();
         test_store::write(&dir.path("data"), &path, &db, true);
         let output = dir.run(&EVAL);
-        let text = printed(&output);
+        let text = stdout(&output);
         assert!(
             !text.contains("ROC AUC") && text.contains("joint"),
             "{text}"
         );
-        let warned = said(&output);
+        let warned = stderr(&output);
         assert!(
             warned.contains("detector.safetensors: it was trained with the model "),
             "{warned}"
@@ -71,12 +71,12 @@ fn a_detector_of_another_surrogate_is_left_out_of_the_tables() {
     let (weights, _) = Weights::read(&path, &Device::Cpu).unwrap();
     weights.write(&path, &Metadata::new()).unwrap();
     let output = dir.run(&EVAL);
-    assert!(!printed(&output).contains("ROC AUC"));
-    assert!(said(&output).contains("it looks at a model of width 2, the store's has width 4"));
+    assert!(!stdout(&output).contains("ROC AUC"));
+    assert!(stderr(&output).contains("it looks at a model of width 2, the store's has width 4"));
 }
 
 #[test]
-fn accuracies_of_no_images_are_dashes_and_the_best_model_is_by_training_loss() {
+fn without_val_images_accuracies_are_dashes_and_the_best_model_is_by_training_loss() {
     let dir = TestDir::new();
     let small = [
         "--limit",
@@ -90,7 +90,7 @@ fn accuracies_of_no_images_are_dashes_and_the_best_model_is_by_training_loss() {
     ];
     let output = dir.pretrain("small", &small).output().unwrap();
     assert_success(&output);
-    let text = said(&output);
+    let text = stderr(&output);
     assert!(
         text.contains("warning: val has no images") && text.contains("val clean –"),
         "{text}"
@@ -123,7 +123,7 @@ fn accuracies_of_no_images_are_dashes_and_the_best_model_is_by_training_loss() {
         Some(20),
     );
     assert_success(&dir.joint("run", &["--epochs", "1"]).output().unwrap());
-    let table = printed(&dir.run(&["eval", "--db", "a.db", "--model", "run/best.safetensors"]));
+    let table = stdout(&dir.run(&["eval", "--db", "a.db", "--model", "run/best.safetensors"]));
     assert!(table.contains('–') && !table.contains("0.00"), "{table}");
     let report: Value =
         serde_json::from_slice(&fs::read(dir.path("run/report.json")).unwrap()).unwrap();
@@ -134,7 +134,7 @@ fn accuracies_of_no_images_are_dashes_and_the_best_model_is_by_training_loss() {
 }
 
 #[test]
-fn a_model_that_was_trained_on_val_images_of_a_store_is_not_measured_on_them() {
+fn a_model_trained_on_val_images_of_a_store_is_not_evaluated_on_val() {
     let dir = TestDir::new();
     assert_success(
         &dir.pretrain("seed-1", &["--seed", "1", "--epochs", "1"])
@@ -153,7 +153,7 @@ fn a_model_that_was_trained_on_val_images_of_a_store_is_not_measured_on_them() {
         3,
         &words,
     );
-    printed(&dir.run(&[&measure[..], &["--split", "test"]].concat()));
+    stdout(&dir.run(&[&measure[..], &["--split", "test"]].concat()));
 
     // As a surrogate: a warning, and its accuracies on val are in no table.
     let db = dir.path("a.db");
@@ -166,7 +166,7 @@ fn a_model_that_was_trained_on_val_images_of_a_store_is_not_measured_on_them() {
     );
     let output = dir.joint("run", &["--epochs", "1"]).output().unwrap();
     assert_success(&output);
-    let text = said(&output);
+    let text = stderr(&output);
     assert!(
         text.contains("its surrogate was trained with --seed 1") && text.contains("--seed 0"),
         "{text}"
@@ -180,7 +180,7 @@ fn a_model_that_was_trained_on_val_images_of_a_store_is_not_measured_on_them() {
 }
 
 #[test]
-fn samples_that_equal_their_clean_images_are_clean_to_the_detector_and_counted() {
+fn unchanged_samples_are_clean_to_the_detector_and_counted() {
     let dir = TestDir::new();
     let db = dir.path("a.db");
     fs::remove_file(&db).unwrap();
@@ -206,14 +206,14 @@ fn samples_that_equal_their_clean_images_are_clean_to_the_detector_and_counted()
         assert_eq!(split["unchanged"]["bim"], split["images"]);
         assert_eq!(split["unchanged"]["gaussian"], 0);
     }
-    let text = printed(&dir.run(&["eval", "--db", "a.db", "--model", "run/best.safetensors"]));
+    let text = stdout(&dir.run(&["eval", "--db", "a.db", "--model", "run/best.safetensors"]));
     assert!(text.contains("unchanged samples"), "{text}");
     let loss = line["train"]["detector_loss"].as_f64().unwrap();
     assert!(loss < 0.5, "every target is clean: {loss}");
 }
 
 #[test]
-fn one_shard_alone_is_a_warning_of_train_and_eval() {
+fn training_or_evaluating_on_a_single_shard_is_a_warning() {
     let dir = TestDir::new();
     let db = dir.path("a.db");
     fs::remove_file(&db).unwrap();
@@ -224,9 +224,9 @@ fn one_shard_alone_is_a_warning_of_train_and_eval() {
     for output in [train, eval] {
         assert_success(&output);
         assert!(
-            said(&output).contains("a.db: only shard 2/3 of a store"),
+            stderr(&output).contains("a.db: only shard 2/3 of a store"),
             "{}",
-            said(&output)
+            stderr(&output)
         );
     }
     let report = fs::read_to_string(dir.path("run/report.json")).unwrap();

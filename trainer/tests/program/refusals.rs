@@ -1,5 +1,4 @@
-//! What cannot be done: the exit code says whose fault it is, one line names file, finding and
-//! expectation, and no file is touched.
+//! Refusals: the exit code tells the cause, one line names file, finding and expectation, and no file is changed.
 
 use std::{collections::BTreeMap, fs};
 
@@ -31,25 +30,25 @@ fn missing_files_are_named() {
 }
 
 #[test]
-fn pictures_with_a_wrong_label_are_no_pictures_to_learn_from() {
+fn images_with_an_invalid_label_are_refused() {
     let dir = TestDir::new();
     edit(&dir.path("data/data_batch_1.bin"), |bytes| bytes[0] = 255);
-    let said = ["data_batch_1.bin, record 0: found label 255, expected 0 to 9"];
-    dir.assert_refused(&mut dir.pretrain("run", &[]), 3, &said);
+    let message = ["data_batch_1.bin, record 0: found label 255, expected 0 to 9"];
+    dir.assert_refused(&mut dir.pretrain("run", &[]), 3, &message);
 }
 
 #[test]
-fn a_wrong_tensor_is_named() {
+fn weights_with_a_wrong_tensor_are_refused_by_its_name() {
     let dir = TestDir::new();
     let net = dir.path("net.safetensors");
     let (whole, _) = Weights::read(&net, &Device::Cpu).unwrap();
-    let assert_refused = |change: &dyn Fn(&mut BTreeMap<String, Tensor>), said: &str| {
+    let assert_refused = |change: &dyn Fn(&mut BTreeMap<String, Tensor>), message: &str| {
         let mut tensors = whole.tensors().clone();
         change(&mut tensors);
         let weights: Weights = tensors.into_iter().collect();
         weights.write(&net, &Metadata::new()).unwrap();
-        let said = ["net.safetensors: tensor linear.bias: found ", said];
-        dir.assert_refused(&mut dir.command(&EVAL), 3, &said);
+        let message = ["net.safetensors: tensor linear.bias: found ", message];
+        dir.assert_refused(&mut dir.command(&EVAL), 3, &message);
         let detector = [&EVAL[..3], &["--model", "whole.safetensors", "--detector"]].concat();
         let detector = &mut dir.command(&[&detector[..], &["net.safetensors"]].concat());
         dir.assert_refused(detector, 3, &["net.safetensors"]);
@@ -79,7 +78,7 @@ fn a_wrong_tensor_is_named() {
 }
 
 #[test]
-fn damaged_stores_and_those_of_others_are_refused() {
+fn damaged_stores_and_foreign_databases_are_refused() {
     let dir = TestDir::new();
     let db = dir.path("a.db");
     let intact = fs::read(&db).unwrap();
@@ -106,7 +105,7 @@ fn damaged_stores_and_those_of_others_are_refused() {
 }
 
 #[test]
-fn one_flipped_bit_in_a_store_is_found_before_anything_is_learned() {
+fn a_flipped_bit_in_a_store_is_found_before_training() {
     let dir = TestDir::new();
     let db = dir.path("a.db");
     let intact = fs::read(&db).unwrap();
@@ -118,21 +117,21 @@ fn one_flipped_bit_in_a_store_is_found_before_anything_is_learned() {
         let (place, _) = places.find(|(_, window)| *window == blob).unwrap();
         fs::write(&db, &intact).unwrap();
         edit(&db, |bytes| bytes[place + 1000] ^= 1);
-        let said = [
+        let message = [
             "a.db",
             &format!("image {}", table.ids[4]),
             "found ",
             "expected ",
         ];
-        dir.assert_refused(&mut dir.command(&EVAL), 3, &said);
+        dir.assert_refused(&mut dir.command(&EVAL), 3, &message);
         let output = dir.joint("run", &[]).output().unwrap();
-        library_tests::assert_error(&output, 3, &said);
+        library_tests::assert_error(&output, 3, &message);
         assert!(!dir.path("run/last").exists());
     }
 }
 
 #[test]
-fn a_request_that_makes_no_sense_is_refused_before_anything_is_written() {
+fn invalid_options_are_refused_before_anything_is_written() {
     let dir = TestDir::new();
     let assert_refused = |more: &[&str], words: &[&str]| {
         dir.assert_refused(&mut dir.joint("run", more), 2, words);
@@ -158,30 +157,33 @@ fn a_request_that_makes_no_sense_is_refused_before_anything_is_written() {
     ] {
         let output = dir.joint("run", &[option, value]).output().unwrap();
         assert_eq!(output.status.code(), Some(2));
-        let said = String::from_utf8(output.stderr).unwrap();
-        assert!(said.starts_with("error: invalid value "), "{said}");
-        assert_eq!(said.lines().count(), 1, "{said}");
-        assert!(said.contains(value) && said.contains(option), "{said}");
+        let message = String::from_utf8(output.stderr).unwrap();
+        assert!(message.starts_with("error: invalid value "), "{message}");
+        assert_eq!(message.lines().count(), 1, "{message}");
+        assert!(
+            message.contains(value) && message.contains(option),
+            "{message}"
+        );
         assert!(!dir.path("run").exists());
     }
 }
 
 #[test]
-fn cuda_that_is_not_there_is_never_replaced_by_the_cpu() {
+fn missing_cuda_is_an_error_without_fallback_to_the_cpu() {
     if nn::device::HAS_CUDA {
         return;
     }
     let dir = TestDir::new();
-    let said = ["--device cuda:", "built without CUDA"];
+    let message = ["--device cuda:", "built without CUDA"];
     let cuda = ["--device", "cuda"];
-    dir.assert_refused(&mut dir.pretrain("run", &cuda), 4, &said);
-    dir.assert_refused(&mut dir.joint("run", &cuda), 4, &said);
+    dir.assert_refused(&mut dir.pretrain("run", &cuda), 4, &message);
+    dir.assert_refused(&mut dir.joint("run", &cuda), 4, &message);
     let eval = [&EVAL[..], &["--device", "cuda:1"]].concat();
-    dir.assert_refused(&mut dir.command(&eval), 4, &said);
+    dir.assert_refused(&mut dir.command(&eval), 4, &message);
 }
 
 #[test]
-fn a_folder_of_another_run_is_kept_unless_forced() {
+fn a_run_folder_of_other_settings_is_kept_unless_forced() {
     let dir = TestDir::new();
     let once = ["--epochs", "1"];
     assert_success(&dir.pretrain("run", &once).output().unwrap());
@@ -211,5 +213,5 @@ fn a_folder_of_another_run_is_kept_unless_forced() {
     let other = [&once[..], &["--seed", "7", "--force"]].concat();
     assert_success(&dir.pretrain("run", &other).output().unwrap());
     assert_success(&dir.pretrain("fresh", &other).output().unwrap());
-    crate::runs::assert_same(&dir.path("run"), &dir.path("fresh"));
+    crate::runs::assert_same_run(&dir.path("run"), &dir.path("fresh"));
 }

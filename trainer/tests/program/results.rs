@@ -1,4 +1,4 @@
-//! What the program says of models: numbers that agree with each other and with the store's own.
+//! Results of `trainer eval` and `trainer report`: consistent with each other and with the store.
 
 use std::fs;
 
@@ -17,7 +17,7 @@ fn keys(value: &Value) -> Vec<&str> {
 }
 
 #[test]
-fn the_surrogate_itself_gets_exactly_the_surrogates_numbers() {
+fn evaluating_the_surrogate_gives_the_stores_own_accuracies() {
     let dir = TestDir::new();
     let evaluation = dir.eval(&["--model", "net.safetensors"]);
     let info = store::info(&dir.path("a.db")).unwrap();
@@ -58,7 +58,7 @@ fn the_surrogate_itself_gets_exactly_the_surrogates_numbers() {
 }
 
 #[test]
-fn an_evaluation_has_its_fields_and_is_the_one_of_the_finished_run() {
+fn evaluation_json_has_its_fields_and_equals_the_runs_report_json() {
     let dir = TestDir::new();
     assert_success(&dir.joint("run", &[]).output().unwrap());
     let evaluation = dir.eval(&["--model", "run/best.safetensors"]);
@@ -111,15 +111,15 @@ fn an_evaluation_has_its_fields_and_is_the_one_of_the_finished_run() {
 }
 
 #[test]
-fn a_report_names_its_runs_and_replaces_nothing_but_a_report() {
+fn an_html_report_names_its_runs_and_replaces_only_a_report() {
     let dir = TestDir::new();
     let once = ["--epochs", "1"];
     assert_success(&dir.pretrain("plain-7", &once).output().unwrap());
     assert_success(&dir.joint("robust-8", &once).output().unwrap());
     let report = ["report", "plain-7", "robust-8", "--out", "a.html"];
     fs::write(dir.path("a.html"), "<!doctype html>mine").unwrap();
-    let said = ["a.html: exists", "--force"];
-    dir.assert_refused(&mut dir.command(&report), 2, &said);
+    let message = ["a.html: exists", "--force"];
+    dir.assert_refused(&mut dir.command(&report), 2, &message);
     assert_success(&dir.run(&[&report[..], &["--force"]].concat()));
     let page = fs::read_to_string(dir.path("a.html")).unwrap();
     for word in [
@@ -138,11 +138,11 @@ fn a_report_names_its_runs_and_replaces_nothing_but_a_report() {
     assert_eq!(fs::read_to_string(dir.path("a.html")).unwrap(), page);
 
     fs::write(dir.path("plain-7/metrics.jsonl"), "{}\n").unwrap();
-    let said = [
+    let message = [
         "plain-7/metrics.jsonl:1: found ",
         "expected one epoch's metrics",
     ];
-    dir.assert_refused(&mut dir.command(&report), 3, &said);
+    dir.assert_refused(&mut dir.command(&report), 3, &message);
     for name in [
         "best.safetensors",
         "metrics.jsonl",
@@ -154,6 +154,6 @@ fn a_report_names_its_runs_and_replaces_nothing_but_a_report() {
         dir.assert_refused(onto, 2, &[&out, "name another output"]);
     }
     fs::write(dir.path("plain-7/config.toml"), b"\xff").unwrap();
-    let said = ["plain-7/config.toml: found ", "expected text in UTF-8"];
-    dir.assert_refused(&mut dir.command(&report), 3, &said);
+    let message = ["plain-7/config.toml: found ", "expected text in UTF-8"];
+    dir.assert_refused(&mut dir.command(&report), 3, &message);
 }

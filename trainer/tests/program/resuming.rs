@@ -1,5 +1,4 @@
-//! Runs that are stopped in every way: the same command goes on, and what comes out is what an
-//! uninterrupted run gives.
+//! Resuming of stopped, killed, damaged, diverged and finished runs: the result equals that of an uninterrupted run.
 
 use std::{
     fs,
@@ -10,23 +9,23 @@ use std::{
 
 use crate::{
     common::TestDir,
-    runs::{assert_same, done_so_far, metrics},
+    runs::{assert_same_run, metrics, progress_count},
 };
 use library_tests::{RunningProgram, assert_error, assert_success, edit, files};
 
-/// A kind of training, into a folder.
-type Train = fn(&TestDir, &str) -> Command;
-const PRETRAIN: Train = |dir, out| dir.pretrain(out, &["--batch-size", "2"]);
-const JOINT: Train = |dir, out| dir.joint(out, &["--batch-size", "4"]);
+/// The command of a training into a folder.
+type TrainCommand = fn(&TestDir, &str) -> Command;
+const PRETRAIN: TrainCommand = |dir, out| dir.pretrain(out, &["--batch-size", "2"]);
+const JOINT: TrainCommand = |dir, out| dir.joint(out, &["--batch-size", "4"]);
 
 /// An uninterrupted run in `whole`, and how long it took.
-fn whole(dir: &TestDir, train: Train) -> Duration {
+fn whole(dir: &TestDir, train: TrainCommand) -> Duration {
     let started = Instant::now();
     assert_success(&train(dir, "whole").output().unwrap());
     started.elapsed()
 }
 
-fn stopped_and_resumed(train: Train) {
+fn stopped_and_resumed(train: TrainCommand) {
     let dir = TestDir::new();
     let time = whole(&dir, train);
     let run = dir.path("run");
@@ -41,17 +40,17 @@ fn stopped_and_resumed(train: Train) {
             75,
             &["the same command goes on from here"],
         );
-        within_an_epoch += u32::from(done_so_far(&run, "steps") > 0);
+        within_an_epoch += u32::from(progress_count(&run, "steps") > 0);
     }
     assert!(within_an_epoch > 0, "no stop fell into an epoch");
     assert_success(&train(&dir, "run").output().unwrap());
-    assert_same(&run, &dir.path("whole"));
+    assert_same_run(&run, &dir.path("whole"));
 }
 
-fn killed_and_resumed(train: Train) {
+fn killed_and_resumed(train: TrainCommand) {
     let dir = TestDir::new();
     whole(&dir, train);
-    // An epoch's line comes before its metrics and its checkpoint are written.
+    // An epoch is logged before its metrics and its checkpoint are written.
     for (line, milliseconds) in [("", 40), ("epoch 1/3", 0), ("", 60), ("epoch 2/3", 4)] {
         let mut training = RunningProgram::start(train(&dir, "run"));
         training.wait_for_line(line);
@@ -61,38 +60,38 @@ fn killed_and_resumed(train: Train) {
         assert!(!end.success() && end.code().is_none(), "{end}");
     }
     assert_success(&train(&dir, "run").output().unwrap());
-    assert_same(&dir.path("run"), &dir.path("whole"));
+    assert_same_run(&dir.path("run"), &dir.path("whole"));
 }
 
 #[test]
-fn a_stopped_baseline_ends_as_an_uninterrupted_one() {
+fn a_baseline_resumed_after_sigterm_equals_an_uninterrupted_one() {
     stopped_and_resumed(PRETRAIN);
 }
 
 #[test]
-fn a_stopped_joint_run_ends_as_an_uninterrupted_one() {
+fn a_joint_run_resumed_after_sigterm_equals_an_uninterrupted_one() {
     stopped_and_resumed(JOINT);
 }
 
 #[test]
-fn a_killed_baseline_ends_as_an_uninterrupted_one() {
+fn a_baseline_resumed_after_sigkill_equals_an_uninterrupted_one() {
     killed_and_resumed(PRETRAIN);
 }
 
 #[test]
-fn a_killed_joint_run_ends_as_an_uninterrupted_one() {
+fn a_joint_run_resumed_after_sigkill_equals_an_uninterrupted_one() {
     killed_and_resumed(JOINT);
 }
 
 #[test]
-fn damaged_and_lost_checkpoints_only_cost_time() {
+fn a_run_resumes_from_an_earlier_checkpoint_where_later_ones_are_damaged_or_lost() {
     let dir = TestDir::new();
     whole(&dir, JOINT);
     let run = dir.path("run");
     let again = || {
         let output = JOINT(&dir, "run").output().unwrap();
         assert_success(&output);
-        assert_same(&run, &dir.path("whole"));
+        assert_same_run(&run, &dir.path("whole"));
         String::from_utf8(output.stderr).unwrap()
     };
     again();
@@ -100,15 +99,18 @@ fn damaged_and_lost_checkpoints_only_cost_time() {
         let last = bytes.len() - 1;
         bytes[last] ^= 1;
     });
-    let said = again();
+    let stderr = again();
     assert!(
-        said.contains("warning: passed over a damaged checkpoint: "),
-        "{said}"
+        stderr.contains("warning: skipped a damaged checkpoint: "),
+        "{stderr}"
     );
-    assert!(said.contains("last/net.safetensors: found hash"), "{said}");
-    assert!(said.contains("resuming after epoch 2 "), "{said}");
+    assert!(
+        stderr.contains("last/net.safetensors: found hash"),
+        "{stderr}"
+    );
+    assert!(stderr.contains("resuming after epoch 2 "), "{stderr}");
 
-    // A kill between the first epoch's metrics and its checkpoint leaves the metrics alone.
+    // As after a kill between the first epoch's metrics and its checkpoint.
     fs::remove_dir_all(run.join("last")).unwrap();
     fs::remove_dir_all(run.join("last.before")).unwrap();
     edit(&run.join("metrics.jsonl"), |text| {
@@ -116,8 +118,8 @@ fn damaged_and_lost_checkpoints_only_cost_time() {
         text.truncate(first + 1);
     });
     fs::remove_file(run.join("report.json")).unwrap();
-    let said = again();
-    assert!(!said.contains("resuming"), "{said}");
+    let stderr = again();
+    assert!(!stderr.contains("resuming"), "{stderr}");
 
     for folder in ["last", "last.before"] {
         fs::write(run.join(folder).join("state.json"), "{}").unwrap();
@@ -129,7 +131,7 @@ fn damaged_and_lost_checkpoints_only_cost_time() {
 }
 
 #[test]
-fn doubled_and_blank_lines_of_metrics_never_outvote_a_checkpoint() {
+fn a_run_resumes_despite_repeated_and_blank_lines_of_metrics() {
     let dir = TestDir::new();
     whole(&dir, JOINT);
     let run = dir.path("run");
@@ -144,13 +146,13 @@ fn doubled_and_blank_lines_of_metrics_never_outvote_a_checkpoint() {
     });
     let output = JOINT(&dir, "run").output().unwrap();
     assert_success(&output);
-    let said = String::from_utf8(output.stderr).unwrap();
-    assert!(said.contains("metrics.jsonl:3: "), "{said}");
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert!(stderr.contains("metrics.jsonl:3: "), "{stderr}");
     assert_eq!(metrics(&run), metrics(&dir.path("whole")));
 }
 
 #[test]
-fn a_finished_run_without_its_checkpoints_is_finished() {
+fn a_finished_run_without_checkpoints_stays_finished() {
     let dir = TestDir::new();
     for train in [PRETRAIN, JOINT] {
         whole(&dir, train);
@@ -161,11 +163,11 @@ fn a_finished_run_without_its_checkpoints_is_finished() {
         let before = files(&run);
         let output = train(&dir, "whole").output().unwrap();
         assert_success(&output);
-        let said = String::from_utf8(output.stderr).unwrap();
-        assert!(said.contains("whole: all 3 epochs are done"), "{said}");
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert!(stderr.contains("whole: all 3 epochs are done"), "{stderr}");
         assert!(files(&run) == before);
 
-        // One that was not finished says what is missing, and starts anew only with --force.
+        // An unfinished one is an error, and starts anew only with --force.
         edit(&run.join("metrics.jsonl"), |text| {
             let lines = text.split_inclusive(|byte| *byte == b'\n');
             *text = lines.take(2).collect::<Vec<_>>().concat();
@@ -182,7 +184,7 @@ fn a_finished_run_without_its_checkpoints_is_finished() {
 }
 
 #[test]
-fn a_best_model_that_was_moved_does_not_end_a_run_for_good() {
+fn a_run_resumes_without_its_best_model() {
     let dir = TestDir::new();
     let run = dir.path("run");
     let mut training = RunningProgram::start(JOINT(&dir, "run"));
@@ -192,10 +194,10 @@ fn a_best_model_that_was_moved_does_not_end_a_run_for_good() {
     fs::remove_file(run.join("best.safetensors")).unwrap();
     let output = JOINT(&dir, "run").output().unwrap();
     assert_success(&output);
-    let said = String::from_utf8(output.stderr).unwrap();
+    let stderr = String::from_utf8(output.stderr).unwrap();
     assert!(
-        said.contains("best.safetensors is missing; the best model of"),
-        "{said}"
+        stderr.contains("best.safetensors is missing; the best model of"),
+        "{stderr}"
     );
     assert!(run.join("best.safetensors").exists() && run.join("report.json").exists());
 
@@ -211,22 +213,22 @@ fn a_best_model_that_was_moved_does_not_end_a_run_for_good() {
 }
 
 #[test]
-fn a_second_training_on_the_same_run_folder_is_refused_and_the_first_unharmed() {
+fn a_run_folder_locked_by_another_training_is_refused() {
     let dir = TestDir::new();
     whole(&dir, PRETRAIN);
     let mut first = RunningProgram::start(PRETRAIN(&dir, "run"));
     first.wait_for_line("epoch 1/3");
     first.signal("STOP");
-    let said = ["run: another program is writing to it"];
-    dir.assert_refused(&mut PRETRAIN(&dir, "run"), 2, &said);
-    dir.assert_refused(PRETRAIN(&dir, "run").arg("--force"), 2, &said);
+    let stderr = ["run: another program is writing to it"];
+    dir.assert_refused(&mut PRETRAIN(&dir, "run"), 2, &stderr);
+    dir.assert_refused(PRETRAIN(&dir, "run").arg("--force"), 2, &stderr);
     first.signal("CONT");
     assert_success(&first.wait());
-    assert_same(&dir.path("run"), &dir.path("whole"));
+    assert_same_run(&dir.path("run"), &dir.path("whole"));
 }
 
 #[test]
-fn a_finished_run_stays_as_it_is() {
+fn a_finished_run_is_not_changed_by_resuming() {
     let dir = TestDir::new();
     for train in [PRETRAIN, JOINT] {
         let folder = dir.path("whole");
@@ -234,22 +236,22 @@ fn a_finished_run_stays_as_it_is() {
         let before = files(&folder);
         let output = train(&dir, "whole").output().unwrap();
         assert_success(&output);
-        let said = String::from_utf8(output.stderr).unwrap();
-        assert!(said.contains("whole: all 3 epochs are done"), "{said}");
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert!(stderr.contains("whole: all 3 epochs are done"), "{stderr}");
         assert!(files(&folder) == before);
         fs::remove_dir_all(folder).unwrap();
     }
 }
 
 #[test]
-fn a_loss_that_is_no_number_ends_a_run_and_leaves_its_checkpoint() {
+fn a_run_that_diverges_keeps_its_checkpoint_and_resumes_with_a_lower_learning_rate() {
     let dir = TestDir::new();
     let run = dir.path("run");
     let mut training = RunningProgram::start(JOINT(&dir, "run"));
     training.wait_for_line("epoch 1/3");
     training.signal("TERM");
     assert_error(&training.wait(), 75, &[]);
-    // From here on with a rate that no model survives.
+    // From here on with a rate that diverges.
     edit(&run.join("config.toml"), |text| {
         let wild = String::from_utf8(text.clone()).unwrap();
         *text = wild.replace("\nlr = 0.01\n", "\nlr = 1e30\n").into_bytes();
@@ -269,27 +271,27 @@ fn a_loss_that_is_no_number_ends_a_run_and_leaves_its_checkpoint() {
     assert!(after.remove(&run.join("diverged.json")).is_some());
     assert!(after == before);
 
-    // The same settings again are warned of; the advice can be followed.
+    // The same settings are a warning; a lower rate resumes.
     let output = dir.joint("run", &wild).output().unwrap();
     assert_error(&output, 5, &[]);
-    let said = String::from_utf8(output.stderr).unwrap();
-    assert!(said.contains("which will happen again"), "{said}");
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert!(stderr.contains("which will happen again"), "{stderr}");
     let other = &mut dir.joint("run", &["--batch-size", "4", "--seed", "9", "--lr", "0.01"]);
     dir.assert_refused(other, 2, &["seed = 0, now it is 9"]);
     let mild = ["--batch-size", "4", "--lr", "0.01"];
     let output = dir.joint("run", &mild).output().unwrap();
     assert_success(&output);
-    let said = String::from_utf8(output.stderr).unwrap();
+    let stderr = String::from_utf8(output.stderr).unwrap();
     assert!(
-        said.contains("going on with the new learning rate"),
-        "{said}"
+        stderr.contains("going on with the new learning rate"),
+        "{stderr}"
     );
-    assert!(said.contains("resuming after epoch 1 "), "{said}");
+    assert!(stderr.contains("resuming after epoch 1 "), "{stderr}");
     assert!(!run.join("diverged.json").exists());
-    // And from then on they are the run's own again.
+    // And from then on the rate is fixed again.
     dir.assert_refused(&mut dir.joint("run", &wild), 2, &["optimizer.lr = 0.01"]);
 
-    // Epochs of one step: the loss is a number, what the model says after it is none.
+    // Epochs of one step: the loss is finite, the logits after the step are not.
     for batch in ["8", "1000"] {
         let wild = ["--lr", "1e30", "--batch-size", batch];
         let output = dir.pretrain(batch, &wild).output().unwrap();
@@ -301,14 +303,14 @@ fn a_loss_that_is_no_number_ends_a_run_and_leaves_its_checkpoint() {
             "the settings and the mark: {:?}",
             left.keys()
         );
-        // Where there never was a checkpoint, too.
+        // Also without a checkpoint.
         let mild = ["--lr", "0.001", "--batch-size", batch];
         assert_success(&dir.pretrain(batch, &mild).output().unwrap());
     }
 }
 
 #[test]
-fn a_full_disk_leaves_a_run_that_goes_on() {
+fn a_run_resumes_after_a_full_disk() {
     let dir = TestDir::new();
     let disk = dir.path("disk");
     fs::create_dir(&disk).unwrap();
@@ -320,7 +322,7 @@ fn a_full_disk_leaves_a_run_that_goes_on() {
         println!("skipped: no disk can be mounted here");
         return;
     }
-    // The disk is seen by the commands in the script alone, and goes with them.
+    // The disk is mounted in the namespace of the script alone.
     let script =
         "mount -t tmpfs -o size=600k none disk && { \"$@\"; code=$?; cp -r disk/* .; exit $code; }";
     let training = PRETRAIN(&dir, "disk/run");
@@ -336,8 +338,8 @@ fn a_full_disk_leaves_a_run_that_goes_on() {
     );
 
     let run = dir.path("run");
-    assert!((1..3).contains(&done_so_far(&run, "epochs")));
+    assert!((1..3).contains(&progress_count(&run, "epochs")));
     assert_success(&PRETRAIN(&dir, "run").output().unwrap());
     whole(&dir, PRETRAIN);
-    assert_same(&run, &dir.path("whole"));
+    assert_same_run(&run, &dir.path("whole"));
 }

@@ -1,4 +1,4 @@
-//! Run folders as they are compared: two of them come in that should hold the same run.
+//! Comparison of run folders.
 
 use std::{collections::BTreeMap, fs, path::Path};
 
@@ -8,7 +8,7 @@ use library_tests::files;
 
 /// Fails unless both folders hold the same metrics, times apart, and the same models and checkpoint,
 /// byte for byte.
-pub fn assert_same(run: &Path, other: &Path) {
+pub fn assert_same_run(run: &Path, other: &Path) {
     assert_eq!(metrics(run), metrics(other));
     let (ours, theirs) = (kept(run), kept(other));
     assert!(ours.keys().eq(theirs.keys()), "{:?}", ours.keys());
@@ -17,7 +17,7 @@ pub fn assert_same(run: &Path, other: &Path) {
     }
 }
 
-/// The lines of `metrics.jsonl` without what depends on the machine's mood.
+/// The lines of `metrics.jsonl` without times.
 pub fn metrics(run: &Path) -> Vec<Value> {
     let text = fs::read_to_string(run.join("metrics.jsonl")).unwrap();
     let line = |line: &str| {
@@ -44,8 +44,8 @@ fn kept(run: &Path) -> BTreeMap<String, Vec<u8>> {
     .collect()
 }
 
-/// How many whole `epochs`, or `steps` of the next one, the checkpoint has.
-pub fn done_so_far(run: &Path, what: &str) -> u64 {
+/// The `epochs`, or `steps` of the next one, of the checkpoint.
+pub fn progress_count(run: &Path, what: &str) -> u64 {
     let state = fs::read(run.join("last/state.json")).unwrap();
     let state: Value = serde_json::from_slice(&state).unwrap();
     state["progress"][what].as_u64().unwrap()

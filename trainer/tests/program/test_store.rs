@@ -1,4 +1,4 @@
-//! A small store: images and a model's weights come in, three attacks go into a file.
+//! A small store of three attacks for tests.
 
 use std::{fs, path::Path};
 
@@ -51,7 +51,7 @@ fn write_with(
         params: config.params_json(kind),
         model_id: 1,
     };
-    let identity = BuildSpec {
+    let spec = BuildSpec {
         dataset: data.name.clone(),
         classes: data.classes.clone(),
         source_hash: data.source_hash.clone(),
@@ -64,23 +64,23 @@ fn write_with(
         attacks: ATTACKS.map(attack).to_vec(),
         model: ModelRow::new("a thin model", "{}", fs::read(weights).unwrap()),
     };
-    let mut writer = Writer::create_or_resume(out, &identity, "a test").unwrap();
+    let mut writer = Writer::create_or_resume(out, &spec, "a test").unwrap();
     let mut first = 0;
     for split in Split::ALL {
-        let pictures = data.split(split);
-        if pictures.is_empty() {
+        let originals = data.split(split);
+        if originals.is_empty() {
             continue;
         }
-        let ids: Vec<u64> = (first..).take(pictures.len()).collect();
-        first += pictures.len() as u64;
-        let labels: Vec<u8> = pictures.iter().map(|picture| picture.label).collect();
-        let clean: Vec<u8> = pictures.iter().flat_map(|p| p.pixels.to_vec()).collect();
+        let ids: Vec<u64> = (first..).take(originals.len()).collect();
+        first += originals.len() as u64;
+        let labels: Vec<u8> = originals.iter().map(|image| image.label).collect();
+        let clean: Vec<u8> = originals.iter().flat_map(|p| p.pixels.to_vec()).collect();
         let images = quantize::to_tensor(&clean, &Device::Cpu).unwrap();
         let preds = predicted_classes(&net.logits(&images).unwrap()).unwrap();
-        let row = |((id, picture), clean_pred): ((&u64, &Image), u8)| {
-            ImageRow::new(*id, split, picture, clean_pred)
+        let row = |((id, image), clean_pred): ((&u64, &Image), u8)| {
+            ImageRow::new(*id, split, image, clean_pred)
         };
-        let rows: Vec<ImageRow> = ids.iter().zip(pictures).zip(preds).map(row).collect();
+        let rows: Vec<ImageRow> = ids.iter().zip(originals).zip(preds).map(row).collect();
         writer.insert_images(&rows).unwrap();
         let batch = AttackBatch::new(&clean, &labels, &ids, 0, &Device::Cpu).unwrap();
         let kinds = ATTACKS.into_iter();
