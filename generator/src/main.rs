@@ -1,17 +1,13 @@
-//! The generator: images and a trained model come in, an adversarial store goes out.
+//! The generator: adversarial examples of a data set, precomputed into one SQLite store.
 
-mod arguments;
-mod build;
+mod builder;
 mod card;
 mod commands;
 mod export;
-mod identity;
-mod info;
-mod merge;
-mod pack;
-mod preview;
-mod verify;
+mod shard_choice;
+mod spec;
 mod warnings;
+mod work;
 
 #[global_allocator]
 static ALLOCATOR: cli::Allocator = cli::Allocator;

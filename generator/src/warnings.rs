@@ -1,5 +1,5 @@
-//! Warnings of a build: what a store is worth less for, though it can be made. Each is said, stands at the
-//! end of the output again, and in the store (`generator info`).
+//! Warnings of a build: weaknesses that make a store less useful. They are logged, repeated at the end and
+//! kept in the store (`generator info`).
 
 use std::{collections::BTreeMap, path::Path};
 
@@ -8,10 +8,10 @@ use data::{Dataset, Split};
 use nn::model::{Metadata, Origin};
 use store::SummaryRow;
 
-/// The share of an attack's samples that may equal their clean images.
-const MOST_UNCHANGED: f64 = 0.1;
+/// Maximum share of an attack's samples that equal their clean images, without a warning.
+const MAX_UNCHANGED: f64 = 0.1;
 
-/// Warns of a model that was trained on images that this build holds out.
+/// Warns of a model that was trained on validation images of this build.
 pub fn check_seed(model: &Path, metadata: &Metadata, data: &Dataset, seed: u64) {
     let Some(origin) = Origin::of(metadata) else {
         return;
@@ -32,8 +32,8 @@ pub fn check_seed(model: &Path, metadata: &Metadata, data: &Dataset, seed: u64) 
     }
 }
 
-/// Warns of a model that hardly understands the clean images. `counts` are the images of train, val and test
-/// and how many of them it classifies correctly.
+/// Warns of a low clean accuracy. `counts` are the images of train, val and test, and the correctly
+/// classified ones among them.
 pub fn check_accuracy(path: &Path, metadata: &Metadata, counts: &[(u64, u64); 3]) {
     let of = |splits: &[Split]| {
         let images: u64 = splits.iter().map(|split| counts[*split as usize].0).sum();
@@ -44,7 +44,7 @@ pub fn check_accuracy(path: &Path, metadata: &Metadata, counts: &[(u64, u64); 3]
     nn::model::warn_of_accuracy(&path.display(), metadata, of(&[Split::Val]), all);
 }
 
-/// Warns of attacks that left many images as they were.
+/// Warns of attacks that left many images unchanged.
 pub fn check_unchanged(summary: &[SummaryRow]) {
     let mut attacks: BTreeMap<&str, [u64; 3]> = BTreeMap::new();
     for row in summary {
@@ -58,7 +58,7 @@ pub fn check_unchanged(summary: &[SummaryRow]) {
     }
     for (attack, [count, unchanged, misclassified]) in attacks {
         let share = unchanged as f64 / count.max(1) as f64;
-        if share > MOST_UNCHANGED {
+        if share > MAX_UNCHANGED {
             log::warning(format_args!(
                 "{attack}: {unchanged} of {count} samples ({:.1} %) equal their clean images; the model \
                  misclassifies {misclassified} of these images anyway, and has no gradient to speak of at {}",

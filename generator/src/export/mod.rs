@@ -1,93 +1,58 @@
-//! For other tools: a store comes in; its images go out as NumPy arrays, as PNG files or as
-//! WebDataset shards.
+//! Export formats: one module and one row of [`FORMATS`] each.
 
 mod npz;
 mod png;
 mod webdataset;
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-};
+use std::{fs, path::Path};
 
-use base::{Error, Result, log, output::Output, progress::Progress, signal::Stop};
-use clap::{Args, ValueEnum};
+use base::{Error, Result, output, progress::Progress, signal::Stop};
 use data::{Split, sheet};
 use image::{Rgb, RgbImage};
 use store::{ImageRow, SampleRow, Store};
 
-/// `generator export`.
-#[derive(Debug, Args)]
-#[command(after_help = "\
-npz: for each split SPLIT_images [N,V,3,32,32] bytes, SPLIT_labels [N] and SPLIT_ids [N], and
-     variants [V], the names of the second axis: clean, then the attacks.
-png: OUT/SPLIT/VARIANT/CLASS/ID.png, each VARIANT an image folder as torchvision reads it.
-webdataset: OUT/SPLIT-NNNNNN.tar of 1,000 images each; ID.VARIANT.png for every variant, and
-     ID.cls with the label.
+/// All formats, in the order of `--help`.
+pub const FORMATS: &[&Format] = &[&npz::FORMAT, &png::FORMAT, &webdataset::FORMAT];
 
-Example:
-  generator export cifar10.db --format npz --out cifar10.npz")]
-pub struct Export {
-    /// Path of the store
-    db: PathBuf,
-    /// Output format
-    #[arg(long, value_enum, value_name = "F")]
-    format: Format,
-    /// Output file (npz) or directory (png, webdataset)
-    #[arg(long, value_name = "PATH")]
-    out: PathBuf,
-    /// Replace an export of the same format
-    #[arg(long)]
-    force: bool,
+/// An export format.
+pub struct Format {
+    /// Its name on the command line.
+    pub name: &'static str,
+    /// Its line in `--help`.
+    pub help: &'static str,
+    /// The output file or folder.
+    pub output: output::Kind,
+    /// Writes all images to a path that does not exist yet.
+    pub write: fn(&Source, &Path) -> Result<()>,
 }
 
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum Format {
-    /// One file of NumPy arrays
-    Npz,
-    /// Folders of PNG files
-    Png,
-    /// Tar files of PNG files, for streaming
-    Webdataset,
-}
-
-impl Export {
-    /// Writes everything under another name first, so that what has the right one is whole.
-    pub fn run(&self) -> Result<()> {
-        let kind = match self.format {
-            Format::Npz => npz::OUTPUT,
-            Format::Png => png::OUTPUT,
-            Format::Webdataset => webdataset::OUTPUT,
-        };
-        let out = Output::claim(&self.out, &kind, &[&self.db], self.force)?;
-        let store = Store::open(&self.db)?;
-        let pictures = Pictures {
-            variants: std::iter::once("clean")
-                .chain(store.attacks().iter().map(|attack| attack.name.as_str()))
-                .collect(),
-            store: &store,
-            stop: Stop::listen()?,
-        };
-        out.make(|partial| match self.format {
-            Format::Npz => npz::write(&pictures, partial),
-            Format::Png => png::write(&pictures, partial),
-            Format::Webdataset => webdataset::write(&pictures, partial),
-        })?;
-        log::result(self.out.display())
+impl std::fmt::Debug for Format {
+    fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+        f.write_str(self.name)
     }
 }
 
-/// What all forms write.
-struct Pictures<'a> {
+/// The images to export.
+pub struct Source<'a> {
     store: &'a Store,
-    /// The clean image, then the attacks in the order of their numbers.
+    /// Names: "clean", then the attacks in the order of their ids.
     variants: Vec<&'a str>,
     stop: Stop,
 }
 
-impl Pictures<'_> {
-    /// Hands over the images of a split with their variants' bytes, 3x32x32 planar.
-    fn each(
+impl<'a> Source<'a> {
+    /// All images of a store.
+    pub fn new(store: &'a Store, stop: Stop) -> Self {
+        let attacks = store.attacks().iter().map(|attack| attack.name.as_str());
+        Self {
+            variants: std::iter::once("clean").chain(attacks).collect(),
+            store,
+            stop,
+        }
+    }
+
+    /// Calls `write` with each image of a split and the pixels of its variants, one image at a time.
+    fn for_each(
         &self,
         split: Split,
         bar: &mut Progress,
@@ -110,8 +75,7 @@ impl Pictures<'_> {
     }
 }
 
-/// Whether every file below a folder has a path that `ours` takes for one of an export's; its parts come
-/// from the folder down.
+/// Whether `ours` accepts the path, split into its parts, of every file below a folder.
 fn holds_only(folder: &Path, ours: &dyn Fn(&[String]) -> bool) -> Result<bool> {
     fn walk(
         folder: &Path,
@@ -138,17 +102,17 @@ fn holds_only(folder: &Path, ours: &dyn Fn(&[String]) -> bool) -> Result<bool> {
     walk(folder, &mut Vec::new(), ours)
 }
 
-/// Whether a name is digits and then this ending.
+/// Whether a name consists of digits and this ending.
 fn is_number(name: &str, ending: &str) -> bool {
     let digits = name.strip_suffix(ending).unwrap_or_default();
     !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit())
 }
 
-/// A planar image as a PNG file.
+/// A planar 3x32x32 image as a PNG file.
 fn encoded(pixels: &[u8]) -> Result<Vec<u8>> {
-    let picture = RgbImage::from_fn(32, 32, |x, y| {
+    let image = RgbImage::from_fn(32, 32, |x, y| {
         let at = (32 * y + x) as usize;
         Rgb([0, 1, 2].map(|plane| pixels[1024 * plane + at]))
     });
-    sheet::png(&picture)
+    sheet::png(&image)
 }

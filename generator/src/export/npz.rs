@@ -1,4 +1,7 @@
-//! NumPy's archive: a zip of `.npy` files, each a header and the numbers of one array.
+//! NumPy's `.npz`: a zip of `.npy` arrays, streamed image by image.
+//!
+//! The header of an array is written here: npyz, the crate for it, needs a zip library of 2022 beside ours
+//! and takes an array's numbers one by one.
 
 use std::{
     fs::File,
@@ -13,10 +16,18 @@ use base::{
 use data::Split;
 use zip::{ZipWriter, write::SimpleFileOptions};
 
-use super::Pictures;
+use super::{Format, Source};
+
+/// The row of [`super::FORMATS`].
+pub const FORMAT: Format = Format {
+    name: "npz",
+    help: "One file of NumPy arrays",
+    output: OUTPUT,
+    write,
+};
 
 /// NumPy's archive as an output: a zip whose first file is an array.
-pub const OUTPUT: output::Kind = output::Kind {
+const OUTPUT: output::Kind = output::Kind {
     name: "a NumPy archive (.npz)",
     form: Form::File,
     existing: Existing::Kept,
@@ -33,11 +44,11 @@ pub const OUTPUT: output::Kind = output::Kind {
 type Archive = ZipWriter<BufWriter<File>>;
 
 /// Writes all arrays to one file.
-pub fn write(pictures: &Pictures, out: &Path) -> Result<()> {
+fn write(source: &Source, out: &Path) -> Result<()> {
     let file = File::create(out).map_err(Error::io("create", out))?;
     let mut archive = ZipWriter::new(BufWriter::new(file));
-    if let Err(error) = fill(&mut archive, pictures, out) {
-        // Dropped, it would try to end what could not be written, and say so beside our error.
+    if let Err(error) = fill(&mut archive, source, out) {
+        // Its destructor would try to finish the archive and print a second error.
         std::mem::forget(archive);
         return Err(error);
     }
@@ -48,17 +59,17 @@ pub fn write(pictures: &Pictures, out: &Path) -> Result<()> {
     file.sync_all().map_err(Error::io("write", out))
 }
 
-/// All arrays, and what is still on its way to the file.
-fn fill(archive: &mut Archive, pictures: &Pictures, out: &Path) -> Result<()> {
-    let mut bar = pictures.progress();
-    let variants = pictures.variants.len();
+/// Writes all arrays and flushes them.
+fn fill(archive: &mut Archive, source: &Source, out: &Path) -> Result<()> {
+    let mut bar = source.progress();
+    let variants = source.variants.len();
     for split in Split::ALL {
-        let images = pictures.store.meta().images_of(split) as usize;
+        let images = source.store.meta().images_of(split) as usize;
         let name = split.name();
         let shape = format!("({images}, {variants}, 3, 32, 32)");
         start(archive, out, &format!("{name}_images"), "|u1", &shape)?;
         let (mut labels, mut ids) = (Vec::new(), Vec::new());
-        pictures.each(split, &mut bar, |image, pixels| {
+        source.for_each(split, &mut bar, |image, pixels| {
             labels.push(image.label);
             ids.extend(image.id.to_le_bytes());
             let mut each = pixels.iter();
@@ -76,8 +87,8 @@ fn fill(archive: &mut Archive, pictures: &Pictures, out: &Path) -> Result<()> {
             archive.write_all(&bytes).map_err(Error::io("write", out))?;
         }
     }
-    // Strings of a fixed length, four bytes a letter.
-    let longest = pictures
+    // Strings of a fixed length in UTF-32.
+    let longest = source
         .variants
         .iter()
         .map(|name| name.chars().count())
@@ -90,7 +101,7 @@ fn fill(archive: &mut Archive, pictures: &Pictures, out: &Path) -> Result<()> {
         &format!("<U{longest}"),
         &format!("({variants},)"),
     )?;
-    for name in &pictures.variants {
+    for name in &source.variants {
         let letters = name
             .chars()
             .map(u32::from)
@@ -103,7 +114,7 @@ fn fill(archive: &mut Archive, pictures: &Pictures, out: &Path) -> Result<()> {
     archive.flush().map_err(Error::io("write", out))
 }
 
-/// Begins an array: NumPy's format 1.0, whose header ends at a multiple of 64 bytes.
+/// Starts an array: `.npy` format 1.0, whose header is padded to a multiple of 64 bytes.
 fn start(archive: &mut Archive, out: &Path, name: &str, kind: &str, shape: &str) -> Result<()> {
     let options = SimpleFileOptions::default()
         .compression_method(zip::CompressionMethod::Stored)

@@ -8,10 +8,18 @@ use base::{
 };
 use data::Split;
 
-use super::{Pictures, encoded, holds_only, is_number};
+use super::{Format, Source, encoded, holds_only, is_number};
+
+/// The row of [`super::FORMATS`].
+pub const FORMAT: Format = Format {
+    name: "png",
+    help: "Folders of PNG files",
+    output: OUTPUT,
+    write,
+};
 
 /// Folders of PNG files as an output.
-pub const OUTPUT: output::Kind = output::Kind {
+const OUTPUT: output::Kind = output::Kind {
     name: "a folder of exported PNG images alone",
     form: Form::Folder,
     existing: Existing::Kept,
@@ -24,19 +32,19 @@ pub const OUTPUT: output::Kind = output::Kind {
 };
 
 /// Writes `out/SPLIT/VARIANT/CLASS/ID.png`.
-pub fn write(pictures: &Pictures, out: &Path) -> Result<()> {
-    let mut bar = pictures.progress();
-    let classes = &pictures.store.meta().spec.classes;
+fn write(source: &Source, out: &Path) -> Result<()> {
+    let mut bar = source.progress();
+    let classes = &source.store.meta().spec.classes;
     for split in Split::ALL {
         let folder = |variant: &str, class: &str| out.join(split.name()).join(variant).join(class);
-        for variant in &pictures.variants {
+        for variant in &source.variants {
             // All of them, so that every folder numbers the classes alike.
             for class in classes {
                 files::create_folder(&folder(variant, class))?;
             }
         }
-        pictures.each(split, &mut bar, |image, pixels| {
-            for (variant, pixels) in pictures.variants.iter().zip(pixels) {
+        source.for_each(split, &mut bar, |image, pixels| {
+            for (variant, pixels) in source.variants.iter().zip(pixels) {
                 let class = &classes[usize::from(image.label)];
                 let path = folder(variant, class).join(format!("{:06}.png", image.id));
                 let bytes = encoded(pixels)?;

@@ -1,5 +1,5 @@
-//! WebDataset's shards: tar files in which the files of one image stand together, told apart by what
-//! follows the first dot of their names.
+//! WebDataset: tar shards in which the files of one image are adjacent and share the name before the
+//! first dot.
 
 use std::{
     fs::File,
@@ -14,10 +14,18 @@ use base::{
 use data::Split;
 use tar::{Builder, Header};
 
-use super::{Pictures, encoded, holds_only, is_number};
+use super::{Format, Source, encoded, holds_only, is_number};
+
+/// The row of [`super::FORMATS`].
+pub const FORMAT: Format = Format {
+    name: "webdataset",
+    help: "Tar files of PNG files, for streaming",
+    output: OUTPUT,
+    write,
+};
 
 /// Tar files as an output.
-pub const OUTPUT: output::Kind = output::Kind {
+const OUTPUT: output::Kind = output::Kind {
     name: "a folder of exported WebDataset shards alone",
     form: Form::Folder,
     existing: Existing::Kept,
@@ -31,26 +39,26 @@ pub const OUTPUT: output::Kind = output::Kind {
     },
 };
 
-/// Images of a shard.
-const PICTURES: u64 = 1000;
+/// Images per shard.
+const SHARD_IMAGES: u64 = 1000;
 
 /// Writes `out/SPLIT-NNNNNN.tar`.
-pub fn write(pictures: &Pictures, out: &Path) -> Result<()> {
+fn write(source: &Source, out: &Path) -> Result<()> {
     files::create_folder(out)?;
-    let mut bar = pictures.progress();
+    let mut bar = source.progress();
     for split in Split::ALL {
         let mut shard: Option<Shard> = None;
         let mut count = 0;
-        pictures.each(split, &mut bar, |image, pixels| {
-            if count % PICTURES == 0 {
+        source.for_each(split, &mut bar, |image, pixels| {
+            if count % SHARD_IMAGES == 0 {
                 shard.take().map_or(Ok(()), Shard::finish)?;
             }
-            let name = || out.join(format!("{}-{:06}.tar", split.name(), count / PICTURES));
+            let name = || out.join(format!("{}-{:06}.tar", split.name(), count / SHARD_IMAGES));
             let shard = match &mut shard {
                 Some(shard) => shard,
                 shard => shard.insert(Shard::create(name())?),
             };
-            for (variant, pixels) in pictures.variants.iter().zip(pixels) {
+            for (variant, pixels) in source.variants.iter().zip(pixels) {
                 let bytes = encoded(pixels)?;
                 shard.add(&format!("{:06}.{variant}.png", image.id), &bytes)?;
             }

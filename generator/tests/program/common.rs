@@ -20,9 +20,9 @@ impl TestDir {
     pub fn new() -> Self {
         let dir = Self(tempfile::tempdir().unwrap());
         assert_success(&dir.run(&["synthetic", "--out", "data", "--count", "50"]));
-        let net = Architecture::DEFAULT.init(2, 10, 1, &Device::Cpu).unwrap();
+        let model = Architecture::DEFAULT.init(2, 10, 1, &Device::Cpu).unwrap();
         let path = dir.path("net.safetensors");
-        net.weights().write(&path, &Metadata::new()).unwrap();
+        model.weights().write(&path, &Metadata::new()).unwrap();
         fs::write(dir.path("quick.toml"), "[cw]\nsteps = 3\n").unwrap();
         dir
     }
@@ -50,14 +50,14 @@ impl TestDir {
         command
     }
 
-    /// What `generator info --json` says.
+    /// The output of `generator info --json`.
     pub fn info(&self, db: &str) -> Value {
         let output = self.run(&["info", db, "--json"]);
         assert_success(&output);
         serde_json::from_slice(&output.stdout).unwrap()
     }
 
-    /// The content hash of a complete store, which `verify` finds in its bytes again.
+    /// The content hash of a complete store, confirmed by `verify`.
     pub fn hash(&self, db: &str) -> String {
         let info = self.info(db);
         assert_eq!(info["meta"]["complete"], true);
@@ -68,7 +68,7 @@ impl TestDir {
         hash
     }
 
-    /// Runs a command that must fail so and leave everything in this folder as it is.
+    /// Asserts that a command fails with this code and words and changes no file.
     pub fn assert_refused(&self, command: &mut Command, code: i32, words: &[&str]) {
         library_tests::assert_refused(self.0.path(), command, code, words);
     }

@@ -1,4 +1,4 @@
-//! Images that are missing or wrong: the file, what stands in it and what should are named.
+//! Refusals of missing or wrong images: the error names the file, what was found and what was expected.
 
 use std::{fs, process::Command};
 
@@ -24,7 +24,7 @@ fn missing_files_are_named() {
 }
 
 #[test]
-fn settings_that_are_no_text_are_refused() {
+fn an_attacks_config_that_is_not_utf8_is_refused() {
     let dir = TestDir::new();
     fs::write(dir.path("a.toml"), b"[cw]\nsteps = \xff\n").unwrap();
     let attacks = &mut dir.command(&["attacks", "--attacks-config", "a.toml"]);
@@ -36,19 +36,19 @@ fn batch_files_of_a_wrong_length_or_label_are_refused() {
     let dir = TestDir::new();
     let batch = dir.path("data/data_batch_3.bin");
     edit(&batch, |bytes| bytes.truncate(3073 * 10 - 1));
-    let said = ["data_batch_3.bin: found 30729 bytes, expected a multiple of 3073"];
-    dir.assert_refused(&mut dir.build("a.db", &[]), 3, &said);
+    let expected = ["data_batch_3.bin: found 30729 bytes, expected a multiple of 3073"];
+    dir.assert_refused(&mut dir.build("a.db", &[]), 3, &expected);
 
     edit(&batch, |bytes| {
         bytes.push(0);
         bytes[3073 * 4] = 10;
     });
-    let said = ["data_batch_3.bin, record 4: found label 10, expected 0 to 9"];
-    dir.assert_refused(&mut dir.build("a.db", &[]), 3, &said);
+    let expected = ["data_batch_3.bin, record 4: found label 10, expected 0 to 9"];
+    dir.assert_refused(&mut dir.build("a.db", &[]), 3, &expected);
 
     fs::remove_file(batch).unwrap();
-    let said = ["data: found no data_batch_3.bin", "expected numbers from 1"];
-    dir.assert_refused(&mut dir.build("a.db", &[]), 3, &said);
+    let expected = ["data: found no data_batch_3.bin", "expected numbers from 1"];
+    dir.assert_refused(&mut dir.build("a.db", &[]), 3, &expected);
 }
 
 #[test]
@@ -75,8 +75,8 @@ fn an_archive_is_read_whole_or_refused() {
         command
     };
     edit(&archive, |bytes| bytes.truncate(bytes.len() / 2));
-    let said = ["cifar-10-binary.tar.gz: found ", "expected a whole .tar.gz"];
-    dir.assert_refused(&mut build(), 3, &said);
+    let expected = ["cifar-10-binary.tar.gz: found ", "expected a whole .tar.gz"];
+    dir.assert_refused(&mut build(), 3, &expected);
 
     assert!(tar.status().unwrap().success());
     assert_success(&build().output().unwrap());
@@ -84,15 +84,15 @@ fn an_archive_is_read_whole_or_refused() {
 }
 
 #[test]
-fn an_image_folder_needs_pictures_of_one_size_in_every_class() {
+fn an_image_folder_needs_images_of_one_size_in_every_class() {
     let dir = TestDir::new();
     for part in ["train", "test"] {
         for class in 0..10u8 {
             let folder = dir.path(&format!("images/{part}/class{class}"));
             fs::create_dir_all(&folder).unwrap();
-            let picture = image::RgbImage::from_pixel(32, 32, image::Rgb([class, 100, 200]));
+            let pixels = image::RgbImage::from_pixel(32, 32, image::Rgb([class, 100, 200]));
             for name in ["a.png", "b.jpg"] {
-                picture.save(folder.join(name)).unwrap();
+                pixels.save(folder.join(name)).unwrap();
             }
             fs::write(folder.join(".hidden"), "no image").unwrap();
         }
@@ -102,26 +102,26 @@ fn an_image_folder_needs_pictures_of_one_size_in_every_class() {
         command.args(["--data", "images", "--model", "net.safetensors"]);
         command
     };
-    let picture = dir.path("images/train/class7/a.png");
-    let whole = fs::read(&picture).unwrap();
-    image::RgbImage::new(33, 32).save(&picture).unwrap();
-    let said = ["images/train/class7/a.png: found 33x32, expected 32x32"];
-    dir.assert_refused(&mut build(), 3, &said);
+    let image_path = dir.path("images/train/class7/a.png");
+    let whole = fs::read(&image_path).unwrap();
+    image::RgbImage::new(33, 32).save(&image_path).unwrap();
+    let expected = ["images/train/class7/a.png: found 33x32, expected 32x32"];
+    dir.assert_refused(&mut build(), 3, &expected);
 
-    fs::write(&picture, &whole[..whole.len() / 2]).unwrap();
-    let said = [
+    fs::write(&image_path, &whole[..whole.len() / 2]).unwrap();
+    let expected = [
         "images/train/class7/a.png: found ",
         "expected a PNG or JPEG image",
     ];
-    dir.assert_refused(&mut build(), 3, &said);
+    dir.assert_refused(&mut build(), 3, &expected);
 
-    fs::remove_file(&picture).unwrap();
-    let other = picture.with_file_name("b.jpg");
+    fs::remove_file(&image_path).unwrap();
+    let other = image_path.with_file_name("b.jpg");
     fs::rename(&other, dir.path("b.jpg")).unwrap();
-    let said = ["images/train/class7: found no images, expected at least one"];
-    dir.assert_refused(&mut build(), 3, &said);
+    let expected = ["images/train/class7: found no images, expected at least one"];
+    dir.assert_refused(&mut build(), 3, &expected);
 
-    fs::write(&picture, whole).unwrap();
+    fs::write(&image_path, whole).unwrap();
     fs::rename(dir.path("b.jpg"), other).unwrap();
     assert_success(&build().output().unwrap());
     assert_eq!(dir.info("a.db")["splits"][2]["images"], 20);

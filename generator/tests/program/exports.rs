@@ -1,4 +1,4 @@
-//! What other tools get of a store: arrays, PNG files, tar files and a card, all of the same images.
+//! Exports: NumPy arrays, PNG files, WebDataset shards, cards and packed stores hold the same images.
 
 use std::{collections::BTreeMap, fs, io::Read, process::Command};
 
@@ -25,7 +25,7 @@ fn planar(png: &[u8]) -> Vec<u8> {
 }
 
 #[test]
-fn every_export_has_every_picture() {
+fn every_export_format_has_every_image() {
     let dir = dir();
     for (format, out) in [("npz", "a.npz"), ("png", "png"), ("webdataset", "shards")] {
         assert_success(&dir.run(&["export", "a.db", "--format", format, "--out", out]));
@@ -99,7 +99,7 @@ fn every_export_has_every_picture() {
 }
 
 #[test]
-fn a_card_describes_the_very_file() {
+fn a_croissant_card_has_the_sha256_and_content_hash_of_the_store() {
     let dir = dir();
     assert_success(&dir.run(&["card", "a.db"]));
     let text = fs::read_to_string(dir.path("a.croissant.json")).unwrap();
@@ -117,7 +117,7 @@ fn a_card_describes_the_very_file() {
 }
 
 #[test]
-fn a_store_is_packed_and_unpacked_by_command() {
+fn pack_and_unpack_restore_the_content_hash() {
     let dir = dir();
     assert_success(&dir.run(&["pack", "a.db", "--out", "a.pack"]));
     assert_success(&dir.run(&["unpack", "a.pack", "--out", "b.db"]));
@@ -129,7 +129,7 @@ fn a_store_is_packed_and_unpacked_by_command() {
 }
 
 #[test]
-fn what_cannot_be_written_whole_is_one_line_and_leaves_nothing() {
+fn an_export_that_cannot_be_written_is_one_error_line_and_leaves_no_file() {
     let dir = dir();
     assert_success(&dir.run(&["pack", "a.db", "--out", "a.pack"]));
     for (args, out) in [

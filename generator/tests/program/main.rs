@@ -1,12 +1,11 @@
-//! The generator as its users run it: arguments and files go in; exit codes, messages and stores
-//! are what is looked at.
+//! Tests of the generator as a program: arguments, exit codes, messages and stores.
 
 mod cases;
 mod common;
 mod data;
 mod exports;
 mod outputs;
-mod real_pictures;
+mod real_images;
 mod resuming;
 mod shards;
 mod stores;

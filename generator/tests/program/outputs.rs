@@ -1,4 +1,4 @@
-//! What the program writes and where it must not; and what other programs read of it.
+//! Output paths, impossible options, limits, JSON logs, completions, man pages, broken pipes.
 
 use std::{fs, process::Stdio};
 
@@ -36,7 +36,7 @@ fn an_output_that_exists_is_not_replaced() {
 }
 
 #[test]
-fn a_request_that_makes_no_sense_is_refused_before_anything_is_written() {
+fn impossible_options_are_refused_before_anything_is_written() {
     let dir = TestDir::new();
     let assert_refused = |more: &[&str], words: &[&str]| {
         dir.assert_refused(&mut dir.build("a.db", more), 2, words);
@@ -62,33 +62,33 @@ fn a_request_that_makes_no_sense_is_refused_before_anything_is_written() {
         &["limit 60 asks for 6", "the rarest has"],
     );
     fs::write(dir.path("quick.toml"), "[cw\nsteps = 3").unwrap();
-    let said = [
+    let expected = [
         "quick.toml: found TOML parse error at line 1",
         "expected TOML",
     ];
-    dir.assert_refused(&mut dir.build("a.db", &[]), 3, &said);
+    dir.assert_refused(&mut dir.build("a.db", &[]), 3, &expected);
     fs::write(dir.path("quick.toml"), "[cw]\nsteps = 0").unwrap();
-    let said = ["quick.toml: [cw] steps: found 0, expected "];
-    dir.assert_refused(&mut dir.build("a.db", &[]), 3, &said);
+    let expected = ["quick.toml: [cw] steps: found 0, expected "];
+    dir.assert_refused(&mut dir.build("a.db", &[]), 3, &expected);
     let unknown = dir.build("a.db", &["--preset", "usual"]).output().unwrap();
     assert_eq!(unknown.status.code(), Some(2));
     assert!(String::from_utf8_lossy(&unknown.stderr).starts_with("error: invalid value 'usual'"));
 }
 
 #[test]
-fn cuda_that_is_not_there_is_never_replaced_by_the_cpu() {
+fn a_missing_cuda_device_is_an_error_and_no_fallback_to_the_cpu() {
     if nn::device::HAS_CUDA {
         return;
     }
     let dir = TestDir::new();
-    let said = ["--device cuda:0", "built without CUDA"];
+    let expected = ["--device cuda:0", "built without CUDA"];
     let build = &mut dir.command(&["build", "--device", "cuda", "--out", "a.db"]);
     build.args(["--data", "data", "--model", "net.safetensors"]);
-    dir.assert_refused(build, 4, &said);
+    dir.assert_refused(build, 4, &expected);
 }
 
 #[test]
-fn a_limited_store_has_as_many_pictures_of_each_class() {
+fn a_store_with_limit_is_balanced_over_the_classes() {
     let dir = TestDir::new();
     let more = ["synthetic", "--out", "data", "--count", "200", "--force"];
     assert_success(&dir.run(&more));
@@ -104,7 +104,7 @@ fn a_limited_store_has_as_many_pictures_of_each_class() {
 }
 
 #[test]
-fn the_printed_parameters_of_attacks_are_those_that_are_read_and_stored() {
+fn attack_parameters_round_trip_through_toml_and_the_store() {
     let dir = TestDir::new();
     let printed = dir.run(&["attacks", "--preset", "standard"]);
     assert_success(&printed);
@@ -138,15 +138,15 @@ fn the_printed_parameters_of_attacks_are_those_that_are_read_and_stored() {
 }
 
 #[test]
-fn watchers_get_json_and_the_quiet_get_nothing() {
+fn log_format_json_writes_objects_and_quiet_writes_nothing() {
     let dir = TestDir::new();
-    let said = |more: &[&str]| {
+    let run = |more: &[&str]| {
         let output = dir.build("a.db", more).output().unwrap();
         let lines = String::from_utf8(output.stderr).unwrap();
         (output.status.code(), lines)
     };
     let fgsm = ["--attacks", "fgsm"];
-    let (code, lines) = said(&[&fgsm[..], &["--log-format", "json"]].concat());
+    let (code, lines) = run(&[&fgsm[..], &["--log-format", "json"]].concat());
     assert_eq!(code, Some(0));
     let objects: Vec<serde_json::Value> = lines
         .lines()
@@ -167,17 +167,17 @@ fn watchers_get_json_and_the_quiet_get_nothing() {
     assert!(objects.iter().all(|object| object["time"].is_string()));
 
     assert_eq!(
-        said(&[&fgsm[..], &["--quiet"]].concat()),
+        run(&[&fgsm[..], &["--quiet"]].concat()),
         (Some(0), String::new())
     );
-    let (code, lines) = said(&["--attacks", "cw", "--quiet", "--log-format", "json"]);
+    let (code, lines) = run(&["--attacks", "cw", "--quiet", "--log-format", "json"]);
     assert_eq!(code, Some(2));
     let error: serde_json::Value = serde_json::from_str(&lines).unwrap();
     assert_eq!(error["level"], "error");
 }
 
 #[test]
-fn shells_and_man_are_told_of_every_command() {
+fn completions_and_man_pages_cover_every_command() {
     let dir = TestDir::new();
     for shell in ["bash", "zsh", "fish"] {
         let output = dir.run(&["completions", shell]);
@@ -193,7 +193,7 @@ fn shells_and_man_are_told_of_every_command() {
 }
 
 #[test]
-fn whoever_reads_may_go_before_the_end() {
+fn a_broken_pipe_on_stdout_or_stderr_is_no_error() {
     let dir = TestDir::new();
     // Neither what a build says nor what `info` prints finds a reader.
     let mut build = dir.build("a.db", &["--attacks", "gaussian"]);

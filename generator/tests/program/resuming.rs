@@ -1,5 +1,4 @@
-//! Builds that are stopped in every way: the same command goes on, and what comes out is what an
-//! undisturbed build gives.
+//! Resuming: builds that are killed, stopped or out of space end with the content hash of an undisturbed one.
 
 use std::{
     fs,
@@ -14,7 +13,7 @@ use crate::common::TestDir;
 use library_tests::{RunningProgram, assert_error, assert_success, files};
 
 #[test]
-fn killed_builds_end_with_the_content_of_an_undisturbed_one() {
+fn killed_builds_resume_to_the_content_hash_of_an_uninterrupted_one() {
     let dir = TestDir::new();
     let build = |out| dir.build(out, &["--batch-size", "4"]);
     let started = Instant::now();
@@ -31,9 +30,9 @@ fn killed_builds_end_with_the_content_of_an_undisturbed_one() {
         // What is left is a store, unless the build had not yet begun one.
         let info = dir.run(&["info", "a.db"]);
         if info.status.code() == Some(3) {
-            let said = String::from_utf8_lossy(&info.stderr).into_owned();
-            let early = said.contains("nothing in it yet") || said.contains("cannot open");
-            assert!(early, "{said}");
+            let stderr = String::from_utf8_lossy(&info.stderr).into_owned();
+            let early = stderr.contains("nothing in it yet") || stderr.contains("cannot open");
+            assert!(early, "{stderr}");
         } else {
             assert_success(&info);
         }
@@ -52,7 +51,7 @@ fn killed_builds_end_with_the_content_of_an_undisturbed_one() {
 }
 
 #[test]
-fn batches_and_threads_change_nothing() {
+fn batch_size_and_threads_do_not_change_the_content_hash() {
     let dir = TestDir::new();
     assert_success(&dir.build("a.db", &[]).output().unwrap());
     let mut other = dir.build("b.db", &["--batch-size", "7"]);
@@ -63,7 +62,7 @@ fn batches_and_threads_change_nothing() {
 }
 
 #[test]
-fn a_build_that_is_asked_to_stop_says_how_to_go_on() {
+fn a_build_stopped_by_sigterm_exits_with_75_and_tells_how_to_resume() {
     let dir = TestDir::new();
     assert_success(&dir.build("whole.db", &[]).output().unwrap());
     for signal in ["TERM", "INT", "USR1"] {
@@ -78,21 +77,21 @@ fn a_build_that_is_asked_to_stop_says_how_to_go_on() {
 }
 
 #[test]
-fn a_second_build_of_the_same_store_is_refused_while_the_first_is_at_work() {
+fn a_locked_store_refuses_a_second_build() {
     let dir = TestDir::new();
     let mut first = RunningProgram::start(dir.build("a.db", &["--batch-size", "1"]));
     first.wait_for_line("building");
     first.signal("STOP");
-    let said = ["a.db: another program is writing to it"];
-    dir.assert_refused(&mut dir.build("a.db", &[]), 2, &said);
-    dir.assert_refused(&mut dir.build("a.db", &["--force"]), 2, &said);
+    let expected = ["a.db: another program is writing to it"];
+    dir.assert_refused(&mut dir.build("a.db", &[]), 2, &expected);
+    dir.assert_refused(&mut dir.build("a.db", &["--force"]), 2, &expected);
     first.signal("CONT");
     assert_success(&first.wait());
     dir.hash("a.db");
 }
 
 #[test]
-fn a_file_that_may_not_grow_leaves_a_store_that_goes_on() {
+fn a_file_size_limit_leaves_a_store_that_can_be_resumed() {
     let dir = TestDir::new();
     let script = "trap '' XFSZ; ulimit -f 500; exec \"$@\"";
     let mut limited = Command::new("bash");
@@ -103,7 +102,7 @@ fn a_file_that_may_not_grow_leaves_a_store_that_goes_on() {
 }
 
 #[test]
-fn a_full_disk_leaves_a_store_that_goes_on() {
+fn a_full_disk_leaves_a_store_that_can_be_resumed() {
     let dir = TestDir::new();
     // The disk is seen by the commands in the script alone, and goes with them.
     let script =

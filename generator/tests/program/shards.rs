@@ -1,5 +1,4 @@
-//! Builds in parts: shards are merged, in any order and however often the merge is killed, to what an
-//! undivided build gives; what are no shards of one build is refused by name.
+//! Sharded builds: merges, killed merges, and files that are no shards of one build.
 
 use std::{
     fs,
@@ -27,7 +26,7 @@ fn merge(dir: &TestDir, shards: &[&str]) -> Command {
 }
 
 #[test]
-fn shards_merge_to_the_content_of_an_undivided_build() {
+fn merged_shards_have_the_content_hash_of_an_undivided_build() {
     let dir = TestDir::new();
     assert_success(&build(&dir, "whole.db", &[]).output().unwrap());
     for shard in 1..=3 {
@@ -67,7 +66,7 @@ fn shards_merge_to_the_content_of_an_undivided_build() {
 }
 
 #[test]
-fn killed_merges_go_on_and_end_with_the_same_content() {
+fn killed_merges_resume_to_the_same_content_hash() {
     let dir = TestDir::new();
     assert_success(&build(&dir, "whole.db", &[]).output().unwrap());
     for shard in ["1/2", "2/2"] {
@@ -94,7 +93,7 @@ fn killed_merges_go_on_and_end_with_the_same_content() {
 }
 
 #[test]
-fn what_are_no_shards_of_one_build_is_refused_by_name() {
+fn merge_refuses_files_that_are_no_shards_of_one_build() {
     let dir = TestDir::new();
     for (out, more) in [
         ("1.db", ["--shard", "1/3", "--seed", "0"]),

@@ -1,4 +1,4 @@
-//! Stores that are none, or damaged ones: every command refuses them and leaves them as they are.
+//! Refusals of damaged stores and of files that are no store.
 
 use std::fs;
 
@@ -28,7 +28,7 @@ fn all_refuse(dir: &TestDir, words: &[&str]) {
 }
 
 #[test]
-fn what_is_no_store_of_this_version_is_refused_by_all_commands() {
+fn files_that_are_no_store_of_this_schema_version_are_refused_by_all_commands() {
     let dir = built();
     let db = dir.path("a.db");
     let intact = fs::read(&db).unwrap();
@@ -59,7 +59,7 @@ fn what_is_no_store_of_this_version_is_refused_by_all_commands() {
 }
 
 #[test]
-fn one_flipped_bit_in_a_picture_is_found() {
+fn verify_finds_one_flipped_bit_in_an_image() {
     let dir = built();
     let db = dir.path("a.db");
     let intact = fs::read(&db).unwrap();
@@ -71,16 +71,16 @@ fn one_flipped_bit_in_a_picture_is_found() {
         fs::write(&db, &intact).unwrap();
         edit(&db, |bytes| bytes[place + 1000] ^= 1);
         let image = format!("image {}", table.ids[4]);
-        let said = ["a.db", &image, "found ", "expected "];
+        let expected = ["a.db", &image, "found ", "expected "];
         let verify = &mut dir.command(&["verify", "a.db"]);
-        dir.assert_refused(verify, 3, &said);
+        dir.assert_refused(verify, 3, &expected);
         let preview = &mut dir.command(&["preview", "a.db", "--out", "a.png"]);
-        dir.assert_refused(preview, 3, &said);
+        dir.assert_refused(preview, 3, &expected);
     }
 }
 
 #[test]
-fn an_unfinished_store_is_no_input_and_goes_on_with_its_own_settings_only() {
+fn an_unfinished_store_is_no_input_and_is_resumed_only_with_the_same_settings() {
     let dir = TestDir::new();
     let mut build = RunningProgram::start(dir.build("a.db", &["--batch-size", "1"]));
     build.wait_for_line("building");

@@ -1,4 +1,4 @@
-//! Nets that are none: weights come in, the tensor that is wrong is named.
+//! Refusals of wrong weights: the error names the tensor.
 
 use std::{collections::BTreeMap, fs};
 
@@ -9,17 +9,17 @@ use crate::common::TestDir;
 use library_tests::{assert_error, edit};
 
 #[test]
-fn a_wrong_tensor_is_named_and_no_store_is_begun() {
+fn a_wrong_tensor_is_named_and_no_store_is_created() {
     let dir = TestDir::new();
     let assert_refused = |change: &dyn Fn(&mut BTreeMap<String, Tensor>), said: &str| {
-        let net = Architecture::DEFAULT.init(2, 10, 1, &Device::Cpu).unwrap();
-        let mut tensors = net.weights().tensors().clone();
+        let model = Architecture::DEFAULT.init(2, 10, 1, &Device::Cpu).unwrap();
+        let mut tensors = model.weights().tensors().clone();
         change(&mut tensors);
         let weights: Weights = tensors.into_iter().collect();
         let path = dir.path("net.safetensors");
         weights.write(&path, &Metadata::new()).unwrap();
-        let said = ["net.safetensors", said];
-        dir.assert_refused(&mut dir.build("a.db", &[]), 3, &said);
+        let expected = ["net.safetensors", said];
+        dir.assert_refused(&mut dir.build("a.db", &[]), 3, &expected);
     };
     let name = "layer2.0.conv1.weight";
     assert_refused(
@@ -43,21 +43,21 @@ fn a_wrong_tensor_is_named_and_no_store_is_begun() {
 }
 
 #[test]
-fn weights_that_are_cut_short_are_refused() {
+fn truncated_weights_are_refused() {
     let dir = TestDir::new();
     edit(&dir.path("net.safetensors"), |bytes| {
         bytes.truncate(bytes.len() - 1);
     });
-    let said = ["net.safetensors: found ", "expected a safetensors file"];
-    dir.assert_refused(&mut dir.build("a.db", &[]), 3, &said);
+    let expected = ["net.safetensors: found ", "expected a safetensors file"];
+    dir.assert_refused(&mut dir.build("a.db", &[]), 3, &expected);
     fs::write(dir.path("net.safetensors"), "").unwrap();
-    dir.assert_refused(&mut dir.build("a.db", &[]), 3, &said);
+    dir.assert_refused(&mut dir.build("a.db", &[]), 3, &expected);
 }
 
 #[test]
-fn a_net_whose_outputs_are_no_numbers_judges_nothing() {
+fn a_model_with_nan_or_infinite_outputs_is_refused() {
     let dir = TestDir::new();
-    let net = Architecture::DEFAULT.init(2, 10, 1, &Device::Cpu).unwrap();
+    let model = Architecture::DEFAULT.init(2, 10, 1, &Device::Cpu).unwrap();
     let huge = |(name, tensor): (&String, &Tensor)| {
         let scale = if name.starts_with("linear") {
             1e30
@@ -66,7 +66,7 @@ fn a_net_whose_outputs_are_no_numbers_judges_nothing() {
         };
         (name.clone(), (tensor * scale).unwrap())
     };
-    let weights: Weights = net.weights().tensors().iter().map(huge).collect();
+    let weights: Weights = model.weights().tensors().iter().map(huge).collect();
     let path = dir.path("net.safetensors");
     weights.write(&path, &Metadata::new()).unwrap();
     let output = dir.build("a.db", &[]).output().unwrap();

@@ -1,4 +1,4 @@
-//! The download script, without a network: `file://` addresses come in, exit codes go out.
+//! The download script `scripts/get-cifar10`, without a network (`file://` addresses).
 
 use std::{
     fs,
@@ -6,9 +6,9 @@ use std::{
     process::{Command, Output},
 };
 
-/// A house of its own with the script in it. With `abc`, the script takes the three bytes "abc"
+/// A project folder with the script in it. With `abc`, the script takes the three bytes "abc"
 /// for the official archive.
-fn house(room: &Path, abc: bool) -> PathBuf {
+fn project(folder: &Path, abc: bool) -> PathBuf {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../scripts/get-cifar10");
     let mut text = fs::read_to_string(script).unwrap();
     if abc {
@@ -25,14 +25,14 @@ fn house(room: &Path, abc: bool) -> PathBuf {
             text = text.replace(official, made);
         }
     }
-    fs::create_dir_all(room.join("scripts")).unwrap();
-    fs::write(room.join("scripts/get-cifar10"), text).unwrap();
-    room.join("data")
+    fs::create_dir_all(folder.join("scripts")).unwrap();
+    fs::write(folder.join("scripts/get-cifar10"), text).unwrap();
+    folder.join("data")
 }
 
-fn get(room: &Path, source: &Path) -> Output {
+fn get(folder: &Path, source: &Path) -> Output {
     Command::new("bash")
-        .arg(room.join("scripts/get-cifar10"))
+        .arg(folder.join("scripts/get-cifar10"))
         .env("CIFAR10_URL", format!("file://{}", source.display()))
         .output()
         .unwrap()
@@ -46,21 +46,21 @@ fn fails(output: &Output, code: i32, says: &str) {
 }
 
 #[test]
-fn a_wrong_file_ends_with_3_and_leaves_nothing_that_looks_right() {
+fn a_wrong_download_exits_with_3_and_leaves_no_archive() {
     for abc in [false, true] {
-        let room = tempfile::tempdir().unwrap();
-        let data = house(room.path(), abc);
-        let source = room.path().join("source");
+        let folder = tempfile::tempdir().unwrap();
+        let data = project(folder.path(), abc);
+        let source = folder.path().join("source");
         fs::write(&source, "xyz").unwrap();
         let says = if abc {
             "found sha256"
         } else {
             "found 3 bytes, expected 170052171"
         };
-        fails(&get(room.path(), &source), 3, says);
+        fails(&get(folder.path(), &source), 3, says);
         assert_eq!(fs::read_dir(data).unwrap().count(), 0);
         fails(
-            &get(room.path(), &room.path().join("missing")),
+            &get(folder.path(), &folder.path().join("missing")),
             1,
             "missing",
         );
@@ -68,24 +68,24 @@ fn a_wrong_file_ends_with_3_and_leaves_nothing_that_looks_right() {
 }
 
 #[test]
-fn a_download_goes_on_where_it_stopped_and_is_not_repeated() {
-    let room = tempfile::tempdir().unwrap();
-    let data = house(room.path(), true);
+fn an_interrupted_download_is_resumed_and_not_repeated() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = project(folder.path(), true);
     let (source, archive) = (
-        room.path().join("source"),
+        folder.path().join("source"),
         data.join("cifar-10-binary.tar.gz"),
     );
     // Only the last byte of the source is right: the first two must come from the part.
     fs::write(&source, "--c").unwrap();
     fs::create_dir(&data).unwrap();
     fs::write(data.join("cifar-10-binary.tar.gz.part"), "ab").unwrap();
-    assert!(get(room.path(), &source).status.success());
+    assert!(get(folder.path(), &source).status.success());
     assert_eq!(fs::read(&archive).unwrap(), b"abc");
     assert_eq!(fs::read_dir(&data).unwrap().count(), 1);
-    assert!(get(room.path(), Path::new("/missing")).status.success());
+    assert!(get(folder.path(), Path::new("/missing")).status.success());
 
     fs::write(&archive, "abd").unwrap();
-    fails(&get(room.path(), &source), 3, "found sha256");
+    fails(&get(folder.path(), &source), 3, "found sha256");
     assert_eq!(
         fs::read(&archive).unwrap(),
         b"abd",

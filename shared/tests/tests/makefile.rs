@@ -1,4 +1,4 @@
-//! The Makefile's variables: from the command line or from the environment, with `~` in any shell.
+//! Variables of the Makefile: from the command line or the environment, with `~` in any shell.
 
 use std::process::Command;
 
@@ -21,7 +21,7 @@ fn planned(target: &str, arguments: &[&str], environment: &[(&str, &str)]) -> St
 }
 
 #[test]
-fn a_tilde_in_data_is_the_home_folder_in_any_shell() {
+fn a_tilde_in_a_make_variable_is_the_home_folder_in_any_shell() {
     // As a shell other than bash hands it over.
     for (arguments, environment) in [
         (&["DATA=~/my images"][..], &[][..]),
@@ -37,7 +37,7 @@ fn a_tilde_in_data_is_the_home_folder_in_any_shell() {
 }
 
 #[test]
-fn a_variable_of_the_environment_is_taken_and_the_command_line_outweighs_it() {
+fn make_variables_come_from_the_environment_and_the_command_line_overrides_it() {
     let environment = [("DATA", "there"), ("SEED", "7")];
     let plan = planned("baseline", &[], &environment);
     assert!(

@@ -1,16 +1,16 @@
-//! Inputs that are not what they pass for: shards, weights and data of other tools, folders, splits of one class.
+//! Misleading inputs: single shards, weights and data of other tools, folders, splits of one class.
 
 use std::{fs, process::Command};
 
 use candle_core::Device;
 use nn::model::{Architecture, Metadata, Weights};
 
-use super::{GAUSSIAN, build_from, built, said};
+use super::{GAUSSIAN, build_from, built, stderr};
 use crate::common::TestDir;
 use library_tests::assert_success;
 
 #[test]
-fn one_shard_alone_is_a_warning_of_every_command_that_takes_it_for_a_store() {
+fn a_single_shard_is_a_warning_in_every_command_that_reads_a_store() {
     let dir = built(&["--shard", "1/2"]);
     let commands: [&[&str]; 6] = [
         &["verify", "a.db"],
@@ -24,9 +24,9 @@ fn one_shard_alone_is_a_warning_of_every_command_that_takes_it_for_a_store() {
         let output = dir.run(args);
         assert_success(&output);
         assert!(
-            said(&output).contains("a.db: only shard 1/2 of a store"),
+            stderr(&output).contains("a.db: only shard 1/2 of a store"),
             "{args:?}: {}",
-            said(&output)
+            stderr(&output)
         );
     }
     let info = dir.run(&["info", "a.db"]);
@@ -36,7 +36,7 @@ fn one_shard_alone_is_a_warning_of_every_command_that_takes_it_for_a_store() {
 }
 
 #[test]
-fn slurms_array_is_a_shard_only_when_that_is_asked_for() {
+fn slurm_array_variables_choose_the_shard_only_with_shard_slurm() {
     let dir = TestDir::new();
     let mut build = dir.build("a.db", &GAUSSIAN);
     for (name, value) in [("ID", "3"), ("COUNT", "4"), ("MIN", "1")] {
@@ -47,7 +47,7 @@ fn slurms_array_is_a_shard_only_when_that_is_asked_for() {
 }
 
 #[test]
-fn a_split_of_one_class_fails_only_what_needs_two() {
+fn a_split_of_one_class_is_refused_only_by_attacks_that_need_a_style() {
     let dir = TestDir::new();
     // The last tenth of the permuted images becomes val: all of one class.
     let path = dir.path("data");
@@ -75,7 +75,7 @@ fn a_split_of_one_class_fails_only_what_needs_two() {
 }
 
 #[test]
-fn weights_and_data_of_other_tools_are_recognized() {
+fn weights_and_data_of_other_tools_are_named_in_the_refusal() {
     let dir = TestDir::new();
     fs::write(
         dir.path("model.pth"),
@@ -100,9 +100,9 @@ fn weights_and_data_of_other_tools_are_recognized() {
         ],
     );
 
-    let net = Architecture::DEFAULT.init(2, 10, 1, &Device::Cpu).unwrap();
+    let model = Architecture::DEFAULT.init(2, 10, 1, &Device::Cpu).unwrap();
     let prefixed = |prefix: &str| {
-        let tensors = net.weights().tensors().iter();
+        let tensors = model.weights().tensors().iter();
         let named = tensors.map(|(name, tensor)| (format!("{prefix}{name}"), tensor.clone()));
         let weights: Weights = named.collect();
         weights
@@ -162,7 +162,7 @@ fn a_folder_in_place_of_a_file_is_bad_data_on_one_line() {
 }
 
 #[test]
-fn a_fraction_in_a_file_of_attacks_is_told_what_is_expected() {
+fn a_fraction_in_attacks_config_is_refused_with_the_expected_type() {
     let dir = TestDir::new();
     fs::write(dir.path("a.toml"), "[fgsm]\nstep = \"8/255\"\n").unwrap();
     let attacks = &mut dir.command(&["attacks", "--attacks-config", "a.toml"]);

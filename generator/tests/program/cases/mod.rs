@@ -1,4 +1,4 @@
-//! Cases that people report of other tools. docs/cases.md lists them.
+//! Cases that users of other tools report; docs/cases.md lists them.
 
 mod inputs;
 mod models;
@@ -25,7 +25,7 @@ fn built(more: &[&str]) -> TestDir {
     dir
 }
 
-fn said(output: &Output) -> String {
+fn stderr(output: &Output) -> String {
     String::from_utf8(output.stderr.clone()).unwrap()
 }
 
@@ -39,12 +39,12 @@ fn build_from(dir: &TestDir, data: &str, out: &str, more: &[&str]) -> Command {
 
 /// The model of the dir again, with metadata.
 fn write_model(dir: &TestDir, metadata: &[(&str, &str)]) {
-    let net = Architecture::DEFAULT.init(2, 10, 1, &Device::Cpu).unwrap();
+    let model = Architecture::DEFAULT.init(2, 10, 1, &Device::Cpu).unwrap();
     let entries = metadata
         .iter()
         .map(|(key, value)| (key.to_string(), value.to_string()));
     let path = dir.path("net.safetensors");
-    net.weights().write(&path, &entries.collect()).unwrap();
+    model.weights().write(&path, &entries.collect()).unwrap();
 }
 
 /// An image folder of the dir's data: a PNG for each image, under names that `name` makes of their index.

@@ -1,16 +1,16 @@
-//! Models of other people: normalization, accuracies far below the header's, seeds that overlap, gradients of 0.
+//! Foreign models: normalization, accuracy far below the weights' metadata, overlapping seeds, zero gradients.
 
 use candle_core::Device;
 use data::Split;
 use nn::model::{Loaded, Metadata, Origin, predicted_classes};
 use store::Store;
 
-use super::{GAUSSIAN, said, write_model};
+use super::{GAUSSIAN, stderr, write_model};
 use crate::common::TestDir;
 use library_tests::assert_success;
 
 #[test]
-fn normalization_is_kept_in_the_store_and_computed_as_the_models_first_layer() {
+fn normalization_is_kept_in_the_store_and_is_the_first_layer_of_the_model() {
     let dir = TestDir::new();
     let given = [
         "--mean",
@@ -72,7 +72,7 @@ fn a_model_far_below_its_header_is_a_warning_that_names_normalization() {
     write_model(&dir, &[("accuracy", "0.925")]);
     let output = dir.build("a.db", &GAUSSIAN).output().unwrap();
     assert_success(&output);
-    let text = said(&output);
+    let text = stderr(&output);
     for word in [
         "net.safetensors: ",
         "its header says 92.5 %",
@@ -108,7 +108,7 @@ fn a_model_trained_on_images_of_val_is_a_warning_that_names_both_seeds() {
     write(1);
     let output = dir.build("a.db", &GAUSSIAN).output().unwrap();
     assert_success(&output);
-    let text = said(&output);
+    let text = stderr(&output);
     let overlap = data.val_trained_on(1);
     assert!(overlap > 0);
     let expected = format!(
@@ -118,7 +118,7 @@ fn a_model_trained_on_images_of_val_is_a_warning_that_names_both_seeds() {
     assert!(text.contains(&expected), "{text}");
     write(0);
     let output = dir.build("b.db", &GAUSSIAN).output().unwrap();
-    assert!(!said(&output).contains("--seed"), "{}", said(&output));
+    assert!(!stderr(&output).contains("--seed"), "{}", stderr(&output));
 }
 
 #[test]
@@ -128,7 +128,7 @@ fn unchanged_samples_are_counted_and_more_than_a_tenth_is_a_warning() {
     let deepfool = ["--attacks", "gaussian,deepfool"];
     let output = dir.build("a.db", &deepfool).output().unwrap();
     assert_success(&output);
-    let text = said(&output);
+    let text = stderr(&output);
     assert!(
         text.contains("warning: deepfool: ") && text.contains("equal their clean images"),
         "{text}"

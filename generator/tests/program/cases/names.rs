@@ -1,11 +1,11 @@
-//! Names of folders, files and classes: what they change (the order of labels) and what not (content hashes).
+//! Names of folders, files and classes: they change the order of labels, never content hashes.
 
 use std::{fs, process::Command};
 
 use data::CIFAR10;
 use serde_json::Value;
 
-use super::{GAUSSIAN, build_from, built, image_folder, said};
+use super::{GAUSSIAN, build_from, built, image_folder, stderr};
 use crate::common::TestDir;
 use library_tests::assert_success;
 
@@ -29,7 +29,7 @@ fn the_content_hash_does_not_depend_on_names_of_folders_and_files() {
         .output()
         .unwrap();
     assert_success(&again);
-    assert!(said(&again).contains("a.db: already complete"));
+    assert!(stderr(&again).contains("a.db: already complete"));
     // Shards of both make one store.
     for (data, shard) in [("bob", "1/2"), ("whatever.tar.gz", "2/2")] {
         let out = format!("{}.db", &shard[..1]);
@@ -69,7 +69,7 @@ fn the_content_hash_does_not_depend_on_names_of_image_files() {
 }
 
 #[test]
-fn the_name_of_a_preset_is_no_content() {
+fn the_content_hash_does_not_depend_on_the_name_of_the_preset() {
     let dir = built(&["--preset", "paper"]);
     let output = dir.build("a.db", &[&GAUSSIAN[..], &["--preset", "standard"]].concat());
     assert_success(&{ output }.output().unwrap());
@@ -93,8 +93,8 @@ fn class_folders_of_other_names_are_a_warning_and_their_names_are_kept() {
         let output = build_from(&dir, data, &out, &[]).output().unwrap();
         assert_success(&output);
         let order = classes.join(", ");
-        let warned = said(&output).contains(&format!("labels 0 to 9 are taken to be {order}"));
-        assert_eq!(warned, data != "official", "{}", said(&output));
+        let warned = stderr(&output).contains(&format!("labels 0 to 9 are taken to be {order}"));
+        assert_eq!(warned, data != "official", "{}", stderr(&output));
         let info = dir.info(&out);
         assert_eq!(info["meta"]["classes"], Value::from(classes));
         let kept = info["meta"]["warnings"]

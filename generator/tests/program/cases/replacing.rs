@@ -2,12 +2,12 @@
 
 use std::{fs, os::unix::fs::symlink, process::Command};
 
-use super::{GAUSSIAN, built, said};
+use super::{GAUSSIAN, built, stderr};
 use crate::common::TestDir;
 use library_tests::assert_success;
 
 #[test]
-fn an_output_that_is_an_input_is_refused_by_every_command_and_whatever_link() {
+fn an_output_that_is_an_input_is_refused_by_every_command_even_through_links() {
     let dir = built(&[]);
     assert_success(&dir.run(&["pack", "a.db", "--out", "a.pack"]));
     fs::hard_link(dir.path("a.db"), dir.path("hard")).unwrap();
@@ -42,7 +42,7 @@ fn folder_name(dir: &TestDir) -> String {
 }
 
 #[test]
-fn force_replaces_nothing_of_another_kind_than_what_is_written() {
+fn force_replaces_no_file_of_another_kind() {
     let dir = built(&[]);
     assert_success(&dir.run(&["pack", "a.db", "--out", "a.pack"]));
     fs::create_dir(dir.path("folder")).unwrap();
@@ -65,7 +65,7 @@ fn force_replaces_nothing_of_another_kind_than_what_is_written() {
             let command = dir.command(&[args, &["--out", out, "--force"]].concat());
             let output = { command }.output().unwrap();
             let code = output.status.code();
-            let text = said(&output);
+            let text = stderr(&output);
             // Of a file that is no store it is told what it is.
             assert!(code == Some(2) || code == Some(3), "{args:?} {out}: {text}");
             assert!(
@@ -104,8 +104,8 @@ fn force_replaces_nothing_of_another_kind_than_what_is_written() {
 fn a_lock_file_of_the_users_own_is_not_removed() {
     let dir = TestDir::new();
     fs::write(dir.path("Cargo.lock"), "version = 4\n").unwrap();
-    let said = ["Cargo.lock: found a file that is no lock", "another output"];
-    dir.assert_refused(&mut dir.build("Cargo", &GAUSSIAN), 2, &said);
+    let expected = ["Cargo.lock: found a file that is no lock", "another output"];
+    dir.assert_refused(&mut dir.build("Cargo", &GAUSSIAN), 2, &expected);
 }
 
 #[test]

@@ -1,15 +1,15 @@
-//! The real images, where a copy lies beside the repository: the image folder comes in, the
-//! official split goes out.
+//! The real CIFAR-10 images, if a copy lies beside the repository: sizes and balance of the
+//! official split.
 
 use std::{path::Path, process::Command};
 
 use data::{Image, Split, load};
 
 #[test]
-fn the_real_pictures_are_split_as_the_paper_splits_them() {
+fn the_real_cifar10_images_are_split_as_in_the_paper() {
     let packed =
         Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/cifar10/cifar10-jpeg.tar.xz");
-    let room = tempfile::tempdir().unwrap();
+    let dir = tempfile::tempdir().unwrap();
     if !packed.exists() {
         println!("skipped: there is no {}", packed.display());
         return;
@@ -18,13 +18,13 @@ fn the_real_pictures_are_split_as_the_paper_splits_them() {
         .arg("-xJf")
         .arg(&packed)
         .arg("-C")
-        .arg(room.path())
+        .arg(dir.path())
         .status();
     if !unpacked.is_ok_and(|status| status.success()) {
         println!("skipped: no tar here that unpacks {}", packed.display());
         return;
     }
-    let data = load(room.path(), 0, None).unwrap();
+    let data = load(dir.path(), 0, None).unwrap();
     let lengths = Split::ALL.map(|split| data.split(split).len());
     assert_eq!(lengths, [45_000, 5_000, 10_000]);
     assert_eq!(per_class(&data.test), [1000; 10]);

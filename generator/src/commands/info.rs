@@ -2,26 +2,42 @@
 
 use std::{
     fmt::{self, Display},
-    path::Path,
+    path::PathBuf,
 };
 
 use base::{Error, Result, error::printable, log};
-use store::Info;
+use clap::Args;
 
-/// Prints the description of the store at `db`.
-pub fn command(db: &Path, json: bool) -> Result<()> {
-    let info = store::info(db)?;
-    if !json {
-        return log::result(InfoText(&info));
+/// `generator info`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  generator info cifar10.db
+  generator info cifar10.db --json")]
+pub struct Info {
+    /// Path of the store
+    db: PathBuf,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+impl Info {
+    /// Prints the description.
+    pub fn run(self) -> Result<()> {
+        let info = store::info(&self.db)?;
+        if !self.json {
+            return log::result(InfoText(&info));
+        }
+        let text = serde_json::to_string_pretty(&info)
+            .map_err(|reason| Error::invalid(self.db.display(), reason))?;
+        log::result(text)
     }
-    let text = serde_json::to_string_pretty(&info)
-        .map_err(|reason| Error::invalid(db.display(), reason))?;
-    log::result(text)
 }
 
 /// A description as text: facts, then tables of splits, attacks and success, then warnings. Everything from
 /// the file is escaped, for it may hold what would confuse a terminal.
-struct InfoText<'a>(&'a Info);
+struct InfoText<'a>(&'a store::Info);
 
 impl Display for InfoText<'_> {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
@@ -39,7 +55,7 @@ impl Display for InfoText<'_> {
 
 impl InfoText<'_> {
     fn write_facts(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        let Info {
+        let store::Info {
             path,
             bytes,
             meta,

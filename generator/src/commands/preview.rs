@@ -1,5 +1,4 @@
-//! `generator preview`: a store comes in, a PNG of test images, their variants and the amplified
-//! differences goes out.
+//! `generator preview`: a contact sheet of test images, their samples and amplified perturbations.
 
 use std::path::PathBuf;
 
@@ -23,11 +22,15 @@ const PNG: output::Kind = output::Kind {
     matches: |path| output::begins_with(path, b"\x89PNG\r\n"),
 };
 
-/// Pixels per pixel.
+/// Pixels of the sheet per pixel of an image.
 const SCALE: u32 = 2;
 
 /// `generator preview`.
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  generator preview cifar10.db --out sheet.png
+  generator preview cifar10.db --out sheet.png --count 20 --amplify 16")]
 pub struct Preview {
     /// Path of the store
     db: PathBuf,
@@ -37,17 +40,17 @@ pub struct Preview {
     /// Number of test images
     #[arg(long, default_value_t = 10, value_name = "N", value_parser = positive)]
     count: usize,
-    /// Factor of the drawn perturbations
+    /// Factor by which perturbations are amplified
     #[arg(long, default_value_t = 8.0, value_name = "X")]
     amplify: f32,
-    /// Replace a PNG that is there
+    /// Replace an existing PNG
     #[arg(long)]
     force: bool,
 }
 
 impl Preview {
     /// Draws the first images of the test split.
-    pub fn run(&self) -> Result<()> {
+    pub fn run(self) -> Result<()> {
         let out = Output::claim(&self.out, &PNG, &[&self.db], self.force)?;
         let table = Store::open(&self.db)?.load(Split::Test)?;
         let strips: Vec<Strip> = (0..table.len().min(self.count))

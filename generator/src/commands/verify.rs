@@ -1,20 +1,34 @@
-//! `generator verify`: a store with every byte checked, or the first thing that is wrong.
+//! `generator verify`: checksums, distances, references and hashes of a store, computed again.
 
 use std::{
     fmt::{self, Display},
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 use base::{Result, log};
+use clap::Args;
 use data::Split;
 use store::Verified;
 
-/// Verifies the store at `db` and prints its content.
-pub fn command(db: &Path) -> Result<()> {
-    log::result(VerifiedText(&verify(db)?))
+/// `generator verify`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  generator verify cifar10.db
+  generator verify --quiet cifar10.db && echo intact")]
+pub struct Verify {
+    /// Path of the store
+    db: PathBuf,
 }
 
-/// Verifies a store; one that is only a shard is a warning.
+impl Verify {
+    /// Verifies the store and prints what it holds.
+    pub fn run(self) -> Result<()> {
+        log::result(VerifiedText(&verify(&self.db)?))
+    }
+}
+
+/// Verifies a store, with a warning if it is only a shard.
 ///
 /// # Errors
 /// As [`store::verify`].
@@ -26,6 +40,7 @@ pub fn verify(db: &Path) -> Result<Verified> {
     Ok(verified)
 }
 
+/// A verified store as text.
 struct VerifiedText<'a>(&'a Verified);
 
 impl Display for VerifiedText<'_> {
