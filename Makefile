@@ -3,9 +3,9 @@
 #
 #     make dataset train DATA=~/cifar-10-batches-bin WIDTH=16 LIMIT=2000 EPOCHS=30
 #
-# Stopped work goes on where it was when the same command is given again.
+# Everything is resumable: run the same command again.
 
-# ---- What to work on. A line with two # describes what stands on the next line. ----
+# ---- Inputs, outputs and settings. A line with ## describes the next line, for make help. ----
 
 ## images: CIFAR-10 or CIFAR-100, binary or Python version (folder or .tar.gz), or an image folder
 DATA ?= data/cifar-10-binary.tar.gz
@@ -13,16 +13,16 @@ DATA ?= data/cifar-10-binary.tar.gz
 LIMIT ?=
 ## auto, cpu, cuda or cuda:N
 DEVICE ?= auto
-## empty, or 1 to build with CUDA (needs a CUDA toolkit and cuDNN: the system's, or make cuda-toolkit)
+## 1 builds with CUDA (needs a CUDA toolkit and cuDNN: the system's, or make cuda-toolkit)
 CUDA ?=
-## f32, or on CUDA tf32 or bf16: what training computes with
+## arithmetic of training: f32, or on CUDA tf32 or bf16
 PRECISION ?= f32
-## the seed of every random number
+## seed of every random number
 SEED ?= 0
 
-## the adversarial store
+## path of the adversarial store
 DB ?= data/cifar10.db
-## run folder of the baseline, the model that is attacked
+## run folder of the baseline, the model to attack
 BASELINE ?= runs/baseline
 ## run folder of the robust model
 RUN ?= runs/$(METHOD)
@@ -37,7 +37,7 @@ BASELINE_EPOCHS ?= $(EPOCHS)
 BASELINE_LIMIT ?= $(LIMIT)
 ## images per training step
 BATCH_SIZE ?= 64
-## how strong the attacks are: paper or standard
+## attack parameters: paper or standard
 PRESET ?= paper
 ## joint (with the detector) or adversarial (without)
 METHOD ?= joint
@@ -45,12 +45,12 @@ METHOD ?= joint
 ADV_RATIO ?= 0.5
 ## feature maps the detector sees: full (four stages) or low (the first)
 DETECTOR_INPUT ?= full
-## the detector's Transformer layers
+## Transformer layers of the detector
 DETECTOR_LAYERS ?= 2
 
 ## the Python for make bench and test-python (with PyTorch) and make cuda-toolkit (with pip)
 PYTHON ?= python3
-## how long make fuzz takes for each reader, in seconds
+## seconds of make fuzz for each target
 FUZZ_SECONDS ?= 60
 ## more options for cargo
 CARGO_FLAGS ?=
@@ -61,7 +61,7 @@ DATASET_FLAGS ?=
 ## more options for trainer train
 TRAIN_FLAGS ?=
 
-# ---- The demonstration: the whole way, small enough for two cores and three minutes. ----
+# ---- The demo: end to end, within three minutes on two cores. ----
 
 DEMO ?= runs/demo
 DEMO_COUNT ?= 2000
@@ -77,7 +77,7 @@ DEMO_BASELINE_FLAGS ?= --lr 0.05 --schedule cosine --augment none
 DEMO_DATASET_FLAGS ?= --attacks-config scripts/demo.toml
 DEMO_TRAIN_FLAGS ?= --lr 0.05 --schedule cosine --augment none --weight-decay 0 --bounds gaussian=0.4..0.6
 
-# ---- How. ----
+# ---- Implementation. ----
 
 SHELL = bash
 .SHELLFLAGS = -euo pipefail -c
@@ -96,28 +96,28 @@ SUBSET = $(if $(LIMIT),--limit $(LIMIT))
 BASELINE_SUBSET = $(if $(BASELINE_LIMIT),--limit $(BASELINE_LIMIT))
 DETECTOR = $(if $(filter joint,$(METHOD)),--detector-input $(DETECTOR_INPUT) --detector-layers $(DETECTOR_LAYERS))
 
-# A path as the user meant it: a shell other than bash leaves ~ in NAME=~/path, and quotes do in any.
+# Expands ~ in a path: shells other than bash leave it in NAME=~/path, and quotes do in any shell.
 path = $(if $(filter ~/%,$(firstword $(1))),$(patsubst ~/%,$(HOME)/%,$(1)),$(1))
 
-# Where make cuda-toolkit puts its toolkit; make CUDA=1 takes it if it is there.
+# The toolkit of make cuda-toolkit; make CUDA=1 uses it if it exists.
 TOOLKIT = $(CURDIR)/cuda-toolkit
 ifneq ($(CUDA)$(filter gpu-bundle,$(MAKECMDGOALS)),)
 ifneq ($(wildcard $(TOOLKIT)/whole),)
 export CUDA_HOME = $(TOOLKIT)
 export CUDA_PATH = $(TOOLKIT)
 export PATH := $(TOOLKIT)/bin:$(PATH)
-# For the linker, and for the programs that this file starts. The stubs are not among the latter.
+# For the linker, and for the programs that this file starts (without the stubs).
 export LIBRARY_PATH := $(TOOLKIT)/lib:$(TOOLKIT)/stubs:$(LIBRARY_PATH)
 export LD_LIBRARY_PATH := $(TOOLKIT)/lib:$(LD_LIBRARY_PATH)
 endif
-# Without a GPU to ask, for an H100 or H200.
+# Without a GPU here: build for an H100 or H200.
 ifeq ($(CUDA_COMPUTE_CAP)$(shell command -v nvidia-smi),)
 export CUDA_COMPUTE_CAP = 90
 endif
 endif
 
-# Linting needs no machine code, and the CUDA check no toolkit: both share a folder of their own,
-# so that the empty kernels of the latter never come near a program.
+# Linting and the CUDA check share a target folder of their own, so that the empty kernels of the latter are
+# never linked into a program.
 export CHECK_DIR = $(or $(CARGO_TARGET_DIR),target)/check
 
 ## this list
@@ -127,7 +127,7 @@ help:
 	      text && /^[A-Z_]+ \?=/       { name = $$1; sub(/^[A-Z_]+ \?= ?/, ""); \
 	                                     variables = variables sprintf("  %-16s %s [%s]\n", name, text, $$0) } \
 	                                   { text = "" } \
-	      END { printf "Targets\n%s\nVariables, and what they are unless you say NAME=value\n%s", targets, variables }' \
+	      END { printf "Targets\n%s\nVariables [defaults]; set them with NAME=value\n%s", targets, variables }' \
 	     $(firstword $(MAKEFILE_LIST))
 
 ## both programs, in target/release
@@ -143,25 +143,25 @@ ifeq ($(origin DATA),file)
 	scripts/get-cifar10
 endif
 
-## trains the net that is to be attacked, on clean pictures
+## trains the baseline, the model to attack, on clean images
 baseline: build data
 	$(TRAINER) pretrain --data '$(call path,$(DATA))' --out '$(call path,$(BASELINE))' --width $(WIDTH) \
 	    --epochs $(BASELINE_EPOCHS) --batch-size $(BATCH_SIZE) $(BASELINE_SUBSET) $(LEARN) $(BASELINE_FLAGS)
 
-## baseline, then the store: every attack on every picture, verified
+## baseline, then the store: every attack on every image, verified
 dataset: baseline
 	$(GENERATOR) build --data '$(call path,$(DATA))' --model '$(call path,$(BASELINE))/best.safetensors' --out '$(call path,$(DB))' \
 	    --preset $(PRESET) $(SUBSET) $(COMMON) $(DATASET_FLAGS)
 	$(GENERATOR) verify '$(call path,$(DB))'
 
-## trains the robust net from the store alone, measures it, writes report.html
+## trains the robust model from the store, evaluates it, writes report.html
 train: build
 	$(TRAINER) train --db '$(call path,$(DB))' --out '$(call path,$(RUN))' --method $(METHOD) --adv-ratio $(ADV_RATIO) $(DETECTOR) \
 	    --epochs $(EPOCHS) --batch-size $(BATCH_SIZE) $(LEARN) $(TRAIN_FLAGS)
 	$(TRAINER) eval --db '$(call path,$(DB))' --model '$(call path,$(RUN))/best.safetensors' --device $(DEVICE)
 	$(TRAINER) report '$(call path,$(RUN))' --out '$(call path,$(RUN))/report.html'
 
-## the whole way on small made-up pictures, without a download
+## end to end on a small synthetic data set, no download
 demo: build clean-demo
 	@mkdir -p '$(DEMO)' && touch '$(DEMO)/.demo'
 	$(GENERATOR) synthetic --out '$(DEMO)/data' --count $(DEMO_COUNT) --seed $(SEED)
@@ -175,23 +175,23 @@ demo: build clean-demo
 	    TRAIN_FLAGS='$(DEMO_TRAIN_FLAGS)'
 	@test -s '$(DEMO)/joint/report.html'
 	@echo
-	@echo 'The demonstration is done; its report is $(DEMO)/joint/report.html'
+	@echo 'The demo is done; its report is $(DEMO)/joint/report.html'
 
-## removes what the demonstration wrote
+## removes the output of the demo
 clean-demo:
 	@[ ! -e '$(DEMO)' ] || [ -e '$(DEMO)/.demo' ] || [ '$(DEMO)' = runs/demo ] || \
-	    { echo 'error: $(DEMO): found other files, expected a folder of the demonstration; name another' >&2; exit 2; }
+	    { echo 'error: $(DEMO): found other files, expected a folder of the demo; name another' >&2; exit 2; }
 	rm -rf '$(DEMO)'
 
 ## every test, documentation included
 test:
 	cargo test --release --workspace $(FEATURES) $(CARGO_FLAGS)
 
-## kills, stops, cuts, flips and fills the disk under both programs; FULL=1 for the full counts
+## fault injection: kills, signals, bit flips, truncation, full disks; FULL=1 for the full counts
 test-reliability: build
 	scripts/test/test-reliability $(if $(FULL),--full)
 
-## feeds all that reads other people's files with anything; needs cargo-fuzz and a C++ compiler
+## fuzzes every reader of external files; needs cargo-fuzz and a C++ compiler
 fuzz: build
 	scripts/test/fuzz $(FUZZ_SECONDS)
 
@@ -199,15 +199,15 @@ fuzz: build
 test-slurm: build
 	scripts/test/test-slurm
 
-## what the programs write, read by PyTorch and TensorBoard; PYTHON needs torch and tensorboard
+## reads the programs' output with PyTorch and TensorBoard; PYTHON needs torch and tensorboard
 test-python: build
 	'$(PYTHON)' scripts/test/test-python
 
-## images per second beside PyTorch's, on the CPU; PYTHON needs torch, safetensors and torchattacks
+## images per second compared with PyTorch, on the CPU; PYTHON needs torch, safetensors and torchattacks
 bench: build
 	'$(PYTHON)' scripts/bench/bench '$(BIN)/trainer'
 
-## how fast a store as large as CIFAR-10's is merged, beside the disk, and verified
+## speed of merge (compared with the disk) and verify on a store of CIFAR-10's size
 bench-store: build
 	scripts/bench/bench-store
 
@@ -228,6 +228,6 @@ check-cuda:
 cuda-toolkit:
 	PYTHON='$(PYTHON)' scripts/cuda/cuda-toolkit '$(TOOLKIT)'
 
-## packs what a GPU machine without Rust or network needs to check and measure everything
+## packs programs, tests and benchmarks for a GPU machine without Rust or network
 gpu-bundle:
 	scripts/cuda/gpu-bundle gpu-bundle
