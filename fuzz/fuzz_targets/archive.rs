@@ -1,5 +1,5 @@
-//! The official archive. An odd first byte: the rest is the file; an even one: it is what the file
-//! unpacks to, since checksums would keep most changes from coming far.
+//! Archive of batch files. After an odd first byte the rest is the file; after an even one it is the tar inside,
+//! since checksums of the compression would stop most mutations.
 #![no_main]
 
 use std::io::Write;

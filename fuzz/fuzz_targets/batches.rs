@@ -1,4 +1,4 @@
-//! A folder of batches: two bytes say where the first file ends; the rest is the test batch.
+//! Folder of binary batch files: two bytes are the length of the training batch, which the test batch follows.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

@@ -1,4 +1,4 @@
-//! An image folder of ten classes, one image of which is anything.
+//! Image folder of ten classes; the input is one image file in it.
 #![no_main]
 
 use std::{fs, path::PathBuf, sync::LazyLock};

@@ -1,4 +1,4 @@
-//! A folder of pickled batches: the input is the training batch, the test batch and the class names.
+//! Folder of pickled batch files: the input is the training batch, the test batch and the class names.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

@@ -1,5 +1,4 @@
-//! A run folder: its files one after the other, with a mark between them; read to go on with the run, and
-//! to report on it.
+//! Run folder, resumed and reported on: the input is its files one after the other, with a mark between them.
 #![no_main]
 
 use candle_core::Device;
@@ -17,7 +16,7 @@ const FILES: [&str; 6] = [
     "last/net-momentum.safetensors",
 ];
 
-/// What stands before the first mark, and after it.
+/// The bytes before the first mark, and those after it.
 fn split(bytes: &[u8]) -> (&[u8], Option<&[u8]>) {
     let mark = bytes.windows(MARK.len()).position(|some| some == MARK);
     match mark {

@@ -1,5 +1,4 @@
-//! What the targets share: a folder that lasts as long as the process, files in it, and what is
-//! asked of every refusal.
+//! Shared by the fuzz targets: a temporary folder per process, files in it, and the checks of every refusal.
 
 use std::{
     fs,
@@ -25,14 +24,14 @@ pub fn file(name: &str, bytes: &[u8]) -> PathBuf {
     path
 }
 
-/// Every refusal is one line, and blames the input.
+/// Checks that a refusal is one line and that its exit code is that of bad data.
 pub fn check(error: &Error) {
-    let said = error.to_string();
-    assert!(!said.contains('\n'), "several lines: {said}");
-    assert_eq!(error.exit_code(), 3, "{said}");
+    let text = error.to_string();
+    assert!(!text.contains('\n'), "several lines: {text}");
+    assert_eq!(error.exit_code(), 3, "{text}");
 }
 
-/// Checks the refusal, if it is one.
+/// The value; a refusal is checked.
 pub fn checked<T>(result: Result<T, Error>) -> Option<T> {
     result.inspect_err(check).ok()
 }

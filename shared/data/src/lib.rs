@@ -28,9 +28,6 @@ pub const IMAGE_SIDE: usize = 32;
 /// Bytes of one image: 3x32x32, planar R, G, B, row-major.
 pub const IMAGE_BYTES: usize = 3 * IMAGE_SIDE * IMAGE_SIDE;
 
-/// Class count of CIFAR-10. To be replaced by the count of the data set at hand.
-pub const CLASSES: usize = 10;
-
 /// The three parts of a data set: 45,000, 5,000 and 10,000 images of CIFAR-10 and CIFAR-100.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Split {
