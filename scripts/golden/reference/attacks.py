@@ -1,4 +1,4 @@
-"""The six attacks but Gaussian noise, written from their definitions: pictures `[B,3,32,32]` in
+"""The attacks but Gaussian noise, written from their definitions: pictures `[B,3,32,32]` in
 [0,1], labels `[B]` and a net in evaluation mode in; the perturbed pictures out.
 
 Pictures never influence each other: losses are sums over the batch, every choice is made per
@@ -8,6 +8,8 @@ Everything works in float32 and float64.
 
 import torch
 from torch.nn import functional as F
+
+from . import splitmix
 
 CIFAR10_STD = (0.2023, 0.1994, 0.2010)
 
@@ -37,13 +39,22 @@ def loss_gradient(net, x, labels):
     return torch.autograd.grad(F.cross_entropy(net(x), labels, reduction="sum"), x)[0]
 
 
-def sign_steps(net, x, labels, steps, eps=None):
-    """FGSM and BIM: a signed-gradient step for each entry of `steps` (numbers or tensors), each
+def random_start(x, eps, purpose, seed=0):
+    """`x` plus uniform noise in [-eps, eps), keyed by (seed, purpose, index in the batch), clipped."""
+    keys = (splitmix.key(seed, purpose, (index,)) for index in range(len(x)))
+    uniform = [torch.from_numpy(splitmix.uniform(key, x[0].numel())) for key in keys]
+    noise = (eps * (2 * torch.stack(uniform) - 1)).float().view_as(x)
+    return (x + noise.to(x.dtype)).clamp(0, 1)
+
+
+def sign_steps(net, x, labels, steps, eps=None, start=None):
+    """FGSM, BIM and, from a random `start`, PGD: a signed-gradient step for each entry of `steps` (numbers or tensors), each
     followed by the projection into the `eps` box around the clean picture (if given) and [0,1].
 
     Returns the last picture and the smallest |gradient| each pixel ever had.
     """
     clean, smallest = x, torch.full_like(x, torch.inf)
+    x = clean if start is None else start
     for step in steps:
         gradient = loss_gradient(net, x, labels)
         smallest = torch.minimum(smallest, gradient.abs())

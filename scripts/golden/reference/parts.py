@@ -138,6 +138,14 @@ def attacked(state):
     final("bim_paper", own)
     values.add("bim_paper/gradient", smallest)
 
+    steps, eps = [2 / 255] * 20, 8 / 255
+    own, _ = attacks.sign_steps(net, x, labels, steps, eps)
+    torchattack(own, torchattacks.PGD(net, eps, 2 / 255, 20, random_start=False))
+    start = attacks.random_start(x, eps, "pgd")
+    own, smallest = attacks.sign_steps(net, x, labels, steps, eps, start)
+    final("pgd_standard", own)
+    values.add("pgd_standard/gradient", smallest)
+
     for name, steps, overshoot in (("standard", 50, 0.02), ("paper", 5, 0.0)):
         trace, taken = attacks.deepfool(net, x, labels, steps, overshoot)
         trace64, _ = attacks.deepfool(net64, x64, labels, steps, overshoot)

@@ -28,6 +28,7 @@ pub mod deepfool;
 pub mod fgsm;
 pub mod gaussian;
 pub mod nst;
+pub mod pgd;
 pub mod quantize;
 
 #[cfg(test)]
@@ -56,6 +57,7 @@ attacks! {
     4, DeepFool, deepfool, "DeepFool", true, deepfool::DeepFool;
     5, Cw, cw, "C&W", true, cw::Cw;
     6, Nst, nst, "NST", true, nst::Nst;
+    7, Pgd, pgd, "PGD", false, pgd::Pgd;
 }
 
 /// What an attack returns: floats, not yet clipped, quantized or classified.
