@@ -8,7 +8,10 @@
 use attacks::{AttackBatch, StyleSource, quantize};
 use base::Result;
 use candle_core::{Device, Tensor};
-use data::{CLASSES, IMAGE_BYTES, synthetic::draw};
+use data::{
+    IMAGE_BYTES,
+    synthetic::{SHAPES, draw},
+};
 use nn::model::{
     Architecture, Classifier, Metadata, ModelDescription, Network, Weights, calibrated,
     predicted_classes, top2_margin,
@@ -47,7 +50,7 @@ impl BenchInputs {
         device: &Device,
     ) -> Result<Self> {
         let candidates = synthetic_images(2 * batch.max(MIN_IMAGES), device)?;
-        let weights = calibrated(architecture, width, CLASSES, &candidates)?;
+        let weights = calibrated(architecture, width, SHAPES.len(), &candidates)?;
         let network = architecture.load("the model", weights.clone())?;
         let model = network.eval()?;
         let rows = clearest(&model.logits(&candidates)?.to_vec2()?, batch);
@@ -113,7 +116,7 @@ impl StyleSource for BenchInputs {
 
 /// Synthetic images of bytes, the classes in turn, from 0.1 to 0.9.
 fn synthetic_images(count: usize, device: &Device) -> Result<Tensor> {
-    let bytes = (0..count).flat_map(|index| draw(0, index as u64, (index % CLASSES) as u8));
+    let bytes = (0..count).flat_map(|index| draw(0, index as u64, (index % SHAPES.len()) as u8));
     let floats: Vec<f32> = bytes
         .map(|byte| 0.1 + 0.8 * f32::from(byte) / 255.0)
         .collect();
