@@ -17,11 +17,8 @@ mod module;
 mod residual;
 mod sgd;
 
-use candle_core::{
-    CudaStorage, Layout,
-    cuda_backend::cudarc::driver::{
-        CudaSlice, CudaStream, DevicePtr, SyncOnDrop, sys::CUdeviceptr,
-    },
+use candle_core::cuda_backend::cudarc::driver::{
+    CudaSlice, CudaStream, DevicePtr, SyncOnDrop, sys::CUdeviceptr,
 };
 
 pub use batch_norm::{batch_norm_backward, batch_norm_eval, batch_norm_train};
