@@ -5,9 +5,11 @@ use std::ops::Range;
 
 use attacks::{AttackBatch, AttackKind, SplitStyles, quantize};
 use base::{Error, Result, progress::Progress, signal::Stop};
-use candle_core::Device;
 use data::{Dataset, Image, Split};
-use nn::model::{Classifier, predicted_classes};
+use nn::{
+    ComputeDevice,
+    model::{Classifier, predicted_classes},
+};
 use store::{ImageRow, SampleRow, Shard, Writer};
 
 /// Checks that an attack that transfers styles finds an image of another class in every split with images.
@@ -53,7 +55,7 @@ pub struct Builder<'a> {
     /// The part to do.
     pub shard: Shard,
     /// Where the model computes.
-    pub device: &'a Device,
+    pub device: &'a ComputeDevice,
     /// The flag of a signal, checked before every batch.
     pub stop: &'a Stop,
 }

@@ -1,8 +1,7 @@
 //! Device options: `--device`, `--precision`, `--deterministic`.
 
 use base::{Error, Result};
-use candle_core::Device;
-use nn::{ComputeOptions, Precision, device::DeviceChoice};
+use nn::{ComputeDevice, ComputeOptions, Precision, device::DeviceChoice};
 
 use crate::arguments::choice;
 
@@ -21,24 +20,21 @@ pub struct DeviceArguments {
 }
 
 impl DeviceArguments {
-    /// Opens the device and sets the precision of the whole program.
+    /// Opens the device for models of this precision.
     ///
     /// # Errors
     /// [`Error::NoDevice`] when a CUDA device was asked for and cannot be opened, [`Error::Usage`]
     /// when the CPU cannot compute like that.
-    pub fn open(&self) -> Result<Device> {
+    pub fn open(&self) -> Result<ComputeDevice> {
         let device = self.device.open()?;
         if device.is_cpu() && self.precision != Precision::F32 {
             let found = format!("--precision {} is for CUDA", self.precision);
             return Err(Error::Usage(format!("{found}, the CPU computes in f32")));
         }
-        nn::prepare(
-            &device,
-            ComputeOptions {
-                precision: self.precision,
-                deterministic: self.deterministic,
-            },
-        )?;
-        Ok(device)
+        let options = ComputeOptions {
+            precision: self.precision,
+            deterministic: self.deterministic,
+        };
+        Ok(nn::prepare(device, options)?)
     }
 }

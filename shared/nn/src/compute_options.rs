@@ -1,6 +1,8 @@
 //! Precision and determinism: parameters of every layer, given when a model is made.
 
-use std::sync::{PoisonError, RwLock};
+use std::ops::Deref;
+
+use candle_core::Device;
 
 /// Numbers that models are computed with. Weights, losses and sums are always f32.
 #[derive(
@@ -38,19 +40,35 @@ pub struct ComputeOptions {
     pub deterministic: bool,
 }
 
-static CHOSEN: RwLock<ComputeOptions> = RwLock::new(ComputeOptions {
-    precision: Precision::F32,
-    deterministic: false,
-});
+/// A device and how the models on it are computed.
+#[derive(Clone, Debug)]
+pub struct ComputeDevice {
+    /// The device.
+    pub device: Device,
+    /// Options of all models that are made for it.
+    pub options: ComputeOptions,
+}
 
-impl ComputeOptions {
-    /// Makes these the options of models that are made after this.
-    pub(crate) fn choose(self) {
-        *CHOSEN.write().unwrap_or_else(PoisonError::into_inner) = self;
+impl Deref for ComputeDevice {
+    type Target = Device;
+
+    fn deref(&self) -> &Device {
+        &self.device
     }
+}
 
-    /// The options of models that are made now: the exact ones, unless others were chosen.
-    pub fn chosen() -> Self {
-        *CHOSEN.read().unwrap_or_else(PoisonError::into_inner)
+impl From<&ComputeDevice> for ComputeDevice {
+    fn from(device: &ComputeDevice) -> Self {
+        device.clone()
+    }
+}
+
+/// With the default options: f32.
+impl From<&Device> for ComputeDevice {
+    fn from(device: &Device) -> Self {
+        Self {
+            device: device.clone(),
+            options: ComputeOptions::default(),
+        }
     }
 }

@@ -5,7 +5,7 @@ use std::{fmt, str::FromStr};
 
 use candle_core::Device;
 
-use crate::{ComputeOptions, Precision, device_memory};
+use crate::{ComputeDevice, Precision, device_memory};
 use base::{Error, Result, log};
 
 /// Whether this program was built with CUDA.
@@ -73,10 +73,9 @@ impl DeviceChoice {
 
 /// The device and how it computes, in words, for the plan a program prints and for a store's
 /// `device`.
-pub fn describe(device: &Device) -> String {
-    let arithmetic = ComputeOptions::chosen();
-    let precision = arithmetic.precision;
-    match (device, arithmetic.deterministic) {
+pub fn describe(device: &ComputeDevice) -> String {
+    let precision = device.options.precision;
+    match (&device.device, device.options.deterministic) {
         (Device::Cpu, _) => format!("cpu, {} threads", rayon::current_num_threads()),
         (_, false) => format!("{}, {precision}", name(device)),
         (_, true) => format!("{}, {precision}, deterministic", name(device)),
@@ -89,11 +88,11 @@ pub fn describe(device: &Device) -> String {
 ///
 /// # Errors
 /// [`Error::OutOfMemory`] when not even that fits.
-pub fn log_memory(device: &Device, activations: usize, batch_size: usize) -> Result<()> {
+pub fn log_memory(device: &ComputeDevice, activations: usize, batch_size: usize) -> Result<()> {
     let Some(free) = device_memory::free(device)? else {
         return Ok(());
     };
-    let number = match ComputeOptions::chosen().precision {
+    let number = match device.options.precision {
         Precision::Bf16 => 2,
         Precision::F32 | Precision::Tf32 => 4,
     };

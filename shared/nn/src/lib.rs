@@ -11,7 +11,7 @@ mod ops;
 
 use candle_core::{Device, Result};
 
-pub use compute_options::{ComputeOptions, Precision};
+pub use compute_options::{ComputeDevice, ComputeOptions, Precision};
 pub use ops::{
     batch_norm::{BatchNormParams, BatchStats, batch_norm_eval, batch_norm_train},
     conv::{Conv2d, conv_transpose2d, conv2d},
@@ -28,13 +28,12 @@ pub use ops::{
     },
 };
 
-/// Prepares a device for one program, and chooses the options of the models that it makes.
-pub fn prepare(device: &Device, options: ComputeOptions) -> Result<()> {
-    if let Device::Cuda(device) = device {
+/// Prepares a device for models of these options.
+pub fn prepare(device: Device, options: ComputeOptions) -> Result<ComputeDevice> {
+    if let Device::Cuda(device) = &device {
         cuda::prepare(device)?;
     }
     // The one thing that candle keeps for the whole program: how its own matrix products cut factors.
     candle_core::cuda::set_gemm_reduced_precision_f32(options.precision != Precision::F32);
-    options.choose();
-    Ok(())
+    Ok(ComputeDevice { device, options })
 }

@@ -12,9 +12,12 @@ use data::{
     IMAGE_BYTES,
     synthetic::{SHAPES, draw},
 };
-use nn::model::{
-    Architecture, Classifier, Metadata, ModelDescription, Network, Weights, calibrated,
-    predicted_classes, top2_margin,
+use nn::{
+    ComputeDevice,
+    model::{
+        Architecture, Classifier, Metadata, ModelDescription, Network, Weights, calibrated,
+        predicted_classes, top2_margin,
+    },
 };
 
 use crate::batch::TrainBatch;
@@ -27,7 +30,7 @@ pub struct BenchInputs {
     /// The model's architecture and size.
     pub description: ModelDescription,
     /// Device of the model and the images.
-    pub device: Device,
+    pub device: ComputeDevice,
     /// The model in evaluation mode.
     pub model: Box<dyn Classifier>,
     /// `[B,3,32,32]` in `[0,1]`.
@@ -47,10 +50,10 @@ impl BenchInputs {
         architecture: &'static Architecture,
         width: usize,
         batch: usize,
-        device: &Device,
+        device: &ComputeDevice,
     ) -> Result<Self> {
         let candidates = synthetic_images(2 * batch.max(MIN_IMAGES), device)?;
-        let weights = calibrated(architecture, width, SHAPES.len(), &candidates)?;
+        let weights = calibrated(architecture, width, SHAPES.len(), &candidates, device)?;
         let network = architecture.load("the model", weights.clone())?;
         let model = network.eval()?;
         let rows = clearest(&model.logits(&candidates)?.to_vec2()?, batch);

@@ -3,10 +3,12 @@
 use std::path::Path;
 
 use base::{Error, Result, log};
-use candle_core::Device;
 use cli::normalization::NormalizationArguments;
 use data::Split;
-use nn::model::{Classifier, Detector, Loaded, ModelDescription, Weights};
+use nn::{
+    ComputeDevice,
+    model::{Classifier, Detector, Loaded, ModelDescription, Weights},
+};
 use store::Store;
 
 use super::{
@@ -34,7 +36,7 @@ pub struct EvalRequest<'a> {
     /// The settings.
     pub config: EvalConfig,
     /// The device.
-    pub device: &'a Device,
+    pub device: &'a ComputeDevice,
 }
 
 impl EvalRequest<'_> {

@@ -1,8 +1,10 @@
 //! The store's surrogate, and the check whether a model was trained on a store's val images.
 
 use base::{Error, Result};
-use candle_core::Device;
-use nn::model::{Loaded, Metadata, Origin};
+use nn::{
+    ComputeDevice,
+    model::{Loaded, Metadata, Origin},
+};
 use store::Store;
 
 /// The reason why a model's accuracy on a store's `val` images is invalid: it was trained on some of them.
@@ -17,7 +19,7 @@ pub fn val_was_trained_on(metadata: &Metadata, store: &Store) -> Option<String> 
 }
 
 /// A store's surrogate, with its normalization.
-pub fn surrogate(store: &Store, device: &Device) -> Result<Loaded> {
+pub fn surrogate(store: &Store, device: &ComputeDevice) -> Result<Loaded> {
     let model = store.model()?;
     let what = format!("the store's model {}", model.name);
     let config: serde_json::Map<String, serde_json::Value> = serde_json::from_str(&model.config)

@@ -6,8 +6,7 @@ mod step;
 
 use std::{fmt, str::FromStr};
 
-use candle_core::Device;
-use nn::model::Network;
+use nn::{ComputeDevice, model::Network};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 pub use self::{
@@ -65,7 +64,7 @@ pub struct MethodInputs<'a> {
     /// The store's surrogate; none where there is no store.
     pub pretrained: Option<&'a dyn Network>,
     /// The device of all models.
-    pub device: &'a Device,
+    pub device: &'a ComputeDevice,
 }
 
 /// A method of [`METHODS`].

@@ -16,10 +16,9 @@ use base::{
     random::permutation,
     signal::Stop,
 };
-use candle_core::Device;
 use cli::normalization::NormalizationArguments;
 use data::Split;
-use nn::{device, model::Metadata};
+use nn::{ComputeDevice, device, model::Metadata};
 use store::Store;
 
 pub use self::folder::metadata;
@@ -48,7 +47,7 @@ pub struct TrainingRun {
     /// Metadata of the saved models, without their accuracy.
     pub metadata: Metadata,
     /// Device of models and images.
-    pub device: Device,
+    pub device: ComputeDevice,
     /// Training images.
     pub train: BatchSource,
     /// Validation images.

@@ -3,9 +3,8 @@
 
 use std::fmt;
 
-use candle_core::Device;
-
 use super::{Metadata, Network, Weights, resnet, spec::TensorSpec};
+use crate::ComputeDevice;
 use base::{Error, Result};
 
 /// Every architecture. A new one is a file beside this one, and a row here.
@@ -87,7 +86,7 @@ impl Architecture {
         width: usize,
         classes: usize,
         seed: u64,
-        device: &Device,
+        device: impl Into<ComputeDevice>,
     ) -> Result<Box<dyn Network>> {
         if !(1..=MAX_WIDTH).contains(&width) {
             let reason = "a model has 1 to 65536 channels";
@@ -178,6 +177,8 @@ impl ModelDescription {
 
 #[cfg(test)]
 mod tests {
+    use candle_core::Device;
+
     use super::*;
 
     #[test]

@@ -7,6 +7,7 @@
 use candle_core::Tensor;
 
 use super::{Architecture, Network, Weights};
+use crate::ComputeDevice;
 use base::Result;
 
 /// Weight of a block's second norm.
@@ -16,14 +17,15 @@ const BIAS: f64 = 0.5;
 /// Mean distance of the largest logit to the second largest.
 const MARGIN: f64 = 2.0;
 
-/// Weights of a fresh model, calibrated on `[B,3,32,32]` images.
+/// Weights of a fresh model, calibrated on `[B,3,32,32]` images on the same device.
 pub fn calibrated(
     architecture: &Architecture,
     width: usize,
     classes: usize,
     images: &Tensor,
+    device: &ComputeDevice,
 ) -> Result<Weights> {
-    let fresh = architecture.init(width, classes, 0, images.device())?;
+    let fresh = architecture.init(width, classes, 0, device)?;
     let weights = with_statistics(architecture, fresh.as_ref(), images)?;
     with_spread_logits(architecture, &weights, images)
 }
@@ -35,7 +37,7 @@ fn with_statistics(
     images: &Tensor,
 ) -> Result<Weights> {
     let head_bias = format!("{}.bias", architecture.head);
-    let started = map(&fresh.weights().frozen(), |name, old| {
+    let started = fresh.weights().frozen().map(|name, old| {
         Ok(if name.contains("running_") {
             old.zeros_like()?
         } else if name.ends_with("bn2.weight") {
@@ -49,7 +51,7 @@ fn with_statistics(
     let network = architecture.load("the model", started)?;
     network.train(images)?;
     // One update moves the statistics from 0 a tenth of the way.
-    map(network.weights(), |name, old| {
+    network.weights().map(|name, old| {
         Ok(if name.contains("running_") {
             (old * 10.0)?
         } else {
@@ -74,7 +76,7 @@ fn with_spread_logits(
     let margins = rows.iter().map(|row| top2_margin(row)).sum::<f64>();
     let scale = MARGIN * rows.len() as f64 / margins;
     let scales = (deviation.recip()?.flatten_all()? * scale)?;
-    map(weights, |name, old| {
+    weights.map(|name, old| {
         Ok(match name.strip_prefix(architecture.head) {
             Some(".weight") => old.broadcast_mul(&scales.unsqueeze(1)?)?,
             Some(".bias") => ((old - mean.flatten_all()?)? * &scales)?,
@@ -88,12 +90,4 @@ pub fn top2_margin(logits: &[f32]) -> f64 {
     let mut sorted = logits.to_vec();
     sorted.sort_by(|a, b| b.total_cmp(a));
     f64::from(sorted[0] - sorted[1])
-}
-
-/// `change` applied to every tensor.
-fn map(weights: &Weights, change: impl Fn(&str, &Tensor) -> Result<Tensor>) -> Result<Weights> {
-    let tensors = weights.tensors().iter();
-    tensors
-        .map(|(name, old)| Ok((name.clone(), change(name, old)?)))
-        .collect()
 }

@@ -1,7 +1,7 @@
 //! The detector of adversarial examples (paper, section 3, and its published code): a Transformer over a
 //! classifier's feature maps.
 
-use candle_core::{DType, Device, Tensor};
+use candle_core::{DType, Tensor};
 
 use super::{
     layers::Linear,
@@ -9,7 +9,7 @@ use super::{
     transformer::{Dropout, HEADS, Transformer},
     weights::Weights,
 };
-use crate::{ComputeOptions, Conv2d};
+use crate::{ComputeDevice, ComputeOptions, Conv2d};
 use base::{Error, Result};
 
 /// Side of every embedded map, at every width.
@@ -65,7 +65,7 @@ impl Detector {
         width: usize,
         layers: usize,
         seed: u64,
-        device: &Device,
+        device: impl Into<ComputeDevice>,
     ) -> Result<Self> {
         if !(1..=12).contains(&layers) {
             return Err(Error::Usage(format!(
@@ -101,6 +101,7 @@ impl Detector {
                 resample: spec.resample,
                 weight: weights.get(&format!("{}.weight", spec.name))?,
                 bias: weights.get(&format!("{}.bias", spec.name))?,
+                options: weights.options(),
             })
         };
         let embedding = |(map, specs): &(usize, Vec<EmbedSpec>)| {
@@ -197,6 +198,7 @@ struct EmbedConv {
     resample: Resample,
     weight: Tensor,
     bias: Tensor,
+    options: ComputeOptions,
 }
 
 /// Kernel and effect on the side of a map.
@@ -212,17 +214,22 @@ enum Resample {
 
 impl EmbedConv {
     fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        let Self { weight, bias, .. } = self;
+        let Self {
+            weight,
+            bias,
+            options,
+            ..
+        } = self;
         let conv = |stride, padding| Conv2d {
             weight: weight.clone(),
             stride,
             padding,
-            options: ComputeOptions::chosen(),
+            options: *options,
         };
         Ok(match self.resample {
             Resample::Down => crate::conv2d(x, &conv(2, 1), Some(bias))?,
             Resample::Same => crate::conv2d(x, &conv(1, 0), Some(bias))?,
-            Resample::Up => crate::conv_transpose2d(x, weight, bias, 2, ComputeOptions::chosen())?,
+            Resample::Up => crate::conv_transpose2d(x, weight, bias, 2, *options)?,
         })
     }
 }

@@ -34,7 +34,7 @@ impl ConvBnLayer {
                     weight: weights.get(&format!("{conv}.weight"))?,
                     stride,
                     padding,
-                    options: ComputeOptions::chosen(),
+                    options: weights.options(),
                 },
                 gamma: get("weight")?,
                 beta: get("bias")?,
@@ -96,6 +96,7 @@ impl ConvBnLayer {
 pub struct Linear {
     weight: Tensor,
     bias: Tensor,
+    options: ComputeOptions,
 }
 
 impl Linear {
@@ -104,6 +105,7 @@ impl Linear {
         Ok(Self {
             weight: weights.get(&format!("{name}.weight"))?,
             bias: weights.get(&format!("{name}.bias"))?,
+            options: weights.options(),
         })
     }
 
@@ -120,17 +122,13 @@ impl Linear {
         Ok(Self {
             weight: self.weight.copy()?.detach(),
             bias: self.bias.copy()?.detach(),
+            options: self.options,
         })
     }
 
     /// `[…,I]` to `[…,O]`.
     pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        Ok(crate::linear(
-            x,
-            &self.weight,
-            &self.bias,
-            ComputeOptions::chosen(),
-        )?)
+        Ok(crate::linear(x, &self.weight, &self.bias, self.options)?)
     }
 
     /// `[B,I]` to `[B,O]`, on the CPU by a 1x1 convolution: unlike a matrix product's, its order of additions does
@@ -144,7 +142,7 @@ impl Linear {
             weight: self.weight.reshape((outputs, inputs, 1, 1))?,
             stride: 1,
             padding: 0,
-            options: ComputeOptions::chosen(),
+            options: self.options,
         };
         let x = x.reshape(((), 1, 1, inputs))?;
         Ok(crate::conv2d(&x, &filter, Some(&self.bias))?.flatten_from(1)?)

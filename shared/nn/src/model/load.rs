@@ -3,9 +3,8 @@
 
 use std::path::Path;
 
-use candle_core::Device;
-
 use super::{Architecture, Metadata, Network, Normalization, Weights};
+use crate::ComputeDevice;
 use base::{Result, files};
 
 /// A classifier and its metadata.
@@ -23,7 +22,11 @@ impl Loaded {
     ///
     /// # Errors
     /// As [`Self::parse`].
-    pub fn read(path: &Path, given: Option<Normalization>, device: &Device) -> Result<Self> {
+    pub fn read(
+        path: &Path,
+        given: Option<Normalization>,
+        device: impl Into<ComputeDevice>,
+    ) -> Result<Self> {
         let what = path.display().to_string();
         Self::parse(&what, files::read(path)?, Metadata::new(), given, device)
     }
@@ -39,7 +42,7 @@ impl Loaded {
         bytes: Vec<u8>,
         more: Metadata,
         given: Option<Normalization>,
-        device: &Device,
+        device: impl Into<ComputeDevice>,
     ) -> Result<Self> {
         let (weights, mut metadata) = Weights::parse(what, &bytes, device)?;
         metadata.extend(more);

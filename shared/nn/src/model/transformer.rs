@@ -7,7 +7,7 @@ use super::{
     spec::{Init, TensorSpec},
     weights::Weights,
 };
-use crate::{ComputeOptions, DropoutMask, SublayerWeights};
+use crate::{DropoutMask, SublayerWeights};
 use base::{Result, random};
 
 /// Attention heads.
@@ -105,7 +105,7 @@ impl EncoderLayer {
                 first: pair(first)?,
                 second: pair(second)?,
                 eps: LayerNorm::EPS,
-                options: ComputeOptions::chosen(),
+                options: weights.options(),
             })
         };
         Ok(Self {

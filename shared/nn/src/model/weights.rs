@@ -3,25 +3,30 @@
 
 use std::{collections::BTreeMap, path::Path};
 
-use candle_core::{DType, Device, Tensor, Var};
+use candle_core::{DType, Tensor, Var};
 use safetensors::{Dtype, SafeTensors};
 
 use super::{
     foreign,
     spec::{Init, TensorSpec},
 };
+use crate::{ComputeDevice, ComputeOptions};
 use base::{Error, Result, files, random::Stream};
 
-/// Named tensors of a model. Clones share their memory.
+/// Named tensors of a model, and how its layers are computed. Clones share their memory.
 #[derive(Clone, Debug, Default)]
-pub struct Weights(BTreeMap<String, Tensor>);
+pub struct Weights {
+    tensors: BTreeMap<String, Tensor>,
+    options: ComputeOptions,
+}
 
 /// The `__metadata__` of a safetensors header.
 pub type Metadata = BTreeMap<String, String>;
 
 impl Weights {
     /// Fresh variables, a function of the seed and of each tensor's name.
-    pub fn init(specs: &[TensorSpec], seed: u64, device: &Device) -> Result<Self> {
+    pub fn init(specs: &[TensorSpec], seed: u64, device: impl Into<ComputeDevice>) -> Result<Self> {
+        let ComputeDevice { device, options } = &device.into();
         let tensor = |spec: &TensorSpec| -> Result<Tensor> {
             let shape = spec.shape.as_slice();
             Ok(match spec.init {
@@ -43,14 +48,22 @@ impl Weights {
             .iter()
             .map(|spec| Ok((spec.name.clone(), tensor(spec)?)))
             .collect::<Result<_>>()
-            .map(Self)
+            .map(|tensors| Self {
+                tensors,
+                options: *options,
+            })
     }
 
     /// The tensors of safetensors bytes as constants; `what` names them in errors.
     ///
     /// # Errors
     /// [`Error::Data`] for anything but finite f32 tensors. PyTorch's `num_batches_tracked` counters are skipped.
-    pub fn parse(what: &str, bytes: &[u8], device: &Device) -> Result<(Self, Metadata)> {
+    pub fn parse(
+        what: &str,
+        bytes: &[u8],
+        device: impl Into<ComputeDevice>,
+    ) -> Result<(Self, Metadata)> {
+        let ComputeDevice { device, options } = device.into();
         let broken = |reason: safetensors::SafeTensorError| {
             let found = match foreign::recognize(bytes) {
                 Some(kind) => kind.to_string(),
@@ -84,22 +97,27 @@ impl Weights {
             if let Some(wrong) = values.iter().find(|value| !value.is_finite()) {
                 return Err(Error::data(place(), wrong, "finite numbers"));
             }
-            let tensor = Tensor::from_vec(values, view.shape(), device)?;
+            let tensor = Tensor::from_vec(values, view.shape(), &device)?;
             tensors.insert(name.to_string(), tensor);
         }
-        Ok((Self(tensors), metadata.into_iter().collect()))
+        Ok((Self { tensors, options }, metadata.into_iter().collect()))
     }
 
     /// [`Weights::parse`] of a file.
-    pub fn read(path: &Path, device: &Device) -> Result<(Self, Metadata)> {
+    pub fn read(path: &Path, device: impl Into<ComputeDevice>) -> Result<(Self, Metadata)> {
         let bytes = files::read(path)?;
         Self::parse(&path.display().to_string(), &bytes, device)
+    }
+
+    /// Precision and determinism of the layers of these weights.
+    pub fn options(&self) -> ComputeOptions {
+        self.options
     }
 
     /// The tensors as safetensors bytes, the same for the same tensors and metadata.
     pub fn bytes(&self, metadata: &Metadata) -> Result<Vec<u8>> {
         let values: Vec<(&String, &Tensor, Vec<u8>)> = self
-            .0
+            .tensors
             .iter()
             .map(|(name, tensor)| {
                 let values: Vec<f32> = tensor.flatten_all()?.to_vec1()?;
@@ -137,13 +155,13 @@ impl Weights {
     /// # Errors
     /// [`Error::Data`] with the first missing, misshapen or unknown tensor.
     pub fn check(&self, what: &str, specs: &[TensorSpec]) -> Result<()> {
-        foreign::check_names(what, self.0.keys().map(String::as_str), specs)?;
+        foreign::check_names(what, self.tensors.keys().map(String::as_str), specs)?;
         for spec in specs {
             let place = || format!("{what}: tensor {}", spec.name);
-            match self.0.get(&spec.name) {
+            match self.tensors.get(&spec.name) {
                 None => {
                     let expected = format!("one of shape {:?}", spec.shape);
-                    let hint = foreign::hint(self.0.keys());
+                    let hint = foreign::hint(self.tensors.keys());
                     return Err(Error::data(place(), "none", expected + hint));
                 }
                 Some(tensor) if tensor.dims() != spec.shape => {
@@ -154,7 +172,7 @@ impl Weights {
             }
         }
         match self
-            .0
+            .tensors
             .keys()
             .find(|name| specs.iter().all(|spec| spec.name != **name))
         {
@@ -169,7 +187,7 @@ impl Weights {
 
     /// The tensor of this name.
     pub fn get(&self, name: &str) -> Result<Tensor> {
-        self.0
+        self.tensors
             .get(name)
             .cloned()
             .ok_or_else(|| Error::data("weights", "no such tensor", format!("a tensor {name}")))
@@ -177,18 +195,21 @@ impl Weights {
 
     /// The size of a tensor's dimension, 0 where there is none.
     pub fn dim(&self, name: &str, dimension: usize) -> usize {
-        let dims = self.0.get(name).map(Tensor::dims).unwrap_or_default();
+        let dims = self.tensors.get(name).map(Tensor::dims).unwrap_or_default();
         dims.get(dimension).copied().unwrap_or(0)
     }
 
     /// Whether there is a tensor of this name.
     pub fn contains(&self, name: &str) -> bool {
-        self.0.contains_key(name)
+        self.tensors.contains_key(name)
     }
 
     /// The trainable tensors by name.
     pub fn variables(&self) -> Result<BTreeMap<String, Var>> {
-        let trainable = self.0.iter().filter(|(_, tensor)| tensor.is_variable());
+        let trainable = self
+            .tensors
+            .iter()
+            .filter(|(_, tensor)| tensor.is_variable());
         trainable
             .map(|(name, tensor)| Ok((name.clone(), Var::from_tensor(tensor)?)))
             .collect()
@@ -196,13 +217,27 @@ impl Weights {
 
     /// The same tensors in the same memory, detached from autograd.
     pub fn frozen(&self) -> Self {
-        let detached = self.0.iter().map(|(name, t)| (name.clone(), t.detach()));
-        Self(detached.collect())
+        let detached = self.tensors.iter();
+        let detached = detached.map(|(name, tensor)| (name.clone(), tensor.detach()));
+        Self {
+            tensors: detached.collect(),
+            options: self.options,
+        }
+    }
+
+    /// `change` applied to every tensor and its name.
+    pub fn map(&self, change: impl Fn(&str, &Tensor) -> Result<Tensor>) -> Result<Self> {
+        let changed = self.tensors.iter();
+        let changed = changed.map(|(name, tensor)| Ok((name.clone(), change(name, tensor)?)));
+        Ok(Self {
+            tensors: changed.collect::<Result<_>>()?,
+            options: self.options,
+        })
     }
 
     /// Copies the values of `other`, which must have the same tensors, into the same memory.
     pub fn set(&self, other: &Self) -> Result<()> {
-        for (name, tensor) in &self.0 {
+        for (name, tensor) in &self.tensors {
             let value = other.get(name)?;
             if tensor.is_variable() {
                 Var::from_tensor(tensor)?.set(&value)?;
@@ -215,13 +250,17 @@ impl Weights {
 
     /// The tensors by name.
     pub fn tensors(&self) -> &BTreeMap<String, Tensor> {
-        &self.0
+        &self.tensors
     }
 }
 
+/// With the default [`ComputeOptions`].
 impl FromIterator<(String, Tensor)> for Weights {
     fn from_iter<I: IntoIterator<Item = (String, Tensor)>>(tensors: I) -> Self {
-        Self(tensors.into_iter().collect())
+        Self {
+            tensors: tensors.into_iter().collect(),
+            options: ComputeOptions::default(),
+        }
     }
 }
 
@@ -247,6 +286,8 @@ fn sort_metadata(mut bytes: Vec<u8>) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
+    use candle_core::Device;
+
     use super::*;
 
     fn specs() -> Vec<TensorSpec> {
