@@ -13,7 +13,7 @@ use tempfile::TempDir;
 
 use library_tests::assert_success;
 
-/// A folder of its own with 60 images in `data` and a model of width 2 in `net.safetensors`.
+/// A folder of its own with 60 images in `data` and a model of width 2 in `model.safetensors`.
 pub struct TestDir(TempDir);
 
 impl TestDir {
@@ -21,7 +21,7 @@ impl TestDir {
         let dir = Self(tempfile::tempdir().unwrap());
         assert_success(&dir.run(&["synthetic", "--out", "data", "--count", "50"]));
         let model = Architecture::DEFAULT.init(2, 10, 1, &Device::Cpu).unwrap();
-        let path = dir.path("net.safetensors");
+        let path = dir.path("model.safetensors");
         model.weights().write(&path, &Metadata::new()).unwrap();
         fs::write(dir.path("quick.toml"), "[cw]\nsteps = 3\n").unwrap();
         dir
@@ -44,7 +44,7 @@ impl TestDir {
 
     /// `generator build` of all six attacks with few steps, into `out`, with more arguments.
     pub fn build(&self, out: &str, more: &[&str]) -> Command {
-        let mut command = self.command(&["build", "--data", "data", "--model", "net.safetensors"]);
+        let mut command = self.command(&["build", "--data", "data", "--model", "model.safetensors"]);
         command.args(["--attacks-config", "quick.toml", "--device", "cpu"]);
         command.args(["--out", out]).args(more);
         command

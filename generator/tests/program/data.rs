@@ -15,7 +15,7 @@ fn missing_files_are_named() {
         let args = ["build", "--out", "a.db", "--data", data, "--model", model];
         missing(&args, "gone");
     };
-    build("gone", "net.safetensors");
+    build("gone", "model.safetensors");
     build("data", "gone");
     missing(&["verify", "gone.db"], "gone.db");
     missing(&["info", "gone.db"], "gone.db");
@@ -70,7 +70,7 @@ fn an_archive_is_read_whole_or_refused() {
             "--data",
             "cifar-10-binary.tar.gz",
             "--model",
-            "net.safetensors",
+            "model.safetensors",
         ]);
         command
     };
@@ -99,7 +99,7 @@ fn an_image_folder_needs_images_of_one_size_in_every_class() {
     }
     let build = || {
         let mut command = dir.command(&["build", "--attacks", "gaussian", "--out", "a.db"]);
-        command.args(["--data", "images", "--model", "net.safetensors"]);
+        command.args(["--data", "images", "--model", "model.safetensors"]);
         command
     };
     let image_path = dir.path("images/train/class7/a.png");

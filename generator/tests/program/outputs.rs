@@ -83,7 +83,7 @@ fn a_missing_cuda_device_is_an_error_and_no_fallback_to_the_cpu() {
     let dir = TestDir::new();
     let expected = ["--device cuda:0", "built without CUDA"];
     let build = &mut dir.command(&["build", "--device", "cuda", "--out", "a.db"]);
-    build.args(["--data", "data", "--model", "net.safetensors"]);
+    build.args(["--data", "data", "--model", "model.safetensors"]);
     dir.assert_refused(build, 4, &expected);
 }
 

@@ -16,9 +16,9 @@ fn a_wrong_tensor_is_named_and_no_store_is_created() {
         let mut tensors = model.weights().tensors().clone();
         change(&mut tensors);
         let weights: Weights = tensors.into_iter().collect();
-        let path = dir.path("net.safetensors");
+        let path = dir.path("model.safetensors");
         weights.write(&path, &Metadata::new()).unwrap();
-        let expected = ["net.safetensors", said];
+        let expected = ["model.safetensors", said];
         dir.assert_refused(&mut dir.build("a.db", &[]), 3, &expected);
     };
     let name = "layer2.0.conv1.weight";
@@ -45,12 +45,12 @@ fn a_wrong_tensor_is_named_and_no_store_is_created() {
 #[test]
 fn truncated_weights_are_refused() {
     let dir = TestDir::new();
-    edit(&dir.path("net.safetensors"), |bytes| {
+    edit(&dir.path("model.safetensors"), |bytes| {
         bytes.truncate(bytes.len() - 1);
     });
-    let expected = ["net.safetensors: found ", "expected a safetensors file"];
+    let expected = ["model.safetensors: found ", "expected a safetensors file"];
     dir.assert_refused(&mut dir.build("a.db", &[]), 3, &expected);
-    fs::write(dir.path("net.safetensors"), "").unwrap();
+    fs::write(dir.path("model.safetensors"), "").unwrap();
     dir.assert_refused(&mut dir.build("a.db", &[]), 3, &expected);
 }
 
@@ -67,9 +67,9 @@ fn a_model_with_nan_or_infinite_outputs_is_refused() {
         (name.clone(), (tensor * scale).unwrap())
     };
     let weights: Weights = model.weights().tensors().iter().map(huge).collect();
-    let path = dir.path("net.safetensors");
+    let path = dir.path("model.safetensors");
     weights.write(&path, &Metadata::new()).unwrap();
     let output = dir.build("a.db", &[]).output().unwrap();
-    assert_error(&output, 5, &["net.safetensors: an output of the model is "]);
+    assert_error(&output, 5, &["model.safetensors: an output of the model is "]);
     assert_eq!(dir.info("a.db")["splits"][0]["images"], 0);
 }

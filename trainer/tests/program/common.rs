@@ -14,7 +14,7 @@ use tempfile::TempDir;
 use crate::test_store;
 use library_tests::assert_success;
 
-/// A folder of its own with 120 images in `data`, a model trained on them in `net.safetensors` and
+/// A folder of its own with 120 images in `data`, a model trained on them in `model.safetensors` and
 /// a store of attacks on it in `a.db`.
 pub struct TestDir(TempDir);
 
@@ -32,7 +32,7 @@ impl TestDir {
             (fs::read(net).unwrap(), fs::read(out).unwrap())
         });
         let dir = Self::with_images();
-        fs::write(dir.path("net.safetensors"), net).unwrap();
+        fs::write(dir.path("model.safetensors"), net).unwrap();
         fs::write(dir.path("a.db"), db).unwrap();
         dir
     }

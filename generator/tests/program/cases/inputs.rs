@@ -106,13 +106,13 @@ fn weights_and_data_of_other_tools_are_named_in_the_refusal() {
         let named = tensors.map(|(name, tensor)| (format!("{prefix}{name}"), tensor.clone()));
         let weights: Weights = named.collect();
         weights
-            .write(&dir.path("net.safetensors"), &Metadata::new())
+            .write(&dir.path("model.safetensors"), &Metadata::new())
             .unwrap();
     };
     for prefix in ["module.", "_orig_mod.", "model."] {
         prefixed(prefix);
         let words = [
-            "net.safetensors: tensors: found names that begin with",
+            "model.safetensors: tensors: found names that begin with",
             prefix,
         ];
         dir.assert_refused(&mut dir.build("a.db", &[]), 3, &words);

@@ -31,7 +31,7 @@ fn stderr(output: &Output) -> String {
 
 /// A build from other data.
 fn build_from(dir: &TestDir, data: &str, out: &str, more: &[&str]) -> Command {
-    let mut command = dir.command(&["build", "--model", "net.safetensors"]);
+    let mut command = dir.command(&["build", "--model", "model.safetensors"]);
     command.args(["--device", "cpu", "--data", data, "--out", out]);
     command.args(GAUSSIAN).args(more);
     command
@@ -43,7 +43,7 @@ fn write_model(dir: &TestDir, metadata: &[(&str, &str)]) {
     let entries = metadata
         .iter()
         .map(|(key, value)| (key.to_string(), value.to_string()));
-    let path = dir.path("net.safetensors");
+    let path = dir.path("model.safetensors");
     model.weights().write(&path, &entries.collect()).unwrap();
 }
 

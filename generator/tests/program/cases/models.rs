@@ -44,7 +44,7 @@ fn normalization_is_kept_in_the_store_and_is_the_first_layer_of_the_model() {
         .unwrap()
         .load(Split::Train)
         .unwrap();
-    let loaded = Loaded::read(&dir.path("net.safetensors"), None, &Device::Cpu).unwrap();
+    let loaded = Loaded::read(&dir.path("model.safetensors"), None, &Device::Cpu).unwrap();
     let clean: Vec<u8> = (0..table.len())
         .flat_map(|row| table.variant(row, 0).to_vec())
         .collect();
@@ -53,7 +53,7 @@ fn normalization_is_kept_in_the_store_and_is_the_first_layer_of_the_model() {
     assert_eq!(predicted_classes(&logits).unwrap(), table.clean_preds);
     // What contradicts the header is refused, and so is one of the two alone.
     let other = ["--mean", "0.5,0.5,0.5", "--std", "0.5,0.5,0.5"];
-    let words = ["net.safetensors: its header says mean 0.4914", "contradict"];
+    let words = ["model.safetensors: its header says mean 0.4914", "contradict"];
     dir.assert_refused(
         &mut dir.build("c.db", &[&GAUSSIAN[..], &other].concat()),
         2,
@@ -74,7 +74,7 @@ fn a_model_far_below_its_header_is_a_warning_that_names_normalization() {
     assert_success(&output);
     let text = stderr(&output);
     for word in [
-        "net.safetensors: ",
+        "model.safetensors: ",
         "its header says 92.5 %",
         "--mean, --std",
         "order of the classes",

@@ -26,8 +26,8 @@ fn an_output_that_is_an_input_is_refused_by_every_command_even_through_links() {
         assert_refused(&["merge", "a.db"], out);
     }
     assert_refused(&["unpack", "a.pack"], "a.pack");
-    let build = ["build", "--data", "data", "--model", "net.safetensors"];
-    assert_refused(&build, "net.safetensors");
+    let build = ["build", "--data", "data", "--model", "model.safetensors"];
+    assert_refused(&build, "model.safetensors");
     assert_refused(&build, "data");
     // A card is written beside the store, under other endings: here under its own name.
     fs::remove_file(dir.path("soft")).unwrap();
@@ -120,6 +120,6 @@ fn man_pages_replace_man_pages_and_nothing_else() {
     dir.assert_refused(&mut dir.command(&["man", "--out", "man"]), 2, &words);
     assert_eq!(fs::read_to_string(page).unwrap(), "my own notes");
     assert!(dir.path("man/generator.1").exists());
-    let onto = &mut dir.command(&["man", "--out", "net.safetensors"]);
-    dir.assert_refused(onto, 2, &["net.safetensors: is a file, where a folder"]);
+    let onto = &mut dir.command(&["man", "--out", "model.safetensors"]);
+    dir.assert_refused(onto, 2, &["model.safetensors: is a file, where a folder"]);
 }
