@@ -117,7 +117,7 @@ fn without_val_images_accuracies_are_dashes_and_the_best_model_is_by_training_lo
     fs::remove_file(&db).unwrap();
     test_store::write_limited(
         &dir.path("data"),
-        &dir.path("net.safetensors"),
+        &dir.path("model.safetensors"),
         &db,
         true,
         Some(20),
@@ -185,7 +185,7 @@ fn unchanged_samples_are_clean_to_the_detector_and_counted() {
     let db = dir.path("a.db");
     fs::remove_file(&db).unwrap();
     // BIM of no step leaves every image as it is.
-    test_store::write_unchanged(&dir.path("data"), &dir.path("net.safetensors"), &db);
+    test_store::write_unchanged(&dir.path("data"), &dir.path("model.safetensors"), &db);
     let table = Store::open(&db).unwrap().load(Split::Val).unwrap();
     let bim = 1 + table.attacks.iter().position(|name| name == "bim").unwrap();
     assert!((0..table.len()).all(|row| !table.is_changed(row, bim) && table.is_changed(row, 1)));
@@ -217,7 +217,7 @@ fn training_or_evaluating_on_a_single_shard_is_a_warning() {
     let dir = TestDir::new();
     let db = dir.path("a.db");
     fs::remove_file(&db).unwrap();
-    test_store::write_shard(&dir.path("data"), &dir.path("net.safetensors"), &db, "2/3");
+    test_store::write_shard(&dir.path("data"), &dir.path("model.safetensors"), &db, "2/3");
     let train = dir.joint("run", &["--epochs", "1"]).output().unwrap();
     assert_success(&train);
     let eval = dir.run(&["eval", "--db", "a.db", "--model", "run/best.safetensors"]);

@@ -10,7 +10,7 @@ use store::Store;
 use crate::{common::TestDir, test_store};
 use library_tests::{assert_success, edit};
 
-const EVAL: [&str; 5] = ["eval", "--db", "a.db", "--model", "net.safetensors"];
+const EVAL: [&str; 5] = ["eval", "--db", "a.db", "--model", "model.safetensors"];
 
 #[test]
 fn missing_files_are_named() {
@@ -21,7 +21,7 @@ fn missing_files_are_named() {
     missing(&["pretrain", "--data", "gone", "--out", "run"], "gone");
     missing(&["train", "--db", "gone.db", "--out", "run"], "gone.db");
     missing(
-        &["eval", "--db", "gone.db", "--model", "net.safetensors"],
+        &["eval", "--db", "gone.db", "--model", "model.safetensors"],
         "gone.db",
     );
     missing(&["eval", "--db", "a.db", "--model", "gone"], "gone");
@@ -40,18 +40,18 @@ fn images_with_an_invalid_label_are_refused() {
 #[test]
 fn weights_with_a_wrong_tensor_are_refused_by_its_name() {
     let dir = TestDir::new();
-    let net = dir.path("net.safetensors");
+    let net = dir.path("model.safetensors");
     let (whole, _) = Weights::read(&net, &Device::Cpu).unwrap();
     let assert_refused = |change: &dyn Fn(&mut BTreeMap<String, Tensor>), message: &str| {
         let mut tensors = whole.tensors().clone();
         change(&mut tensors);
         let weights: Weights = tensors.into_iter().collect();
         weights.write(&net, &Metadata::new()).unwrap();
-        let message = ["net.safetensors: tensor linear.bias: found ", message];
+        let message = ["model.safetensors: tensor linear.bias: found ", message];
         dir.assert_refused(&mut dir.command(&EVAL), 3, &message);
         let detector = [&EVAL[..3], &["--model", "whole.safetensors", "--detector"]].concat();
-        let detector = &mut dir.command(&[&detector[..], &["net.safetensors"]].concat());
-        dir.assert_refused(detector, 3, &["net.safetensors"]);
+        let detector = &mut dir.command(&[&detector[..], &["model.safetensors"]].concat());
+        dir.assert_refused(detector, 3, &["model.safetensors"]);
     };
     whole
         .write(&dir.path("whole.safetensors"), &Metadata::new())
@@ -100,7 +100,7 @@ fn damaged_stores_and_foreign_databases_are_refused() {
         all_refuse(&[]);
     }
     fs::remove_file(&db).unwrap();
-    test_store::write(&dir.path("data"), &dir.path("net.safetensors"), &db, false);
+    test_store::write(&dir.path("data"), &dir.path("model.safetensors"), &db, false);
     all_refuse(&[]);
 }
 

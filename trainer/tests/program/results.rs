@@ -19,7 +19,7 @@ fn keys(value: &Value) -> Vec<&str> {
 #[test]
 fn evaluating_the_surrogate_gives_the_stores_own_accuracies() {
     let dir = TestDir::new();
-    let evaluation = dir.eval(&["--model", "net.safetensors"]);
+    let evaluation = dir.eval(&["--model", "model.safetensors"]);
     let info = store::info(&dir.path("a.db")).unwrap();
     assert_eq!(evaluation["surrogate"]["sha256"], info.model.sha256);
     let splits = evaluation["splits"].as_array().unwrap();
@@ -45,7 +45,7 @@ fn evaluating_the_surrogate_gives_the_stores_own_accuracies() {
     // Numbers that tell attacks apart: the test could fail.
     assert!(seen.iter().any(|accuracy| *accuracy != seen[0]), "{seen:?}");
 
-    let output = dir.run(&["eval", "--db", "a.db", "--model", "net.safetensors"]);
+    let output = dir.run(&["eval", "--db", "a.db", "--model", "model.safetensors"]);
     assert_success(&output);
     let text = String::from_utf8(output.stdout).unwrap();
     let rows = |name: &str| -> Vec<String> {
@@ -105,7 +105,7 @@ fn evaluation_json_has_its_fields_and_equals_the_runs_report_json() {
     for split in clean["splits"].as_array().unwrap() {
         assert_eq!(split["clean"], split["mixed"]["accuracy"]);
     }
-    let only = dir.eval(&["--model", "net.safetensors", "--split", "test"]);
+    let only = dir.eval(&["--model", "model.safetensors", "--split", "test"]);
     assert_eq!(only["splits"].as_array().unwrap().len(), 1);
     assert_eq!(only["splits"][0]["detector"], Value::Null);
 }
