@@ -82,7 +82,7 @@ fn a_model_far_below_its_header_is_a_warning_that_names_normalization() {
         assert!(text.contains(word), "{word} in {text}");
     }
     // It stands at the end again, and in the store.
-    assert!(text.contains("\n1 warning:\n  net.safetensors: "), "{text}");
+    assert!(text.contains("\n1 warning:\n  model.safetensors: "), "{text}");
     let info = dir.run(&["info", "a.db"]);
     assert!(String::from_utf8_lossy(&info.stdout).contains("its header says 92.5 %"));
 }
