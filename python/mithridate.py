@@ -641,6 +641,9 @@ def _resnet34(name, data, config, mean, std):
             f"{name}: mean {mean} and std {std} contradict the file's metadata, "
             f"mean {metadata['mean']} and std {metadata['std']}"
         )
+    architecture = metadata.get("architecture", "resnet34")
+    if architecture != "resnet34":
+        raise ValueError(f"{name}: architecture {architecture}, expected resnet34, the only one that is read here")
     state, width = _weights(name, tensors)
     mean, std = given or kept or (None, None)
     model = ResNet34(width, mean=mean, std=std)

@@ -44,7 +44,8 @@ impl TestDir {
 
     /// `generator build` of all six attacks with few steps, into `out`, with more arguments.
     pub fn build(&self, out: &str, more: &[&str]) -> Command {
-        let mut command = self.command(&["build", "--data", "data", "--model", "model.safetensors"]);
+        let mut command =
+            self.command(&["build", "--data", "data", "--model", "model.safetensors"]);
         command.args(["--attacks-config", "quick.toml", "--device", "cpu"]);
         command.args(["--out", out]).args(more);
         command

@@ -70,6 +70,10 @@ fn a_model_with_nan_or_infinite_outputs_is_refused() {
     let path = dir.path("model.safetensors");
     weights.write(&path, &Metadata::new()).unwrap();
     let output = dir.build("a.db", &[]).output().unwrap();
-    assert_error(&output, 5, &["model.safetensors: an output of the model is "]);
+    assert_error(
+        &output,
+        5,
+        &["model.safetensors: an output of the model is "],
+    );
     assert_eq!(dir.info("a.db")["splits"][0]["images"], 0);
 }

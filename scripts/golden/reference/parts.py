@@ -1,4 +1,4 @@
-"""The golden files' content: nothing in, `{file: {name: tensor}}` out, one function a part."""
+"""The golden files' content, `{file: {name: tensor}}`, by one function each."""
 
 import copy
 
@@ -13,9 +13,14 @@ from .resnet import ResNet34
 from .values import Values, fill, formula
 
 
-def resnet():
+CLASSIFIERS = {
+    "resnet": lambda: ResNet34(width=4),
+}
+
+
+def classifier(name):
     labels = torch.tensor([3, 0, 7])
-    net = fill(ResNet34(width=4)).eval()
+    net = fill(CLASSIFIERS[name]()).eval()
     values = Values(images=formula("images", (3, 3, 32, 32)).float(), labels=labels)
 
     def run(mode, dtype):
@@ -34,7 +39,7 @@ def resnet():
 
     for mode in ("eval", "train"):
         values.add_both(lambda dtype: run(mode, dtype), mode + "/")
-    return {"resnet_weights": net.state_dict(), "resnet": values}
+    return {f"{name}_weights": net.state_dict(), name: values}
 
 
 def detector(inputs):

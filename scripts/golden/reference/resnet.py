@@ -1,4 +1,4 @@
-"""The CIFAR ResNet34: `[B,3,32,32]` pixels in [0,1] in, five feature maps and logits out."""
+"""ResNets in their CIFAR form: `[B,3,32,32]` pixels in [0,1] to five feature maps and logits."""
 
 from torch import nn
 from torch.nn import functional as F
@@ -22,23 +22,28 @@ class BasicBlock(nn.Module):
         return F.relu(self.bn2(self.conv2(out)) + self.shortcut(x))
 
 
-class ResNet34(nn.Module):
+def stages(model, block, width, blocks):
+    """Adds layer1 to layer4 to the model; the channels of the last."""
+    channels_in = width
+    for stage, count in enumerate(blocks, start=1):
+        channels = width << (stage - 1)
+        layer = []
+        for index in range(count):
+            stride = 2 if stage > 1 and index == 0 else 1
+            layer.append(block(channels_in, channels, stride))
+            channels_in = channels
+        setattr(model, f"layer{stage}", nn.Sequential(*layer))
+    return channels_in
+
+
+class ResNet(nn.Module):
     """`width` is the stem's channel count; the stages have 1, 2, 4 and 8 times it."""
 
-    def __init__(self, width=64, classes=10):
+    def __init__(self, blocks, width=64, classes=10):
         super().__init__()
         self.conv1 = nn.Conv2d(3, width, 3, 1, 1, bias=False)
         self.bn1 = nn.BatchNorm2d(width)
-        channels_in = width
-        for stage, blocks in enumerate([3, 4, 6, 3], start=1):
-            channels = width << (stage - 1)
-            layer = []
-            for block in range(blocks):
-                stride = 2 if stage > 1 and block == 0 else 1
-                layer.append(BasicBlock(channels_in, channels, stride))
-                channels_in = channels
-            setattr(self, f"layer{stage}", nn.Sequential(*layer))
-        self.linear = nn.Linear(channels_in, classes)
+        self.linear = nn.Linear(stages(self, BasicBlock, width, blocks), classes)
 
     def features(self, x):
         """The stem's and the four stages' maps, and the logits."""
@@ -49,3 +54,8 @@ class ResNet34(nn.Module):
 
     def forward(self, x):
         return self.features(x)[1]
+
+
+class ResNet34(ResNet):
+    def __init__(self, width=64, classes=10):
+        super().__init__([3, 4, 6, 3], width, classes)

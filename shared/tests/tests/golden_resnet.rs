@@ -10,8 +10,8 @@ use common::{GRADIENT, Golden, VALUE, nothing_wrong};
 use formula::formula;
 use nn::model::{Architecture, Features, Network, Weights};
 
-/// The golden files by architecture: `NAME` and the state dict `NAME_weights`, of width 4.
-const FILES: [(&str, &str); 1] = [("resnet34", "resnet")];
+/// Architecture, golden file `NAME` with its state dict `NAME_weights`, width.
+const FILES: &[(&str, &str, usize)] = &[("resnet34", "resnet", 4)];
 
 /// PyTorch's file as the programs read it.
 fn weights(file: &str) -> Weights {
@@ -24,10 +24,9 @@ fn architecture(name: &str) -> &'static Architecture {
 }
 
 /// A trainable network with PyTorch's weights.
-fn network(name: &str, file: &str) -> Box<dyn Network> {
-    let network = architecture(name)
-        .init(4, 10, 0, &common::device())
-        .unwrap();
+fn network(name: &str, file: &str, width: usize) -> Box<dyn Network> {
+    let network = architecture(name).init(width, 10, 0, &common::device());
+    let network = network.unwrap();
     network.weights().set(&weights(file)).unwrap();
     network
 }
@@ -50,9 +49,9 @@ fn compare_features(golden: &Golden, mode: &str, features: &Features) -> Vec<Opt
 
 #[test]
 fn a_state_dict_of_pytorch_is_read_to_the_last_bit() {
-    for (name, file) in FILES {
+    for &(name, file, width) in FILES {
         let weights = weights(file);
-        let fresh = architecture(name).init(4, 10, 0, &common::device());
+        let fresh = architecture(name).init(width, 10, 0, &common::device());
         let fresh = fresh.unwrap();
         let names = |weights: &Weights| weights.tensors().keys().cloned().collect::<Vec<_>>();
         assert_eq!(names(&weights), names(fresh.weights()));
@@ -67,13 +66,13 @@ fn a_state_dict_of_pytorch_is_read_to_the_last_bit() {
         assert_eq!(golden.get(counter).dtype(), DType::I64);
         let read = architecture(name).load("the file", weights).unwrap();
         let description = read.describe();
-        assert_eq!((description.width, description.classes), (4, 10));
+        assert_eq!((description.width, description.classes), (width, 10));
     }
 }
 
 #[test]
 fn evaluation_equals_pytorchs_in_logits_maps_and_input_gradient() {
-    for (name, file) in FILES {
+    for &(name, file, _) in FILES {
         let golden = Golden::read(file);
         let (images, labels) = inputs(&golden);
         let network = architecture(name).load("the file", weights(file)).unwrap();
@@ -91,10 +90,10 @@ fn evaluation_equals_pytorchs_in_logits_maps_and_input_gradient() {
 
 #[test]
 fn a_training_step_equals_pytorchs_in_every_gradient_and_running_statistic() {
-    for (name, file) in FILES {
+    for &(name, file, width) in FILES {
         let golden = Golden::read(file);
         let (images, labels) = inputs(&golden);
-        let network = network(name, file);
+        let network = network(name, file, width);
         let features = network.train(&images).unwrap();
         let loss = nn::cross_entropy(&features.logits, &labels).unwrap();
         let gradients = loss.backward().unwrap();

@@ -37,7 +37,8 @@ impl TestDir {
         dir
     }
 
-    fn with_images() -> Self {
+    /// A folder with nothing but the images.
+    pub fn with_images() -> Self {
         let dir = Self(tempfile::tempdir().unwrap());
         synthetic::write(&dir.path("data"), 100, 0, false).unwrap();
         dir
@@ -88,7 +89,7 @@ impl TestDir {
     }
 }
 
-fn small(command: &mut Command, out: &str, more: &[&str]) {
+pub fn small(command: &mut Command, out: &str, more: &[&str]) {
     let given = |option: &str| more.contains(&option);
     for (option, value) in [
         ("--epochs", "3"),

@@ -1,5 +1,6 @@
 //! Tests of the program: exit codes, messages and run folders.
 
+mod architectures;
 mod bench;
 mod cases;
 mod common;

@@ -217,7 +217,12 @@ fn training_or_evaluating_on_a_single_shard_is_a_warning() {
     let dir = TestDir::new();
     let db = dir.path("a.db");
     fs::remove_file(&db).unwrap();
-    test_store::write_shard(&dir.path("data"), &dir.path("model.safetensors"), &db, "2/3");
+    test_store::write_shard(
+        &dir.path("data"),
+        &dir.path("model.safetensors"),
+        &db,
+        "2/3",
+    );
     let train = dir.joint("run", &["--epochs", "1"]).output().unwrap();
     assert_success(&train);
     let eval = dir.run(&["eval", "--db", "a.db", "--model", "run/best.safetensors"]);

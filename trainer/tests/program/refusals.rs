@@ -100,7 +100,12 @@ fn damaged_stores_and_foreign_databases_are_refused() {
         all_refuse(&[]);
     }
     fs::remove_file(&db).unwrap();
-    test_store::write(&dir.path("data"), &dir.path("model.safetensors"), &db, false);
+    test_store::write(
+        &dir.path("data"),
+        &dir.path("model.safetensors"),
+        &db,
+        false,
+    );
     all_refuse(&[]);
 }
 

@@ -53,7 +53,10 @@ fn normalization_is_kept_in_the_store_and_is_the_first_layer_of_the_model() {
     assert_eq!(predicted_classes(&logits).unwrap(), table.clean_preds);
     // What contradicts the header is refused, and so is one of the two alone.
     let other = ["--mean", "0.5,0.5,0.5", "--std", "0.5,0.5,0.5"];
-    let words = ["model.safetensors: its header says mean 0.4914", "contradict"];
+    let words = [
+        "model.safetensors: its header says mean 0.4914",
+        "contradict",
+    ];
     dir.assert_refused(
         &mut dir.build("c.db", &[&GAUSSIAN[..], &other].concat()),
         2,
@@ -82,7 +85,10 @@ fn a_model_far_below_its_header_is_a_warning_that_names_normalization() {
         assert!(text.contains(word), "{word} in {text}");
     }
     // It stands at the end again, and in the store.
-    assert!(text.contains("\n1 warning:\n  model.safetensors: "), "{text}");
+    assert!(
+        text.contains("\n1 warning:\n  model.safetensors: "),
+        "{text}"
+    );
     let info = dir.run(&["info", "a.db"]);
     assert!(String::from_utf8_lossy(&info.stdout).contains("its header says 92.5 %"));
 }

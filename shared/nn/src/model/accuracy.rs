@@ -1,4 +1,4 @@
-//! A model's clean accuracy beside what its header says: one that is far below was hardly used as it was
+//! Sanity check of a model's clean accuracy: one far below what its metadata state is probably not used as it was
 //! trained.
 
 use std::fmt::Display;
@@ -6,17 +6,16 @@ use std::fmt::Display;
 use super::Metadata;
 use base::log;
 
-/// A clean accuracy under this is a warning.
-const LEAST: f64 = 0.5;
-/// So far it may be under what the header says.
+/// A clean accuracy below this is a warning.
+const MIN_ACCURACY: f64 = 0.5;
+/// How far it may be below what the metadata state.
 const TOLERANCE: f64 = 0.05;
 
 const REASONS: &str = "likely reasons: another input normalization (--mean, --std), another order of the \
                        classes, or a model that was trained too little";
 
-/// Warns of a clean accuracy that is under a half, or under what the header says. `on_val` is that of the
-/// val split, which the header's is, too; `all` that of all images that were classified; `what` names the
-/// model.
+/// Warns of a clean accuracy below a half, or below what the metadata state. `on_val` is that of the val split, as
+/// the metadata's is; `all` that of all images that were classified; `what` names the model.
 pub fn warn_of_accuracy(
     what: &dyn Display,
     metadata: &Metadata,
@@ -32,7 +31,7 @@ pub fn warn_of_accuracy(
             percent(found),
             percent(stated)
         )),
-        (Some(found), _) if all.unwrap_or(found) < LEAST => log::warning(format_args!(
+        (Some(found), _) if all.unwrap_or(found) < MIN_ACCURACY => log::warning(format_args!(
             "{what}: only {} of the clean images are classified correctly; {REASONS}",
             percent(all.unwrap_or(found))
         )),

@@ -1,15 +1,15 @@
-//! Weights of other tools: recognizes files that are no safetensors and names that are not ours, so that
-//! the error says what they are and what to do.
+//! Weights files of other tools: recognizes other formats and other names of tensors, for errors that say what to
+//! do.
 
 use super::spec::TensorSpec;
 use base::{Error, Result};
 
-/// What is read instead, and how it is made.
+/// The expected format, and how to write it in Python.
 pub const EXPECTED: &str = "a safetensors file (in Python: \
     safetensors.torch.save_file(model.state_dict(), 'model.safetensors'))";
 
-/// The beginnings of other files of weights.
-const KINDS: [(&[u8], &str); 5] = [
+/// Magic bytes of other formats.
+const FORMATS: [(&[u8], &str); 5] = [
     (
         b"PK\x03\x04",
         "a zip archive, as torch.save writes (.pth, .pt)",
@@ -20,20 +20,20 @@ const KINDS: [(&[u8], &str); 5] = [
     (b"SQLite format 3\0", "a SQLite database, such as a store"),
 ];
 
-/// What these bytes are, if they are known.
+/// The format of these bytes, if it is known.
 pub fn recognize(bytes: &[u8]) -> Option<&'static str> {
     // Protocol 2 or later. The eighth byte of a safetensors file's length is 0.
     if let [0x80, 2..=5, _, _, _, _, _, 1..=255, ..] = bytes {
         return Some("a Python pickle, as old versions of torch.save write (.pth, .pt)");
     }
-    let found = KINDS.iter().find(|(start, _)| bytes.starts_with(start));
+    let found = FORMATS.iter().find(|(start, _)| bytes.starts_with(start));
     found.map(|(_, kind)| *kind)
 }
 
-/// Refuses names that all have a prefix of a wrapper, and those of torchvision.
+/// Refuses names that all have a wrapper's prefix, such as `module.` of PyTorch's DataParallel.
 ///
 /// # Errors
-/// [`Error::Data`] that names the prefix, or the names.
+/// [`Error::Data`] that names the prefix.
 pub fn check_names<'a>(
     what: &str,
     names: impl Iterator<Item = &'a str> + Clone,
@@ -64,10 +64,12 @@ pub fn check_names<'a>(
 
 /// The hint for a tensor that is missing because torchvision names it in another way.
 pub fn hint(names: impl Iterator<Item = impl AsRef<str>>) -> &'static str {
+    let is_torchvisions = |name: &str| name == "fc.weight" || name.contains(".downsample.");
     let mut names = names;
-    match names.any(|name| name.as_ref() == "fc.weight" || name.as_ref().contains(".downsample.")) {
-        true => " (these are torchvision's names: fc is linear here, downsample is shortcut)",
-        false => "",
+    if names.any(|name| is_torchvisions(name.as_ref())) {
+        " (these are torchvision's names: fc is linear here, downsample is shortcut)"
+    } else {
+        ""
     }
 }
 

@@ -10,84 +10,124 @@ use super::{
 use crate::{BatchNormParams, BatchStats, ComputeOptions, Conv2d, ConvBn, FoldedConvBn};
 use base::Result;
 
-/// A convolution without bias and the batch normalization after it, momentum 0.1 as in PyTorch.
+/// The convolution `name` of a model, without bias.
+pub fn conv(weights: &Weights, name: &str, stride: usize, padding: usize) -> Result<Conv2d> {
+    Ok(Conv2d {
+        weight: weights.get(&format!("{name}.weight"))?,
+        stride,
+        padding,
+        options: weights.options(),
+    })
+}
+
+/// The tensor of a `kernel` x `kernel` convolution.
+pub fn conv_spec(name: &str, c_in: usize, c_out: usize, kernel: usize) -> TensorSpec {
+    let shape = [c_out, c_in, kernel, kernel];
+    TensorSpec::weight(format!("{name}.weight"), shape, c_in * kernel * kernel)
+}
+
+/// Batch normalization, momentum 0.1 as in PyTorch.
+#[derive(Clone, Debug)]
+pub struct BatchNorm(BatchNormParams);
+
+impl BatchNorm {
+    /// The layer `name` of a model.
+    pub fn new(weights: &Weights, name: &str) -> Result<Self> {
+        let get = |part: &str| weights.get(&format!("{name}.{part}"));
+        Ok(Self(BatchNormParams {
+            gamma: get("weight")?,
+            beta: get("bias")?,
+            mean: get("running_mean")?,
+            variance: get("running_var")?,
+        }))
+    }
+
+    /// Its tensors.
+    pub fn specs(name: &str, channels: usize) -> [TensorSpec; 4] {
+        let tensors = [
+            ("weight", Init::Constant(1.0)),
+            ("bias", Init::Constant(0.0)),
+            ("running_mean", Init::Buffer(0.0)),
+            ("running_var", Init::Buffer(1.0)),
+        ];
+        tensors.map(|(part, init)| TensorSpec::new(format!("{name}.{part}"), [channels], init))
+    }
+
+    /// `[B,H,W,C]` in training mode: batch statistics, which move the running ones.
+    pub fn train(&self, x: &Tensor) -> Result<Tensor> {
+        let (y, statistics) = crate::batch_norm_train(x, &self.0.gamma, &self.0.beta)?;
+        self.update_running_statistics(&statistics)?;
+        Ok(y)
+    }
+
+    /// `[B,H,W,C]` in evaluation mode: running statistics.
+    pub fn eval(&self, x: &Tensor) -> Result<Tensor> {
+        Ok(crate::batch_norm_eval(x, &self.0)?)
+    }
+
+    /// Moves the running statistics towards a batch's.
+    fn update_running_statistics(&self, batch: &BatchStats) -> Result<()> {
+        // PyTorch keeps the unbiased variance.
+        let count = batch.count as f64;
+        let unbiased = (&batch.variance * (count / (count - 1.0).max(1.0)))?;
+        for (running, new) in [(&self.0.mean, &batch.mean), (&self.0.variance, &unbiased)] {
+            let moved = ((running * 0.9)? + (new * 0.1)?)?;
+            running.slice_set(&moved, 0, 0)?;
+        }
+        Ok(())
+    }
+}
+
+/// A convolution without bias and the batch normalization after it, for the fused residual stack.
 #[derive(Clone, Debug)]
 pub struct ConvBnLayer {
-    /// Its parameters.
-    pub parameters: ConvBn,
-    running_mean: Tensor,
-    running_variance: Tensor,
+    filter: Conv2d,
+    norm: BatchNorm,
 }
 
 impl ConvBnLayer {
     /// The layers `conv` and `norm` of a model.
     pub fn new(
         weights: &Weights,
-        (conv, norm): (&str, &str),
+        (conv_name, norm_name): (&str, &str),
         stride: usize,
         padding: usize,
     ) -> Result<Self> {
-        let get = |part: &str| weights.get(&format!("{norm}.{part}"));
         Ok(Self {
-            parameters: ConvBn {
-                filter: Conv2d {
-                    weight: weights.get(&format!("{conv}.weight"))?,
-                    stride,
-                    padding,
-                    options: weights.options(),
-                },
-                gamma: get("weight")?,
-                beta: get("bias")?,
-            },
-            running_mean: get("running_mean")?,
-            running_variance: get("running_var")?,
+            filter: conv(weights, conv_name, stride, padding)?,
+            norm: BatchNorm::new(weights, norm_name)?,
         })
     }
 
     /// The tensors of a `kernel` x `kernel` convolution and its normalization.
     pub fn specs(
-        (conv, norm): (&str, &str),
+        (conv_name, norm_name): (&str, &str),
         c_in: usize,
         c_out: usize,
         kernel: usize,
     ) -> Vec<TensorSpec> {
-        let shape = [c_out, c_in, kernel, kernel];
-        let weight = TensorSpec::weight(format!("{conv}.weight"), shape, c_in * kernel * kernel);
-        let channels = [
-            ("weight", Init::Constant(1.0)),
-            ("bias", Init::Constant(0.0)),
-            ("running_mean", Init::Buffer(0.0)),
-            ("running_var", Init::Buffer(1.0)),
-        ];
-        let channels =
-            channels.map(|(part, init)| TensorSpec::new(format!("{norm}.{part}"), [c_out], init));
-        std::iter::once(weight).chain(channels).collect()
+        let conv = conv_spec(conv_name, c_in, c_out, kernel);
+        let norm = BatchNorm::specs(norm_name, c_out);
+        std::iter::once(conv).chain(norm).collect()
+    }
+
+    /// Its parameters.
+    pub fn parameters(&self) -> ConvBn {
+        ConvBn {
+            filter: self.filter.clone(),
+            gamma: self.norm.0.gamma.clone(),
+            beta: self.norm.0.beta.clone(),
+        }
     }
 
     /// A copy in evaluation mode: the normalization by running statistics folded into the convolution.
     pub fn folded(&self) -> Result<FoldedConvBn> {
-        let norm = BatchNormParams {
-            gamma: self.parameters.gamma.clone(),
-            beta: self.parameters.beta.clone(),
-            mean: self.running_mean.clone(),
-            variance: self.running_variance.clone(),
-        };
-        Ok(FoldedConvBn::new(&self.parameters.filter, &norm)?)
+        Ok(FoldedConvBn::new(&self.filter, &self.norm.0)?)
     }
 
     /// Moves the running statistics towards a batch's.
     pub fn update_running_statistics(&self, batch: &BatchStats) -> Result<()> {
-        // PyTorch keeps the unbiased variance.
-        let count = batch.count as f64;
-        let unbiased = (&batch.variance * (count / (count - 1.0).max(1.0)))?;
-        for (running, new) in [
-            (&self.running_mean, &batch.mean),
-            (&self.running_variance, &unbiased),
-        ] {
-            let moved = ((running * 0.9)? + (new * 0.1)?)?;
-            running.slice_set(&moved, 0, 0)?;
-        }
-        Ok(())
+        self.norm.update_running_statistics(batch)
     }
 }
 

@@ -1,5 +1,5 @@
-//! Input normalization: `(x - mean) / std` for each channel, as a model's first layer, before the first
-//! convolution pads its input with zeros. Attacks and stores keep pixels in `[0,1]`.
+//! Input normalization, `(x - mean) / std` for each channel, as a model's first layer, before the first convolution
+//! pads its input with zeros. Attacks and stores see pixels in `[0,1]`.
 
 use std::str::FromStr;
 
@@ -50,7 +50,7 @@ pub struct Normalization {
 }
 
 impl Normalization {
-    /// What a model's metadata say; none where they say nothing.
+    /// The normalization that a model's metadata state, if any.
     ///
     /// # Errors
     /// [`Error::Data`] when they hold one of `mean` and `std` alone, or values that are none; `what`
@@ -187,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn mean_and_std_survive_the_way_through_metadata() {
+    fn mean_and_std_round_trip_through_metadata() {
         let both = [
             ("mean", "0.4914,0.4822,0.4465"),
             ("std", "0.2023, 0.1994,0.2010"),

@@ -1,5 +1,5 @@
-//! Where a model's training images came from, as its header says: whether images that were held out by one
-//! seed were trained on under another.
+//! Provenance of a model's training images, from its metadata: detects validation images that were trained on
+//! under another split seed.
 
 use super::Metadata;
 
@@ -13,7 +13,7 @@ pub struct Origin {
 }
 
 impl Origin {
-    /// What the header says; none where it says too little.
+    /// The origin that metadata state, if they state both parts.
     pub fn of(metadata: &Metadata) -> Option<Self> {
         Some(Self {
             source_hash: metadata.get("source_hash")?.clone(),
@@ -27,7 +27,7 @@ impl Origin {
         metadata.insert("split_seed".into(), self.split_seed.to_string());
     }
 
-    /// Whether images of `val`, as `seed` splits this data set, may have been trained on.
+    /// Whether the model may have been trained on images of `val`, as `seed` splits this data set.
     pub fn overlaps_val(&self, source_hash: &str, seed: u64) -> bool {
         self.source_hash == source_hash && self.split_seed != seed
     }

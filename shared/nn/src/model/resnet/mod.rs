@@ -3,7 +3,7 @@
 
 mod eval;
 
-use candle_core::{DType, Tensor};
+use candle_core::Tensor;
 
 use self::eval::EvalResNet;
 use super::{
@@ -17,7 +17,7 @@ use crate::ResidualLayer;
 use base::Result;
 
 /// Pixels along an edge.
-const IMAGE_SIZE: usize = 32;
+pub(super) const IMAGE_SIZE: usize = 32;
 
 /// A ResNet in training mode.
 #[derive(Clone, Debug)]
@@ -89,7 +89,7 @@ impl Network for ResNet {
     fn train(&self, images: &Tensor) -> Result<Features> {
         let pixels = self.input.forward(images)?;
         features(&pixels, &self.stages, &self.linear, |x, stage| {
-            let parameters = map_stage(stage, |layer| Ok(layer.parameters.clone()))?;
+            let parameters = map_stage(stage, |layer| Ok(layer.parameters()))?;
             let (y, statistics) = crate::residual_train(x, &parameters)?;
             let layers = stage.iter().flat_map(ResidualLayer::layers);
             for (layer, statistics) in layers.zip(&statistics) {
@@ -152,8 +152,7 @@ impl Network for ResNet {
 
 /// Global average pooling and the linear layer, of the last feature map `[B,4,4,8w]`.
 fn logits(map: &Tensor, linear: &Linear) -> Result<Tensor> {
-    let map = map.to_dtype(DType::F32)?;
-    linear.forward_images(&map.flatten(1, 2)?.mean(1)?)
+    linear.forward_images(&crate::global_avg_pool(map)?)
 }
 
 /// The same stage of other layers.
@@ -179,22 +178,23 @@ fn features<L>(
     Ok(Features { maps, logits })
 }
 
-/// Name and sizes of a basic block.
-struct BlockConfig {
-    name: String,
-    c_in: usize,
-    c_out: usize,
-    stride: usize,
+/// Name and sizes of a residual block of two 3x3 convolutions.
+pub(super) struct BlockConfig {
+    pub name: String,
+    pub c_in: usize,
+    pub c_out: usize,
+    pub stride: usize,
 }
 
 impl BlockConfig {
-    fn changes_shape(&self) -> bool {
+    /// Whether the shortcut is a convolution.
+    pub fn changes_shape(&self) -> bool {
         self.stride != 1 || self.c_in != self.c_out
     }
 }
 
 /// The blocks of a stage, 0 to 3.
-fn stage_blocks(width: usize, stage: usize, blocks: usize) -> Vec<BlockConfig> {
+pub(super) fn stage_blocks(width: usize, stage: usize, blocks: usize) -> Vec<BlockConfig> {
     let c_out = width << stage;
     let config = |block: usize| {
         let halves = stage > 0 && block == 0;

@@ -1,6 +1,6 @@
 //! The ResNet's count of activations.
 
-use candle_core::Device;
+use candle_core::{DType, Device};
 
 use super::*;
 
