@@ -59,3 +59,8 @@ class ResNet(nn.Module):
 class ResNet34(ResNet):
     def __init__(self, width=64, classes=10):
         super().__init__([3, 4, 6, 3], width, classes)
+
+
+class ResNet18(ResNet):
+    def __init__(self, width=64, classes=10):
+        super().__init__([2, 2, 2, 2], width, classes)

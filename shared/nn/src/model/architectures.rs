@@ -8,8 +8,10 @@ use crate::ComputeDevice;
 use base::{Error, Result};
 
 /// Every architecture. A new one is a file beside this one, and a row here.
-pub const ARCHITECTURES: &[Architecture] =
-    &[resnet::architecture::<3, 4, 6, 3>("resnet34", "ResNet34")];
+pub const ARCHITECTURES: &[Architecture] = &[
+    resnet::architecture::<3, 4, 6, 3>("resnet34", "ResNet34"),
+    resnet::architecture::<2, 2, 2, 2>("resnet18", "ResNet18"),
+];
 
 /// Metadata key of an architecture's name.
 const ARCHITECTURE: &str = "architecture";
