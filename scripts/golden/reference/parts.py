@@ -9,13 +9,14 @@ from torch.nn import functional as F
 from . import attacks
 from .detector import Detector
 from .gratings import gratings, net_of, to_float, train
-from .resnet import ResNet18, ResNet34
+from .resnet import PreActResNet18, ResNet18, ResNet34
 from .values import Values, fill, formula
 
 
 CLASSIFIERS = {
     "resnet": lambda: ResNet34(width=4),
     "resnet18": lambda: ResNet18(width=2),
+    "preact_resnet18": lambda: PreActResNet18(width=2),
 }
 
 

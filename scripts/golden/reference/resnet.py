@@ -22,6 +22,22 @@ class BasicBlock(nn.Module):
         return F.relu(self.bn2(self.conv2(out)) + self.shortcut(x))
 
 
+class PreActBlock(nn.Module):
+    def __init__(self, channels_in, channels, stride):
+        super().__init__()
+        self.bn1 = nn.BatchNorm2d(channels_in)
+        self.conv1 = nn.Conv2d(channels_in, channels, 3, stride, 1, bias=False)
+        self.bn2 = nn.BatchNorm2d(channels)
+        self.conv2 = nn.Conv2d(channels, channels, 3, 1, 1, bias=False)
+        if stride != 1 or channels_in != channels:
+            self.shortcut = nn.Sequential(nn.Conv2d(channels_in, channels, 1, stride, bias=False))
+
+    def forward(self, x):
+        out = F.relu(self.bn1(x))
+        shortcut = self.shortcut(out) if hasattr(self, "shortcut") else x
+        return self.conv2(F.relu(self.bn2(self.conv1(out)))) + shortcut
+
+
 def stages(model, block, width, blocks):
     """Adds layer1 to layer4 to the model; the channels of the last."""
     channels_in = width
@@ -64,3 +80,25 @@ class ResNet34(ResNet):
 class ResNet18(ResNet):
     def __init__(self, width=64, classes=10):
         super().__init__([2, 2, 2, 2], width, classes)
+
+
+class PreActResNet18(nn.Module):
+    """With a last normalization and ReLU, as in the paper; the maps are the unactivated sums."""
+
+    def __init__(self, width=64, classes=10):
+        super().__init__()
+        self.conv1 = nn.Conv2d(3, width, 3, 1, 1, bias=False)
+        channels = stages(self, PreActBlock, width, [2, 2, 2, 2])
+        self.bn = nn.BatchNorm2d(channels)
+        self.linear = nn.Linear(channels, classes)
+
+    def features(self, x):
+        """The stem's and the four stages' maps, and the logits."""
+        maps = [self.conv1(x)]
+        for stage in (self.layer1, self.layer2, self.layer3, self.layer4):
+            maps.append(stage(maps[-1]))
+        out = F.relu(self.bn(maps[-1]))
+        return maps, self.linear(F.avg_pool2d(out, 4).flatten(1))
+
+    def forward(self, x):
+        return self.features(x)[1]

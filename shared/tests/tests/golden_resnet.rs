@@ -11,7 +11,11 @@ use formula::formula;
 use nn::model::{Architecture, Features, Network, Weights};
 
 /// Architecture, golden file `NAME` with its state dict `NAME_weights`, width.
-const FILES: &[(&str, &str, usize)] = &[("resnet34", "resnet", 4), ("resnet18", "resnet18", 2)];
+const FILES: &[(&str, &str, usize)] = &[
+    ("resnet34", "resnet", 4),
+    ("resnet18", "resnet18", 2),
+    ("preact-resnet18", "preact_resnet18", 2),
+];
 
 /// PyTorch's file as the programs read it.
 fn weights(file: &str) -> Weights {

@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-use super::{Metadata, Network, Weights, resnet, spec::TensorSpec};
+use super::{Metadata, Network, Weights, preact_resnet, resnet, spec::TensorSpec};
 use crate::ComputeDevice;
 use base::{Error, Result};
 
@@ -11,6 +11,7 @@ use base::{Error, Result};
 pub const ARCHITECTURES: &[Architecture] = &[
     resnet::architecture::<3, 4, 6, 3>("resnet34", "ResNet34"),
     resnet::architecture::<2, 2, 2, 2>("resnet18", "ResNet18"),
+    preact_resnet::architecture::<2, 2, 2, 2>("preact-resnet18", "PreActResNet18"),
 ];
 
 /// Metadata key of an architecture's name.

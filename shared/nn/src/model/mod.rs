@@ -11,6 +11,7 @@ mod linearized;
 mod load;
 mod normalization;
 mod origin;
+mod preact_resnet;
 mod resnet;
 mod spec;
 mod transformer;
