@@ -1,6 +1,6 @@
-// Our CUDA kernels, run on the CPU: compiled as C++ with a stand-in for the few things that CUDA adds,
-// each checked against a plain computation in double. It shows that the arithmetic and the indices
-// are right; that the code runs on a GPU only a GPU can show. `make check-cuda` builds and runs it.
+// The CUDA kernels, tested on the CPU: compiled as C++, with stand-ins for what CUDA adds to C++, and compared
+// with naive loops in double. This tests arithmetic and indices, not that the kernels run on a GPU.
+// `make check-cuda` builds and runs it.
 
 #include <barrier>
 #include <cmath>
@@ -14,7 +14,7 @@
 #include <thread>
 #include <vector>
 
-// ---- The stand-in: blocks run one after the other, so that what they share may be static. ----
+// ---- Stand-ins for CUDA. Blocks run one after another, so that their shared memory can be static. ----
 
 #define __device__
 #define __global__
@@ -26,8 +26,8 @@ struct Dim {
 };
 static thread_local Dim threadIdx, blockIdx;
 static Dim blockDim = {256, 1, 1};
-static std::unique_ptr<std::barrier<>> all_here;
-static void __syncthreads() { all_here->arrive_and_wait(); }
+static std::unique_ptr<std::barrier<>> barrier;
+static void __syncthreads() { barrier->arrive_and_wait(); }
 
 struct float4 {
     float x, y, z, w;
@@ -59,11 +59,11 @@ using std::isfinite;
 #include "../src/cuda/kernels/sgd.cu"
 #include "../src/cuda/kernels/crop.cu"
 
-// A kernel whose threads wait for each other.
-static void together(unsigned across, unsigned down, const std::function<void()> &kernel) {
+// Runs a kernel whose threads synchronize, in a grid of across x down blocks.
+static void synchronized(unsigned across, unsigned down, const std::function<void()> &kernel) {
     for (unsigned y = 0; y < down; y++)
         for (unsigned x = 0; x < across; x++) {
-            all_here = std::make_unique<std::barrier<>>(THREADS);
+            barrier = std::make_unique<std::barrier<>>(THREADS);
             std::vector<std::thread> threads;
             for (unsigned t = 0; t < THREADS; t++)
                 threads.emplace_back([=, &kernel] {
@@ -75,8 +75,8 @@ static void together(unsigned across, unsigned down, const std::function<void()>
         }
 }
 
-// A kernel whose threads do not, in so many blocks.
-static void apart(unsigned blocks, const std::function<void()> &kernel) {
+// Runs a kernel whose threads do not synchronize.
+static void independent(unsigned blocks, const std::function<void()> &kernel) {
     for (unsigned x = 0; x < blocks; x++)
         for (unsigned t = 0; t < THREADS; t++) {
             blockIdx = {x, 0, 0};
@@ -85,12 +85,12 @@ static void apart(unsigned blocks, const std::function<void()> &kernel) {
         }
 }
 
-// One thread for each of `len` elements.
+// Runs a kernel with one thread for each of `len` elements.
 static void each(long long len, const std::function<void()> &kernel) {
-    apart((len + THREADS - 1) / THREADS, kernel);
+    independent((len + THREADS - 1) / THREADS, kernel);
 }
 
-// ---- What is checked. ----
+// ---- Tests. ----
 
 static std::mt19937 random_bits(1);
 static int failures = 0;
@@ -114,17 +114,17 @@ template <typename T> static T as(double x) {
     return y;
 }
 
-// Numbers of a kind around `center`, and their exact values. Memory is aligned as on the device.
+// Normal random numbers around `center` in memory that is aligned as on the device, and their initial values.
 template <typename T> struct Numbers {
     T *at;
-    std::vector<double> exact;
+    std::vector<double> initial;
 
-    explicit Numbers(size_t len, double center = 0.0) : exact(len) {
+    explicit Numbers(size_t len, double center = 0.0) : initial(len) {
         at = (T *)std::aligned_alloc(64, (len * sizeof(T) / 64 + 1) * 64);
         std::normal_distribution<double> draw(center, 1.0);
         for (size_t i = 0; i < len; i++) {
             at[i] = as<T>(draw(random_bits));
-            exact[i] = to_float(at[i]);
+            initial[i] = to_float(at[i]);
         }
     }
     ~Numbers() { std::free(at); }
@@ -134,28 +134,28 @@ template <typename T> struct Numbers {
 
 template <typename T> struct Kind;
 
-#define KIND(T, NAME, BOUND)                                                                              \
-    template <> struct Kind<T> {                                                                          \
-        static constexpr double bound = BOUND;                                                            \
-        static constexpr auto epilogue = epilogue_##NAME;                                                     \
-        static constexpr auto gradient_epilogue = gradient_epilogue_##NAME;                                                           \
-        static constexpr auto pack = pack_filter_##NAME;                                                  \
-        static constexpr auto unpack = unpack_filter_##NAME;                                              \
-        static constexpr auto sum_moments = sum_moments_##NAME;                                           \
-        static constexpr auto finish_moments = finish_moments_##NAME;                                     \
-        static constexpr auto normalize = normalize_##NAME;                                               \
-        static constexpr auto sum_gradients = sum_gradients_##NAME;                                             \
-        static constexpr auto sum_channels = sum_channels_##NAME;                                         \
-        static constexpr auto input_gradient = input_gradient_##NAME;                                                     \
+#define KIND(T, NAME, BOUND)                                                \
+    template <> struct Kind<T> {                                            \
+        static constexpr double bound = BOUND;                              \
+        static constexpr auto epilogue = epilogue_##NAME;                   \
+        static constexpr auto gradient_epilogue = gradient_epilogue_##NAME; \
+        static constexpr auto pack = pack_filter_##NAME;                    \
+        static constexpr auto unpack = unpack_filter_##NAME;                \
+        static constexpr auto sum_moments = sum_moments_##NAME;             \
+        static constexpr auto finish_moments = finish_moments_##NAME;       \
+        static constexpr auto normalize = normalize_##NAME;                 \
+        static constexpr auto sum_gradients = sum_gradients_##NAME;         \
+        static constexpr auto sum_channels = sum_channels_##NAME;           \
+        static constexpr auto input_gradient = input_gradient_##NAME;       \
     };
 KIND(float, f32, 2e-5)
 KIND(bf16, bf16, 1e-2)
 
 static void converts() {
     check(as<bf16>(1.0) == 0x3f80 && as<bf16>(-2.5) == 0xc020, "bf16 of whole numbers");
-    check(as<bf16>(1.0 + 1.0 / 256) == 0x3f80 && as<bf16>(1.0 + 3.0 / 256) == 0x3f82, "ties go to even");
-    check(std::isnan(to_float(as<bf16>(NAN))) && std::isinf(to_float(as<bf16>(INFINITY))), "bf16 of no numbers");
-    check(std::isinf(to_float(as<bf16>(3.4e38))), "what rounds beyond the largest is infinite");
+    check(as<bf16>(1.0 + 1.0 / 256) == 0x3f80 && as<bf16>(1.0 + 3.0 / 256) == 0x3f82, "ties to even");
+    check(std::isnan(to_float(as<bf16>(NAN))) && std::isinf(to_float(as<bf16>(INFINITY))), "bf16 of NaN and infinity");
+    check(std::isinf(to_float(as<bf16>(3.4e38))), "bf16 overflow to infinity");
 
     const int positions = 37;
     Numbers<float> x(positions * 3), back(positions * 3);
@@ -164,8 +164,8 @@ static void converts() {
     each(positions * 3, [&] { channels_bf16_f32(wide.at, 8, back.at, 3, positions * 3); });
     for (int p = 0; p < positions; p++)
         for (int c = 0; c < 8; c++) {
-            near(wide[p * 8 + c], c < 3 ? x[p * 3 + c] : 0.0, 4e-3, "channels filled up");
-            if (c < 3) check(back[p * 3 + c] == wide[p * 8 + c], "channels taken away");
+            near(wide[p * 8 + c], c < 3 ? x[p * 3 + c] : 0.0, 4e-3, "padded channels");
+            if (c < 3) check(back[p * 3 + c] == wide[p * 8 + c], "dropped channels");
         }
 }
 
@@ -179,37 +179,37 @@ template <typename T> static void filters() {
         for (int tap = 0; tap < area; tap++)
             for (int c = 0; c < padded_in; c++) {
                 double expected = o < out && c < in ? w[(o * in + c) * area + tap] : 0.0;
-                near(packed[(o * area + tap) * padded_in + c], expected, Kind<T>::bound, "a packed filter");
+                near(packed[(o * area + tap) * padded_in + c], expected, Kind<T>::bound, "packed filter");
             }
     each(out * in * area, [&] { Kind<T>::unpack(packed.at, in, area, padded_in, back.at, out * in * area); });
-    for (int i = 0; i < out * in * area; i++) near(back[i], w[i], Kind<T>::bound, "an unpacked filter");
+    for (int i = 0; i < out * in * area; i++) near(back[i], w[i], Kind<T>::bound, "unpacked filter");
 }
 
 template <typename T> static void epilogues() {
     const int positions = 91, channels = 24, len = positions * channels;
     for (int with = 0; with < 8; with++) {
-        Numbers<T> y(len), residual(len), gate(len), to(len);
+        Numbers<T> y(len), residual(len), relu_output(len), to(len);
         Numbers<float> shift(channels);
-        bool shifted = with & 1, added = with & 2, cut = with & 4;
-        T *beside = added ? residual.at : nullptr;
-        std::vector<double> x = y.exact;
+        bool shifted = with & 1, added = with & 2, relu = with & 4;
+        T *added_residual = added ? residual.at : nullptr;
+        std::vector<double> x = y.initial;
         each(len / 8, [&] {
-            Kind<T>::gradient_epilogue(y.at, beside, cut ? gate.at : nullptr, to.at, len / 8);
+            Kind<T>::gradient_epilogue(y.at, added_residual, relu ? relu_output.at : nullptr, to.at, len / 8);
         });
         each(len / 8, [&] {
-            Kind<T>::epilogue(y.at, shifted ? shift.at : nullptr, beside, cut, channels / 8, len / 8);
+            Kind<T>::epilogue(y.at, shifted ? shift.at : nullptr, added_residual, relu, channels / 8, len / 8);
         });
         for (int i = 0; i < len; i++) {
             double sum = x[i] + (added ? residual[i] : 0.0);
-            double shown = sum + (shifted ? shift[i % channels] : 0.0);
-            near(y[i], cut && shown < 0.0 ? 0.0 : shown, Kind<T>::bound, "a finished map");
-            near(to[i], cut && !(gate[i] > 0.0) ? 0.0 : sum, Kind<T>::bound, "a cut gradient");
+            double shifted_sum = sum + (shifted ? shift[i % channels] : 0.0);
+            near(y[i], relu && shifted_sum < 0.0 ? 0.0 : shifted_sum, Kind<T>::bound, "an epilogue");
+            near(to[i], relu && !(relu_output[i] > 0.0) ? 0.0 : sum, Kind<T>::bound, "a gradient epilogue");
         }
     }
     Numbers<T> nan(8);
     nan.at[0] = as<T>(NAN);
     each(1, [&] { Kind<T>::epilogue(nan.at, nullptr, nullptr, 1, 1, 1); });
-    check(std::isnan(nan[0]), "a NaN goes through a ReLU");
+    check(std::isnan(nan[0]), "NaN through ReLU");
 }
 
 template <typename T> static void normalization(int positions, int channels, int rows) {
@@ -218,31 +218,33 @@ template <typename T> static void normalization(int positions, int channels, int
     const unsigned down = (eights + wide - 1) / wide, adding = (channels + 7) / 8;
     const std::string size = " of " + std::to_string(positions) + " x " + std::to_string(channels);
     const double eps = 1e-5, bound = Kind<T>::bound;
-    Numbers<T> x(len, 5.0), residual(len), gradient(len, 0.5), y(len), of_x(len);
+    Numbers<T> x(len, 5.0), residual(len), gradient(len, 0.5), y(len), grad_x(len);
     Numbers<float> partial((size_t)blocks * 2 * channels), gamma(channels), beta(channels);
     Numbers<float> mean(channels), variance(channels), inverse(channels);
-    Numbers<float> of_gamma(channels), of_beta(channels), sums(channels);
+    Numbers<float> grad_gamma(channels), grad_beta(channels), sums(channels);
 
-    together(blocks, down, [&] { Kind<T>::sum_moments(x.at, positions, rows, eights, wide, partial.at); });
-    together(adding, 1, [&] {
+    synchronized(blocks, down, [&] { Kind<T>::sum_moments(x.at, positions, rows, eights, wide, partial.at); });
+    synchronized(adding, 1, [&] {
         Kind<T>::finish_moments(partial.at, blocks, x.at, positions, channels, eps, mean.at, variance.at,
                                 inverse.at);
     });
     each(len / 8, [&] {
         Kind<T>::normalize(x.at, residual.at, mean.at, inverse.at, gamma.at, beta.at, 1, y.at, eights, len / 8);
     });
-    together(blocks, down, [&] {
+    synchronized(blocks, down, [&] {
         Kind<T>::sum_gradients(x.at, gradient.at, mean.at, positions, rows, eights, wide, partial.at);
     });
-    together(adding, 1, [&] {
-        finish_gradients(partial.at, blocks, channels, inverse.at, of_gamma.at, of_beta.at);
+    synchronized(adding, 1, [&] {
+        finish_gradients(partial.at, blocks, channels, inverse.at, grad_gamma.at, grad_beta.at);
     });
     each(len / 8, [&] {
-        Kind<T>::input_gradient(x.at, gradient.at, mean.at, inverse.at, gamma.at, of_gamma.at, of_beta.at,
-                        (float)(1.0 / positions), of_x.at, eights, len / 8);
+        Kind<T>::input_gradient(x.at, gradient.at, mean.at, inverse.at, gamma.at, grad_gamma.at, grad_beta.at,
+                                (float)(1.0 / positions), grad_x.at, eights, len / 8);
     });
-    together(blocks, down, [&] { Kind<T>::sum_channels(gradient.at, positions, rows, eights, wide, partial.at); });
-    together(adding, 1, [&] { finish_channels(partial.at, blocks, channels, sums.at); });
+    synchronized(blocks, down, [&] {
+        Kind<T>::sum_channels(gradient.at, positions, rows, eights, wide, partial.at);
+    });
+    synchronized(adding, 1, [&] { finish_channels(partial.at, blocks, channels, sums.at); });
 
     for (int c = 0; c < channels; c++) {
         double m = 0.0, v = 0.0, sg = 0.0, sb = 0.0, size_of_sum = 0.0;
@@ -255,24 +257,24 @@ template <typename T> static void normalization(int positions, int channels, int
             sb += g;
             size_of_sum += std::abs(g);
         }
-        near(mean[c], m, 1e-5, "a mean" + size);
-        near(variance[c], v, 1e-5, "a variance" + size);
-        near(of_gamma[c] / size_of_sum, sg / size_of_sum, 1e-5, "gamma's gradient" + size);
-        near(of_beta[c] / size_of_sum, sb / size_of_sum, 1e-5, "beta's gradient" + size);
-        near(sums[c] / size_of_sum, sb / size_of_sum, 1e-5, "a bias's gradient" + size);
+        near(mean[c], m, 1e-5, "mean" + size);
+        near(variance[c], v, 1e-5, "variance" + size);
+        near(grad_gamma[c] / size_of_sum, sg / size_of_sum, 1e-5, "gradient of gamma" + size);
+        near(grad_beta[c] / size_of_sum, sb / size_of_sum, 1e-5, "gradient of beta" + size);
+        near(sums[c] / size_of_sum, sb / size_of_sum, 1e-5, "gradient of a bias" + size);
         for (int p = 0; p < positions; p++) {
             const int i = p * channels + c;
             const double normal = (x[i] - m) * n;
-            const double shown = normal * gamma[c] + beta[c] + residual[i];
-            near(y[i], shown > 0.0 ? shown : 0.0, bound, "a normalized map" + size);
-            const double slope = n * gamma[c] * (gradient[i] - sb / positions - normal * sg / positions);
-            near(of_x[i], slope, positions > 1 ? bound : 1e-2, "a map's gradient" + size);
+            const double sum = normal * gamma[c] + beta[c] + residual[i];
+            near(y[i], sum > 0.0 ? sum : 0.0, bound, "normalized map" + size);
+            const double expected = n * gamma[c] * (gradient[i] - sb / positions - normal * sg / positions);
+            near(grad_x[i], expected, positions > 1 ? bound : 1e-2, "gradient of the input" + size);
         }
     }
 }
 
 static void dropout() {
-    // The first decisions of rate 0.3 and key 8, as the CPU's test has them, too.
+    // The first decisions for rate 0.3 and key 8, the same as in the test of the CPU's mask.
     const char *kept =
         "0111011011111011100011111101111011011100111110111111011101111011"
         "1111111001111110010111101111111101111101000011100011101110001110";
@@ -285,38 +287,38 @@ static void dropout() {
         check((float)y[i] == (kept[i] == '1' ? factor * (float)x[i] : 0.0f), "dropout at " + std::to_string(i));
 }
 
-static void steps() {
+static void sgd_step() {
     const int lens[2] = {1000, 3}, piece = 300;
     for (float loss : {1.0f, NAN, INFINITY}) {
         Numbers<float> p0(lens[0]), v0(lens[0]), g0(lens[0]), p1(lens[1]), v1(lens[1]), g1(lens[1]);
         const Array arrays[2] = {{p0.at, v0.at, g0.at, lens[0]}, {p1.at, v1.at, g1.at, lens[1]}};
         const Block blocks[5] = {{0, 0}, {0, 1}, {0, 2}, {0, 3}, {1, 0}};
-        apart(5, [&] { sgd(arrays, blocks, piece, &loss, 0.1f, 0.9f, 5e-4f); });
+        independent(5, [&] { sgd(arrays, blocks, piece, &loss, 0.1f, 0.9f, 5e-4f); });
         const bool moves = std::isfinite(loss);
         for (int i = 0; i < lens[0] + lens[1]; i++) {
             const bool first = i < lens[0];
             const int at = first ? i : i - lens[0];
             const auto &[p, v, g] = first ? std::tie(p0, v0, g0) : std::tie(p1, v1, g1);
-            const double velocity = 0.9 * v.exact[at] + g[at] + 5e-4 * p.exact[at];
-            near(v[at], moves ? velocity : v.exact[at], 1e-6, "a velocity");
-            near(p[at], moves ? p.exact[at] - 0.1 * velocity : p.exact[at], 1e-6, "a parameter");
+            const double velocity = 0.9 * v.initial[at] + g[at] + 5e-4 * p.initial[at];
+            near(v[at], moves ? velocity : v.initial[at], 1e-6, "velocity");
+            near(p[at], moves ? p.initial[at] - 0.1 * velocity : p.initial[at], 1e-6, "parameter");
         }
     }
 }
 
-static void windows() {
+static void crop_windows() {
     std::vector<unsigned char> store(3 * 3 * SIDE * SIDE);
     for (auto &byte : store) byte = random_bits() % 256;
-    const std::vector<Window> shown = {{0, 0, 32, 32, 0}, {0, 0, 32, 32, 1}, {-3, 4, 32, 32, 0},
+    const std::vector<Window> windows = {{0, 0, 32, 32, 0}, {0, 0, 32, 32, 1}, {-3, 4, 32, 32, 0},
                                        {4, -4, 32, 32, 1}, {7, 20, 2, 3, 0},  {5, 1, 20, 31, 1},
                                        {31, 0, 1, 32, 0}};
     const std::vector<uint32> rows = {0, 2, 1, 2, 0, 1, 2};
-    const long long len = (long long)shown.size() * 3 * SIDE * SIDE;
+    const long long len = (long long)windows.size() * 3 * SIDE * SIDE;
     std::vector<float> to(len);
-    each(len, [&] { crop_resize(store.data(), rows.data(), shown.data(), to.data(), len); });
+    each(len, [&] { crop_resize(store.data(), rows.data(), windows.data(), to.data(), len); });
     for (long long i = 0; i < len; i++) {
         const int column = i % SIDE, row = i / SIDE % SIDE, plane = i / (SIDE * SIDE) % 3;
-        const Window w = shown[i / (3 * SIDE * SIDE)];
+        const Window w = windows[i / (3 * SIDE * SIDE)];
         auto byte = [&](int r, int c) {
             r += w.top, c += w.left;
             const bool inside = r >= 0 && r < SIDE && c >= 0 && c < SIDE;
@@ -328,7 +330,7 @@ static void windows() {
         const double across = x - c0, down = y - r0;
         const double above = byte(r0, c0) * (1 - across) + byte(r0, c1) * across;
         const double below = byte(r1, c0) * (1 - across) + byte(r1, c1) * across;
-        near(to[i], (above * (1 - down) + below * down) / 255, 1e-6, "what a window shows");
+        near(to[i], (above * (1 - down) + below * down) / 255, 1e-6, "cropped pixel");
     }
 }
 
@@ -338,14 +340,14 @@ int main() {
     filters<bf16>();
     epilogues<float>();
     epilogues<bf16>();
-    // Few and many positions, one and several blocks, more eights than a block has threads.
+    // Few and many positions, one and several blocks, more groups of channels than a block has threads.
     for (auto [positions, channels, rows] : {std::tuple{1, 8, 16}, {7, 24, 16}, {1000, 64, 256}, {40, 2064, 16}}) {
         normalization<float>(positions, channels, rows);
         normalization<bf16>(positions, channels, rows);
     }
     dropout();
-    steps();
-    windows();
-    std::printf(failures ? "%d checks of the kernels failed\n" : "the kernels' arithmetic is right\n", failures);
+    sgd_step();
+    crop_windows();
+    std::printf(failures ? "%d checks of the kernels failed\n" : "all checks of the kernels passed\n", failures);
     return failures ? 1 : 0;
 }

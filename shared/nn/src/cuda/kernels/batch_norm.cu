@@ -1,14 +1,15 @@
-// Batch normalization over [positions, channels], `eights` eights of channels wide. A block sums over
-// its rows in a fixed order and leaves two numbers per channel; a second kernel adds up the blocks'
-// numbers in f64 and in order. So results do not depend on how blocks are scheduled.
+// Batch normalization of [positions, channels], forward and backward, with `eights` groups of eight channels. A
+// sum over the positions takes two kernels: each block of the first adds up `rows` positions in a fixed order
+// and writes two partial sums per channel; the second adds the blocks' partial sums in f64, in order. So the
+// results do not depend on how blocks are scheduled.
 //
-// Blocks have 256 threads. In the first kernels `wide` of them stand side by side along the eights of
-// a row and the others take the next rows; in the second 32 add up the blocks for 8 channels.
+// Blocks have 256 threads. In the first kernels `wide` threads cover adjacent groups of a row, and the next
+// threads the next rows; in the second 32 threads add up the blocks' sums of each of 8 channels.
 
 #define THREADS 256
 #define SUM_THREADS 32
 
-// Sums the two kinds of terms of a block's rows and leaves them at partial[block][kind][channel].
+// Writes the sums of both kinds of terms over a block's rows to partial[block][kind][channel].
 template <typename Terms>
 __device__ void sum_rows(Terms terms, int positions, int rows, int eights, int wide, float *partial) {
     __shared__ float all[THREADS][17];
@@ -43,8 +44,8 @@ __device__ void sum_rows(Terms terms, int positions, int rows, int eights, int w
     }
 }
 
-// Adds up the blocks' two numbers of this thread's channel; thread 0 of 32 has the totals.
-__device__ bool add_up(const float *partial, int blocks, int channels, int channel, double *totals) {
+// Adds up the blocks' partial sums of a channel; true in the one thread of 32 that has the totals.
+__device__ bool sum_blocks(const float *partial, int blocks, int channels, int channel, double *totals) {
     __shared__ double all[2][8][SUM_THREADS];
     int adder = threadIdx.x % SUM_THREADS, slot = threadIdx.x / SUM_THREADS;
     double sums[2] = {0.0, 0.0};
@@ -63,11 +64,11 @@ __device__ bool add_up(const float *partial, int blocks, int channels, int chann
     return true;
 }
 
-// The channel that this thread adds up.
+// The channel of this thread in the second kernels.
 __device__ int own_channel() { return blockIdx.x * (THREADS / SUM_THREADS) + threadIdx.x / SUM_THREADS; }
 
-// Distances to the first row, and their squares: nothing cancels however far from zero x is.
-template <typename T> struct Distances {
+// Differences to the first row, and their squares: so that sums do not cancel where the mean is far from 0.
+template <typename T> struct Deviations {
     const T *x;
     __device__ void of(long long at, int channel, Eight &a, Eight &b) const {
         Eight x8 = load8(x + at), pivot = load8(x + channel);
@@ -79,26 +80,26 @@ template <typename T> struct Distances {
     }
 };
 
-// Mean, biased variance and 1 / sqrt(variance + eps) of each channel.
+// Second kernel: mean, biased variance and 1 / sqrt(variance + eps) of each channel.
 template <typename T>
 __device__ void finish_moments(const float *partial, int blocks, const T *x, int positions, int channels,
                                double eps, float *mean, float *variance, float *inverse) {
     double totals[2];
     int c = own_channel();
-    if (!add_up(partial, blocks, channels, c, totals)) return;
-    double off = totals[0] / positions;
-    double spread = totals[1] / positions - off * off;
-    spread = spread > 0.0 || spread != spread ? spread : 0.0;
-    mean[c] = (float)(to_float(x[c]) + off);
-    variance[c] = (float)spread;
-    inverse[c] = (float)(1.0 / sqrt(spread + eps));
+    if (!sum_blocks(partial, blocks, channels, c, totals)) return;
+    double offset = totals[0] / positions;
+    double biased = totals[1] / positions - offset * offset;
+    biased = biased > 0.0 || biased != biased ? biased : 0.0;
+    mean[c] = (float)(to_float(x[c]) + offset);
+    variance[c] = (float)biased;
+    inverse[c] = (float)(1.0 / sqrt(biased + eps));
 }
 
-// y = relu((x - mean) * inverse * gamma + beta + residual).
+// y = relu((x - mean) * inverse * gamma + beta + residual); residual and ReLU are optional.
 template <typename T>
 __device__ void normalize(const T *x, const T *residual, const float *mean, const float *inverse,
                           const float *gamma, const float *beta, int relu, T *y, int eights, long long len) {
-    long long i = place();
+    long long i = thread_index();
     if (i >= len) return;
     int c = 8 * (i % eights);
     Eight e = load8(x + 8 * i), m = load8(mean + c), n = load8(inverse + c);
@@ -117,7 +118,7 @@ __device__ void normalize(const T *x, const T *residual, const float *mean, cons
     store8(y + 8 * i, e);
 }
 
-// The gradient times the distance to the mean, and the gradient.
+// Terms of the gradients of gamma and beta: gradient * (x - mean), and the gradient.
 template <typename T> struct GradientTerms {
     const T *x, *gradient;
     const float *mean;
@@ -129,7 +130,7 @@ template <typename T> struct GradientTerms {
     }
 };
 
-// The gradient alone, for the gradient of a bias.
+// Terms of the gradient of a bias: the gradient, twice.
 template <typename T> struct SumTerms {
     const T *gradient;
     __device__ void of(long long at, int, Eight &a, Eight &b) const {
@@ -138,31 +139,31 @@ template <typename T> struct SumTerms {
     }
 };
 
-// The gradients of gamma and beta.
+// Second kernel: the gradients of gamma and beta.
 extern "C" __global__ void finish_gradients(const float *partial, int blocks, int channels, const float *inverse,
-                                         float *grad_gamma, float *grad_beta) {
+                                            float *grad_gamma, float *grad_beta) {
     double totals[2];
     int c = own_channel();
-    if (!add_up(partial, blocks, channels, c, totals)) return;
+    if (!sum_blocks(partial, blocks, channels, c, totals)) return;
     grad_gamma[c] = (float)(totals[0] * inverse[c]);
     grad_beta[c] = (float)totals[1];
 }
 
-// A bias's gradient.
+// Second kernel: the gradient of a bias.
 extern "C" __global__ void finish_channels(const float *partial, int blocks, int channels, float *grad_bias) {
     double totals[2];
     int c = own_channel();
-    if (!add_up(partial, blocks, channels, c, totals)) return;
+    if (!sum_blocks(partial, blocks, channels, c, totals)) return;
     grad_bias[c] = (float)totals[0];
 }
 
-// The gradient of x, whose mean and variance are functions of it:
-// (gradient - beta' / n - (x - mean) * inverse * gamma' / n) * inverse * gamma.
+// The gradient of x, through its mean and variance, too; `share` is 1 / positions:
+// (gradient - grad_beta * share - (x - mean) * inverse * grad_gamma * share) * inverse * gamma.
 template <typename T>
-__device__ void input_gradient(const T *x, const T *gradient, const float *mean, const float *inverse, const float *gamma,
-                       const float *grad_gamma, const float *grad_beta, float share, T *to, int eights,
-                       long long len) {
-    long long i = place();
+__device__ void input_gradient(const T *x, const T *gradient, const float *mean, const float *inverse,
+                               const float *gamma, const float *grad_gamma, const float *grad_beta,
+                               float share, T *to, int eights, long long len) {
+    long long i = thread_index();
     if (i >= len) return;
     int c = 8 * (i % eights);
     Eight x8 = load8(x + 8 * i), e = load8(gradient + 8 * i);
@@ -176,38 +177,38 @@ __device__ void input_gradient(const T *x, const T *gradient, const float *mean,
     store8(to + 8 * i, e);
 }
 
-#define BATCH_NORM(T, NAME)                                                                     \
-    extern "C" __global__ void sum_moments_##NAME(const T *x, int positions, int rows, int eights, \
-                                                  int wide, float *partial) {                      \
-        Distances<T> terms = {x};                                                                  \
-        sum_rows(terms, positions, rows, eights, wide, partial);                                   \
-    }                                                                                              \
-    extern "C" __global__ void finish_moments_##NAME(                                              \
-        const float *partial, int blocks, const T *x, int positions, int channels, double eps,     \
-        float *mean, float *variance, float *inverse) {                                            \
-        finish_moments(partial, blocks, x, positions, channels, eps, mean, variance, inverse);     \
-    }                                                                                              \
-    extern "C" __global__ void normalize_##NAME(                                                   \
-        const T *x, const T *residual, const float *mean, const float *inverse,                    \
-        const float *gamma, const float *beta, int relu, T *y, int eights, long long len) {        \
-        normalize(x, residual, mean, inverse, gamma, beta, relu, y, eights, len);                  \
-    }                                                                                              \
-    extern "C" __global__ void sum_gradients_##NAME(const T *x, const T *gradient, const float *mean, \
-                                                 int positions, int rows, int eights, int wide,    \
-                                                 float *partial) {                                 \
+#define BATCH_NORM(T, NAME)                                                                               \
+    extern "C" __global__ void sum_moments_##NAME(const T *x, int positions, int rows, int eights,        \
+                                                  int wide, float *partial) {                             \
+        Deviations<T> terms = {x};                                                                        \
+        sum_rows(terms, positions, rows, eights, wide, partial);                                          \
+    }                                                                                                     \
+    extern "C" __global__ void finish_moments_##NAME(                                                     \
+        const float *partial, int blocks, const T *x, int positions, int channels, double eps,            \
+        float *mean, float *variance, float *inverse) {                                                   \
+        finish_moments(partial, blocks, x, positions, channels, eps, mean, variance, inverse);            \
+    }                                                                                                     \
+    extern "C" __global__ void normalize_##NAME(                                                          \
+        const T *x, const T *residual, const float *mean, const float *inverse,                           \
+        const float *gamma, const float *beta, int relu, T *y, int eights, long long len) {               \
+        normalize(x, residual, mean, inverse, gamma, beta, relu, y, eights, len);                         \
+    }                                                                                                     \
+    extern "C" __global__ void sum_gradients_##NAME(const T *x, const T *gradient, const float *mean,     \
+                                                 int positions, int rows, int eights, int wide,           \
+                                                 float *partial) {                                        \
         GradientTerms<T> terms = {x, gradient, mean};                                                     \
-        sum_rows(terms, positions, rows, eights, wide, partial);                                   \
-    }                                                                                              \
-    extern "C" __global__ void sum_channels_##NAME(const T *gradient, int positions, int rows,     \
-                                                   int eights, int wide, float *partial) {         \
-        SumTerms<T> terms = {gradient};                                                               \
-        sum_rows(terms, positions, rows, eights, wide, partial);                                   \
-    }                                                                                              \
-    extern "C" __global__ void input_gradient_##NAME(                                                      \
-        const T *x, const T *gradient, const float *mean, const float *inverse,                    \
-        const float *gamma, const float *grad_gamma, const float *grad_beta, float share, T *to,       \
-        int eights, long long len) {                                                               \
-        input_gradient(x, gradient, mean, inverse, gamma, grad_gamma, grad_beta, share, to, eights, len);      \
+        sum_rows(terms, positions, rows, eights, wide, partial);                                          \
+    }                                                                                                     \
+    extern "C" __global__ void sum_channels_##NAME(const T *gradient, int positions, int rows,            \
+                                                   int eights, int wide, float *partial) {                \
+        SumTerms<T> terms = {gradient};                                                                   \
+        sum_rows(terms, positions, rows, eights, wide, partial);                                          \
+    }                                                                                                     \
+    extern "C" __global__ void input_gradient_##NAME(                                                     \
+        const T *x, const T *gradient, const float *mean, const float *inverse,                           \
+        const float *gamma, const float *grad_gamma, const float *grad_beta, float share, T *to,          \
+        int eights, long long len) {                                                                      \
+        input_gradient(x, gradient, mean, inverse, gamma, grad_gamma, grad_beta, share, to, eights, len); \
     }
 BATCH_NORM(float, f32)
 BATCH_NORM(bf16, bf16)

@@ -1,7 +1,6 @@
-// What every kernel uses: numbers of either kind, f32 and bf16, read and written as f32, eight at a
-// time. Feature maps are [positions, channels] with channels a multiple of eight, so that eight
-// channels of a position are one or two 16-byte words. No header is included: NVRTC has none at
-// hand where the programs run.
+// Loads and stores of f32 and bf16, as f32 and in groups of eight. Feature maps are [positions, channels]
+// with channels a multiple of eight, so that a group of eight channels is one or two 16-byte words. No
+// header is included: the kernels are compiled by NVRTC where the programs run, where there are no headers.
 
 typedef unsigned short bf16;
 typedef unsigned int uint32;
@@ -12,7 +11,7 @@ __device__ __forceinline__ float to_float(bf16 x) { return __uint_as_float((uint
 __device__ __forceinline__ void put(float *to, float x) { *to = x; }
 __device__ __forceinline__ void put(bf16 *to, float x) {
     uint32 bits = __float_as_uint(x);
-    // To nearest, ties to even; a NaN stays one.
+    // Round to nearest, ties to even; NaN stays NaN.
     uint32 rounded = (bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16;
     *to = (bits & 0x7fffffffu) > 0x7f800000u ? (bf16)0x7fc0u : (bf16)rounded;
 }
@@ -58,7 +57,7 @@ __device__ __forceinline__ void store8(bf16 *to, Eight e) {
     *(uint4 *)to = make_uint4(words[0], words[1], words[2], words[3]);
 }
 
-// The place of this thread among all of a one-dimensional grid.
-__device__ __forceinline__ long long place() {
+// Index of this thread in a one-dimensional grid.
+__device__ __forceinline__ long long thread_index() {
     return (long long)blockIdx.x * blockDim.x + threadIdx.x;
 }

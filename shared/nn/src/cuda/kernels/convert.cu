@@ -1,20 +1,20 @@
-// Between the layouts of candle's tensors and of cuDNN's: numbers of channels, kinds of numbers,
-// and filters from [out, in, k, k] to [out, k, k, in].
+// Conversions between candle's and cuDNN's tensors: channel padding, element types, and filters between
+// [out, in, k, k] and [out, k, k, in].
 
-// x [positions, from] becomes y [positions, to]: further channels are zeros, or are left out.
+// Copies x [positions, from] to y [positions, to]: pads with zero channels, or drops the last ones.
 template <typename A, typename B>
 __device__ void channels(const A *x, int from, B *y, int to, long long len) {
-    long long i = place();
+    long long i = thread_index();
     if (i >= len) return;
     long long position = i / to;
     int channel = i % to;
     put(y + i, channel < from ? to_float(x[position * from + channel]) : 0.0f);
 }
 
-// w [out, in, area] becomes y [padded_out, area, padded_in], with zeros where w has nothing.
+// Packs w [out, in, area] as y [padded_out, area, padded_in], padded with zeros; area is k * k.
 template <typename T>
 __device__ void pack_filter(const float *w, int out, int in, int area, T *y, int padded_in, long long len) {
-    long long i = place();
+    long long i = thread_index();
     if (i >= len) return;
     int c = i % padded_in;
     int tap = i / padded_in % area;
@@ -23,10 +23,10 @@ __device__ void pack_filter(const float *w, int out, int in, int area, T *y, int
     put(y + i, inside ? w[((long long)o * in + c) * area + tap] : 0.0f);
 }
 
-// And back.
+// The inverse of pack_filter.
 template <typename T>
 __device__ void unpack_filter(const T *y, int in, int area, int padded_in, float *w, long long len) {
-    long long i = place();
+    long long i = thread_index();
     if (i >= len) return;
     int tap = i % area;
     int c = i / area % in;
@@ -34,9 +34,9 @@ __device__ void unpack_filter(const T *y, int in, int area, int padded_in, float
     w[i] = to_float(y[((long long)o * area + tap) * padded_in + c]);
 }
 
-#define CHANNELS(A, B, NAME)                                                                       \
-    extern "C" __global__ void NAME(const A *x, int from, B *y, int to, long long len) {           \
-        channels(x, from, y, to, len);                                                             \
+#define CHANNELS(A, B, NAME)                                                             \
+    extern "C" __global__ void NAME(const A *x, int from, B *y, int to, long long len) { \
+        channels(x, from, y, to, len);                                                   \
     }
 CHANNELS(float, float, channels_f32_f32)
 CHANNELS(float, bf16, channels_f32_bf16)

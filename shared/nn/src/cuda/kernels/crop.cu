@@ -1,10 +1,10 @@
-// Images of bytes as models see them: floats in [0, 1], a window of each stretched to the whole by
-// bilinear interpolation and perhaps mirrored. The same operations in the same order as on the CPU
-// (trainer's augment), none of them fused: the same bits.
+// Crop and resize of images of bytes to floats in [0, 1]: a window of each image, resized to the whole image
+// with bilinear interpolation and optionally mirrored. The operations and their order are the CPU's
+// (ops/crop.rs), and none are fused, so that the results have the same bits.
 
 #define SIDE 32
 
-// top, left, height, width: what is shown; beyond the image are zeros.
+// A window of an image; pixels outside the image are 0.
 struct Window {
     int top, left, height, width, mirrored;
 };
@@ -16,12 +16,12 @@ struct Tap {
 
 __device__ Tap tap(int i, int length) {
     float ratio = __fdiv_rn((float)length, (float)SIDE);
-    float place = __fsub_rn(__fmul_rn((float)i + 0.5f, ratio), 0.5f);
-    place = place < 0.0f ? 0.0f : place;
+    float center = __fsub_rn(__fmul_rn((float)i + 0.5f, ratio), 0.5f);
+    center = center < 0.0f ? 0.0f : center;
     Tap t;
-    t.first = (int)place;
+    t.first = (int)center;
     t.second = t.first + 1 < length ? t.first + 1 : length - 1;
-    t.weight = __fsub_rn(place, (float)t.first);
+    t.weight = __fsub_rn(center, (float)t.first);
     return t;
 }
 
@@ -34,10 +34,11 @@ __device__ float byte_at(const unsigned char *plane, int row, int column) {
     return inside ? (float)plane[row * SIDE + column] : 0.0f;
 }
 
-// store [N, 3, 32, 32] bytes; of each of the `count` windows the image `rows` names.
-extern "C" __global__ void crop_resize(const unsigned char *store, const uint32 *rows, const Window *windows, float *to,
-                                long long len) {
-    long long i = place();
+// store [N, 3, 32, 32] are the bytes of all images; image i of the result [B, 3, 32, 32] is windows[i] of image
+// rows[i].
+extern "C" __global__ void crop_resize(const unsigned char *store, const uint32 *rows, const Window *windows,
+                                       float *to, long long len) {
+    long long i = thread_index();
     if (i >= len) return;
     int column = i % SIDE, row = i / SIDE % SIDE;
     int channel = i / (SIDE * SIDE) % 3;

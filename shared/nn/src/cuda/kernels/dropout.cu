@@ -1,5 +1,5 @@
-// Dropout whose mask is a function of a key and the position alone; the same as the CPU's
-// (cpu/mask.rs): from each block of 64 positions on, 16 words of 64 bits give four decisions each.
+// Dropout with a counter-based mask, a function of the key and the position alone; the same mask as on the CPU
+// (dropout.rs of the crate kernels): 16 random words of 64 bits decide for 64 positions, 16 bits each.
 
 typedef unsigned long long uint64;
 
@@ -15,7 +15,7 @@ __device__ __forceinline__ uint64 bits_at(uint64 key, uint64 index) {
 
 extern "C" __global__ void dropout_f32(const float *x, uint64 key, uint32 threshold, float kept, float *y,
                                        long long len) {
-    long long i = place();
+    long long i = thread_index();
     if (i >= len) return;
     int within = i % 64;
     uint64 word = bits_at(key, (uint64)(i / 64) * 16 + within % 16);

@@ -1,10 +1,11 @@
-// Epilogues of a convolution, forward and backward: shift, residual and ReLU. Every thread has eight channels
-// of a position; `len` counts eights; whatever may be missing is a null pointer.
+// Convolution epilogues, forward and backward: shift, residual and ReLU. A thread computes one group of eight
+// channels of a position. `len` is the number of groups, `eights` that of a position. `shift`, `residual`
+// and `relu_output` may be null.
 
 // y = relu(y + shift + residual), in place.
 template <typename T>
 __device__ void epilogue(T *y, const float *shift, const T *residual, int relu, int eights, long long len) {
-    long long i = place();
+    long long i = thread_index();
     if (i >= len) return;
     Eight e = load8(y + 8 * i);
     if (shift) {
@@ -19,16 +20,16 @@ __device__ void epilogue(T *y, const float *shift, const T *residual, int relu, 
     }
     if (relu) {
 #pragma unroll
-        // A NaN stays one, so that it is seen in the loss.
+        // NaN stays NaN, so that the loss shows it.
         for (int k = 0; k < 8; k++) e.v[k] = e.v[k] < 0.0f ? 0.0f : e.v[k];
     }
     store8(y + 8 * i, e);
 }
 
-// to = gradient + residual where gate > 0, else 0; `to` may be `gradient`.
+// to = gradient + residual where relu_output > 0, else 0; `to` may be `gradient`.
 template <typename T>
-__device__ void gradient_epilogue(const T *gradient, const T *residual, const T *gate, T *to, long long len) {
-    long long i = place();
+__device__ void gradient_epilogue(const T *gradient, const T *residual, const T *relu_output, T *to, long long len) {
+    long long i = thread_index();
     if (i >= len) return;
     Eight e = load8(gradient + 8 * i);
     if (residual) {
@@ -36,22 +37,22 @@ __device__ void gradient_epilogue(const T *gradient, const T *residual, const T 
 #pragma unroll
         for (int k = 0; k < 8; k++) e.v[k] += r.v[k];
     }
-    if (gate) {
-        Eight g = load8(gate + 8 * i);
+    if (relu_output) {
+        Eight g = load8(relu_output + 8 * i);
 #pragma unroll
         for (int k = 0; k < 8; k++) e.v[k] = g.v[k] > 0.0f ? e.v[k] : 0.0f;
     }
     store8(to + 8 * i, e);
 }
 
-#define EPILOGUES(T, NAME)                                                                         \
-    extern "C" __global__ void epilogue_##NAME(T *y, const float *shift, const T *residual,          \
-                                             int relu, int eights, long long len) {                \
-        epilogue(y, shift, residual, relu, eights, len);                                             \
-    }                                                                                              \
-    extern "C" __global__ void gradient_epilogue_##NAME(const T *gradient, const T *residual, const T *gate,     \
-                                          T *to, long long len) {                                  \
-        gradient_epilogue(gradient, residual, gate, to, len);                                                    \
+#define EPILOGUES(T, NAME)                                                                                          \
+    extern "C" __global__ void epilogue_##NAME(T *y, const float *shift, const T *residual,                         \
+                                             int relu, int eights, long long len) {                                 \
+        epilogue(y, shift, residual, relu, eights, len);                                                            \
+    }                                                                                                               \
+    extern "C" __global__ void gradient_epilogue_##NAME(const T *gradient, const T *residual, const T *relu_output, \
+                                          T *to, long long len) {                                                   \
+        gradient_epilogue(gradient, residual, relu_output, to, len);                                                \
     }
 EPILOGUES(float, f32)
 EPILOGUES(bf16, bf16)

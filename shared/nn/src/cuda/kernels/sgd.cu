@@ -1,5 +1,5 @@
-// One step of SGD with momentum on all parameters at once. Arrays are listed in a table; a block
-// works on one block of one array. A loss that is not finite updates nothing.
+// SGD with momentum and weight decay, one step of all parameters in one launch: a table lists the arrays, and a
+// thread block updates one block of one array. A loss that is not finite updates nothing.
 
 struct Array {
     float *parameter, *velocity;
@@ -13,7 +13,7 @@ struct Block {
 };
 
 extern "C" __global__ void sgd(const Array *arrays, const Block *blocks, int block_len, const float *loss,
-                                    float rate, float momentum, float decay) {
+                               float rate, float momentum, float decay) {
     if (!isfinite(*loss)) return;
     Block block = blocks[blockIdx.x];
     Array array = arrays[block.array];
