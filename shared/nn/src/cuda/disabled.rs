@@ -9,8 +9,8 @@ use super::Argument;
 use crate::{
     ComputeOptions, CropWindow, DropoutMask, SgdConfig, SgdParam,
     ops::{
-        conv::{Conv2d, ConvOp},
-        residual::{Backend, ConvLayer, Layer},
+        conv::{Conv2d, ConvGeometry},
+        residual::{Backend, Caches, ConvLayer, Layer},
     },
 };
 
@@ -36,8 +36,8 @@ disabled! {
     fn batch_norm_train(Argument, [Argument; 2], f64) -> (CudaStorage, [Tensor; 3]);
     fn batch_norm_backward(&Tensor, [&Tensor; 3], &Tensor) -> (Tensor, [Tensor; 2]);
     fn batch_norm_eval(Argument, [&Tensor; 4]) -> CudaStorage;
-    fn conv(&ConvOp, [Argument; 3]) -> CudaStorage;
-    fn conv_backward(&ConvOp, [&Tensor; 3], &Tensor) -> [Option<Tensor>; 3];
+    fn conv(&ConvGeometry, ComputeOptions, [Argument; 3]) -> CudaStorage;
+    fn conv_backward(&ConvGeometry, ComputeOptions, [&Tensor; 3], &Tensor) -> [Option<Tensor>; 3];
     fn crop_resize(&Tensor, &[u32], &[CropWindow]) -> Tensor;
     fn dropout(Argument, DropoutMask) -> CudaStorage;
     fn relu(Argument) -> CudaStorage;
@@ -67,6 +67,10 @@ impl Backend for Cuda {
     type Map = CudaStorage;
     type Storage = CudaStorage;
     type Cache = ();
+
+    fn cache(caches: &Caches) -> &() {
+        &caches.cuda
+    }
 
     fn enter<'a>(
         _: &'a CudaStorage,

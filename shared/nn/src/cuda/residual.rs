@@ -17,7 +17,7 @@ use crate::{
         batch_norm::{BatchStats, EPS},
         conv::{Conv2d, nhwc_shape, tensor_shape},
         locked,
-        residual::{Backend, ConvBnTrain, Layer},
+        residual::{Backend, Caches, ConvBnTrain, Layer},
     },
 };
 use kernels::shape::{ConvShape, NhwcShape};
@@ -35,6 +35,10 @@ impl Backend for Cuda {
     type Map = CudaStorage;
     type Storage = CudaStorage;
     type Cache = CudaCache;
+
+    fn cache(caches: &Caches) -> &CudaCache {
+        &caches.cuda
+    }
 
     fn enter<'a>(
         storage: &'a CudaStorage,
@@ -110,12 +114,12 @@ impl Layer<Cuda> for FoldedConvBn {
         residual: Option<&CudaStorage>,
         relu: bool,
     ) -> Result<(CudaStorage, ())> {
-        let (packed, shift) = match self.cuda.0.get() {
+        let (packed, shift) = match self.caches.cuda.0.get() {
             Some(cached) => cached,
             None => {
                 let packed = PackedWeights::of(shape, &self.filter.weight, self.filter.options)?;
                 let new = (packed, channel_values(&self.shift)?);
-                self.cuda.0.get_or_init(|| new)
+                self.caches.cuda.0.get_or_init(|| new)
             }
         };
         let y = packed.forward(shape, x)?;
@@ -133,10 +137,6 @@ impl Layer<Cuda> for FoldedConvBn {
         _with_parameters: bool,
     ) -> Result<Option<CudaStorage>> {
         Ok(None)
-    }
-
-    fn cache(&self) -> Option<&CudaCache> {
-        Some(&self.cuda)
     }
 }
 

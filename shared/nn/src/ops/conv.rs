@@ -61,13 +61,16 @@ pub fn conv2d(x: &Tensor, filter: &Conv2d, bias: Option<&Tensor>) -> Result<Tens
         Some(bias) => bias.clone(),
         None => Tensor::zeros(filter.weight.dim(0)?, DType::F32, x.device())?,
     };
-    let op = ConvOp {
+    let geometry = ConvGeometry {
         shape: filter.shape(nhwc_shape(x.shape())?)?,
         transposed: false,
-        options: filter.options,
     };
-    x.contiguous()?
-        .apply_op3(&filter.weight.contiguous()?, &bias, op)
+    let options = filter.options;
+    x.contiguous()?.apply_op3(
+        &filter.weight.contiguous()?,
+        &bias,
+        ConvOp { geometry, options },
+    )
 }
 
 /// The transpose of [`conv2d`] without padding: `x` `[B,H,W,I]`, `weight` `[I,O,k,k]`, `bias`
@@ -101,13 +104,15 @@ pub fn conv_transpose2d(
         stride,
         padding: 0,
     };
-    let op = ConvOp {
+    let geometry = ConvGeometry {
         shape,
         transposed: true,
-        options,
     };
-    x.contiguous()?
-        .apply_op3(&weight.contiguous()?, &bias.contiguous()?, op)
+    x.contiguous()?.apply_op3(
+        &weight.contiguous()?,
+        &bias.contiguous()?,
+        ConvOp { geometry, options },
+    )
 }
 
 /// The sizes of a tensor `[B,H,W,C]`.
@@ -132,19 +137,16 @@ pub(crate) fn tensor_shape(sizes: NhwcShape) -> Shape {
     (images, height, width, channels).into()
 }
 
-/// A convolution, or the transpose of one, as an operation on input, weight and bias.
+/// A convolution, or the transpose of one.
 #[derive(Clone, Copy, Debug)]
-pub struct ConvOp {
+pub struct ConvGeometry {
     /// Sizes of the convolution, even if this is its transpose.
     pub shape: ConvShape,
     /// Whether this is the transpose.
     pub transposed: bool,
-    /// How it is computed.
-    #[allow(dead_code, reason = "the CPU has no options")]
-    pub options: ComputeOptions,
 }
 
-impl ConvOp {
+impl ConvGeometry {
     /// Sizes of input and output.
     pub fn ends(&self) -> [NhwcShape; 2] {
         let (input, output) = (self.shape.input, self.shape.output());
@@ -200,9 +202,15 @@ impl ConvOp {
     }
 }
 
+/// A convolution as an operation on input, weight and bias.
+struct ConvOp {
+    geometry: ConvGeometry,
+    options: ComputeOptions,
+}
+
 impl CustomOp3 for ConvOp {
     fn name(&self) -> &'static str {
-        if self.transposed {
+        if self.geometry.transposed {
             "conv-transpose2d"
         } else {
             "conv2d"
@@ -218,13 +226,15 @@ impl CustomOp3 for ConvOp {
         bias: &CpuStorage,
         bias_layout: &Layout,
     ) -> Result<(CpuStorage, Shape)> {
-        let [_, output] = self.ends();
+        let [_, output] = self.geometry.ends();
         let epilogue = Epilogue {
             bias: Some(as_f32(bias, bias_layout)?),
             ..Epilogue::default()
         };
         let (weight, x) = (as_f32(weight, weight_layout)?, as_f32(x, x_layout)?);
-        let y = self.apply(!self.transposed, weight, x, epilogue);
+        let y = self
+            .geometry
+            .apply(!self.geometry.transposed, weight, x, epilogue);
         Ok((CpuStorage::F32(y), tensor_shape(output)))
     }
 
@@ -237,9 +247,10 @@ impl CustomOp3 for ConvOp {
         bias: &CudaStorage,
         bias_layout: &Layout,
     ) -> Result<(CudaStorage, Shape)> {
-        let [_, output] = self.ends();
+        let [_, output] = self.geometry.ends();
         let arguments = [(x, x_layout), (weight, weight_layout), (bias, bias_layout)];
-        Ok((cuda::conv(self, arguments)?, tensor_shape(output)))
+        let y = cuda::conv(&self.geometry, self.options, arguments)?;
+        Ok((y, tensor_shape(output)))
     }
 
     fn bwd(
@@ -252,9 +263,9 @@ impl CustomOp3 for ConvOp {
     ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
         let arguments = [x, weight, bias];
         let [grad_x, grad_weight, grad_bias] = if x.device().is_cpu() {
-            self.cpu_backward(arguments, gradient)?
+            self.geometry.cpu_backward(arguments, gradient)?
         } else {
-            cuda::conv_backward(self, arguments, gradient)?
+            cuda::conv_backward(&self.geometry, self.options, arguments, gradient)?
         };
         Ok((grad_x, grad_weight, grad_bias))
     }

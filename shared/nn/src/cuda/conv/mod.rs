@@ -14,18 +14,25 @@ use super::{
     elementwise::epilogue,
     feature_map::{enter, first_channels, leave, map_type, padded, tensor, with_storages},
 };
-use crate::ops::conv::{ConvOp, tensor_shape};
+use crate::{
+    ComputeOptions,
+    ops::conv::{ConvGeometry, tensor_shape},
+};
 
 /// The result for input, weight and bias.
-pub fn conv(op: &ConvOp, [x, weight, bias]: [Argument; 3]) -> Result<CudaStorage> {
-    let [input, output] = op.ends();
+pub fn conv(
+    geometry: &ConvGeometry,
+    options: ComputeOptions,
+    [x, weight, bias]: [Argument; 3],
+) -> Result<CudaStorage> {
+    let [input, output] = geometry.ends();
     let x_type = map_type(x.0)?;
-    let x = enter(x.0, x.1, input.channels, MapType::of(op.options))?;
-    let packed = PackedWeights::new(&op.shape, weight, op.options)?;
-    let y = if op.transposed {
-        packed.input_gradient(&op.shape, &x)
+    let x = enter(x.0, x.1, input.channels, MapType::of(options))?;
+    let packed = PackedWeights::new(&geometry.shape, weight, options)?;
+    let y = if geometry.transposed {
+        packed.input_gradient(&geometry.shape, &x)
     } else {
-        packed.forward(&op.shape, &x)
+        packed.forward(&geometry.shape, &x)
     }?;
     let shift = enter(bias.0, bias.1, output.channels, MapType::F32)?;
     epilogue(&y, Some(&shift), None, false, padded(output.channels))?;
@@ -34,32 +41,33 @@ pub fn conv(op: &ConvOp, [x, weight, bias]: [Argument; 3]) -> Result<CudaStorage
 
 /// The gradients of input, weight and bias, as far as they are tracked.
 pub fn conv_backward(
-    op: &ConvOp,
+    geometry: &ConvGeometry,
+    options: ComputeOptions,
     [x, weight, bias]: [&Tensor; 3],
     gradient: &Tensor,
 ) -> Result<[Option<Tensor>; 3]> {
-    let [input, output] = op.ends();
+    let [input, output] = geometry.ends();
     with_storages([x, gradient, weight], |[x_map, gradient, weights]| {
         let x_type = map_type(x_map.0)?;
-        let inner = MapType::of(op.options);
+        let inner = MapType::of(options);
         let x_map = enter(x_map.0, x_map.1, input.channels, inner)?;
         let gradient = enter(gradient.0, gradient.1, output.channels, inner)?;
         let grad_x = || -> Result<Tensor> {
-            let packed = PackedWeights::new(&op.shape, weights, op.options)?;
-            let grad_x = if op.transposed {
-                packed.forward(&op.shape, &gradient)
+            let packed = PackedWeights::new(&geometry.shape, weights, options)?;
+            let grad_x = if geometry.transposed {
+                packed.forward(&geometry.shape, &gradient)
             } else {
-                packed.input_gradient(&op.shape, &gradient)
+                packed.input_gradient(&geometry.shape, &gradient)
             }?;
             Ok(tensor(leave(grad_x, input, x_type)?, tensor_shape(input)))
         };
         let grad_weight = || -> Result<Tensor> {
-            let (x, y) = if op.transposed {
+            let (x, y) = if geometry.transposed {
                 (&gradient, &x_map)
             } else {
                 (&x_map, &gradient)
             };
-            let gradient = weight_gradient(&op.shape, x, y, op.options)?;
+            let gradient = weight_gradient(&geometry.shape, x, y, options)?;
             Ok(tensor(gradient, weight.shape()))
         };
         let grad_bias = || {

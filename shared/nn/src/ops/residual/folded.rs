@@ -6,16 +6,13 @@ use std::sync::Arc;
 use candle_core::{DType, Error, Result, Tensor};
 
 use super::{
-    Backend, ConvLayer, Layer,
-    layer::{Cpu, CpuCache},
+    ConvLayer, Layer,
+    layer::{Caches, Cpu},
 };
-use crate::{
-    cuda,
-    ops::{
-        batch_norm::{BatchNormParams, EPS},
-        conv::Conv2d,
-        cpu_slices::with_f32,
-    },
+use crate::ops::{
+    batch_norm::{BatchNormParams, EPS},
+    conv::Conv2d,
+    cpu_slices::with_f32,
 };
 use kernels::{
     conv::{Epilogue, ForwardWeights},
@@ -29,9 +26,7 @@ pub struct FoldedConvBn {
     pub(crate) filter: Conv2d,
     /// What is left of the normalization, `[O]`.
     pub(crate) shift: Tensor,
-    cpu: Arc<CpuCache>,
-    #[allow(dead_code, reason = "empty in a program without CUDA")]
-    pub(crate) cuda: Arc<<cuda::Cuda as Backend>::Cache>,
+    pub(crate) caches: Arc<Caches>,
 }
 
 impl FoldedConvBn {
@@ -48,8 +43,7 @@ impl FoldedConvBn {
                 ..*filter
             },
             shift: single(shift)?,
-            cpu: Arc::default(),
-            cuda: Arc::default(),
+            caches: Arc::default(),
         })
     }
 }
@@ -57,6 +51,10 @@ impl FoldedConvBn {
 impl ConvLayer for FoldedConvBn {
     fn conv(&self) -> &Conv2d {
         &self.filter
+    }
+
+    fn caches(&self) -> Option<&Caches> {
+        Some(&self.caches)
     }
 }
 
@@ -72,7 +70,7 @@ impl Layer<Cpu> for FoldedConvBn {
     ) -> Result<(Vec<f32>, ())> {
         with_f32([&self.filter.weight, &self.shift], |[weight, shift]| {
             let pack = || ForwardWeights::new(shape, weight);
-            let packed = self.cpu.forward.get_or_init(pack);
+            let packed = self.caches.cpu.forward.get_or_init(pack);
             let epilogue = Epilogue {
                 bias: Some(shift),
                 residual,
@@ -93,9 +91,5 @@ impl Layer<Cpu> for FoldedConvBn {
         _with_parameters: bool,
     ) -> Result<Option<Vec<f32>>> {
         Ok(None)
-    }
-
-    fn cache(&self) -> Option<&CpuCache> {
-        Some(&self.cpu)
     }
 }

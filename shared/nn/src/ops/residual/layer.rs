@@ -1,6 +1,6 @@
 //! The layers of a residual stack and the devices that compute them, as traits.
 
-use std::{borrow::Borrow, ops::Deref};
+use std::{borrow::Borrow, ops::Deref, sync::OnceLock};
 
 use candle_core::{CpuStorage, Layout, Result, Tensor};
 
@@ -8,13 +8,12 @@ use super::super::{
     conv::Conv2d,
     cpu_slices::{as_f32, tensor_like, with_f32},
 };
-use crate::ComputeOptions;
+use crate::{ComputeOptions, cuda::Cuda};
 use kernels::{
     conv::{Epilogue, ForwardWeights, InputGradWeights},
     relu,
     shape::{ConvShape, NhwcShape},
 };
-use std::sync::OnceLock;
 
 /// How a device stores feature maps `[B,H,W,C]` while it computes a residual stack.
 pub trait Backend: Sized + 'static {
@@ -26,6 +25,9 @@ pub trait Backend: Sized + 'static {
     type Storage;
     /// Packed weights of a layer whose weights are constants.
     type Cache: Default + Send + Sync;
+
+    /// This device's part of a layer's caches.
+    fn cache(caches: &Caches) -> &Self::Cache;
 
     /// A contiguous argument of an operation as a feature map.
     fn enter<'a>(
@@ -65,6 +67,11 @@ pub trait Backend: Sized + 'static {
 pub trait ConvLayer: Clone + Send + Sync + 'static {
     /// Its convolution.
     fn conv(&self) -> &Conv2d;
+
+    /// Packed weights that outlive a pass.
+    fn caches(&self) -> Option<&Caches> {
+        None
+    }
 }
 
 /// A convolution and its batch norm on a device.
@@ -92,11 +99,6 @@ pub trait Layer<B: Backend>: ConvLayer {
         with_parameters: bool,
     ) -> Result<Option<B::Map>>;
 
-    /// Packed weights that outlive a pass.
-    fn cache(&self) -> Option<&B::Cache> {
-        None
-    }
-
     /// The sizes of the convolution of such an input.
     fn shape(&self, input: NhwcShape) -> Result<ConvShape> {
         self.conv().shape(input)
@@ -113,13 +115,22 @@ pub trait Layer<B: Backend>: ConvLayer {
     ) -> Result<B::Map> {
         B::conv_input_gradient(
             self.conv(),
-            self.cache(),
+            self.caches().map(B::cache),
             shape,
             gradient,
             residual,
             relu_output,
         )
     }
+}
+
+/// Packed weights of a layer whose weights are constants, on every device.
+#[derive(Debug, Default)]
+pub struct Caches {
+    /// On the CPU.
+    pub cpu: CpuCache,
+    /// On CUDA.
+    pub cuda: <Cuda as Backend>::Cache,
 }
 
 /// The CPU: feature maps are slices.
@@ -139,6 +150,10 @@ impl Backend for Cpu {
     type Map = Vec<f32>;
     type Storage = CpuStorage;
     type Cache = CpuCache;
+
+    fn cache(caches: &Caches) -> &CpuCache {
+        &caches.cpu
+    }
 
     fn enter<'a>(
         storage: &'a CpuStorage,

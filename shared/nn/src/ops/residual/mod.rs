@@ -10,7 +10,7 @@ mod train;
 mod vjp;
 
 pub use folded::FoldedConvBn;
-pub use layer::{Backend, ConvLayer, Layer};
+pub use layer::{Backend, Caches, ConvLayer, Layer};
 pub use op::{residual_eval, residual_train};
 pub use train::{ConvBn, ConvBnTrain, ParameterGrads};
 pub use vjp::ResidualVjp;
