@@ -1,1 +1,2 @@
-"""What the Rust programs are measured against, in PyTorch: nets, attacks, random numbers."""
+"""Reference implementations in PyTorch, which the Rust programs are compared with: models, detector,
+attacks, random numbers."""

@@ -1,6 +1,7 @@
-"""The detector: the five maps of a ResNet34 in, a feature and two logits (clean, adversarial) out.
+"""Detector of adversarial inputs: a Transformer encoder over the feature maps of a ResNet34, with two
+logits (clean, adversarial).
 
-Tensor names are those of the method's authors; the code is not.
+Tensor names are those of the paper's code; the code is our own.
 """
 
 import torch
@@ -11,6 +12,8 @@ EPS = 1e-6  # of every layer norm
 
 
 class Attention(nn.Module):
+    """Multi-head self-attention."""
+
     def __init__(self, dim, heads, dropout):
         super().__init__()
         self.heads, self.dropout = heads, dropout
@@ -26,6 +29,8 @@ class Attention(nn.Module):
 
 
 class FeedForward(nn.Module):
+    """Two linear layers with a GELU between them."""
+
     def __init__(self, dim, dropout):
         super().__init__()
         self.layers = nn.Sequential(
@@ -38,6 +43,8 @@ class FeedForward(nn.Module):
 
 
 class Layer(nn.Module):
+    """A Transformer encoder layer with pre-normalization."""
+
     def __init__(self, dim, heads, dropout):
         super().__init__()
         self.norm_1 = nn.LayerNorm(dim, EPS)
@@ -51,7 +58,7 @@ class Layer(nn.Module):
 
 
 class Detector(nn.Module):
-    """`inputs` is "full" (stages 1 to 4; channels are tokens) or "low" (stage 1; positions are)."""
+    """`inputs` is "full" (stages 1 to 4; a token per channel) or "low" (stage 1; a token per position)."""
 
     def __init__(self, inputs, width=64, layers=2, heads=4, dropout=0.1):
         super().__init__()
@@ -75,7 +82,8 @@ class Detector(nn.Module):
         self.cls_fc = nn.Linear(dim, 2)
 
     def forward(self, maps):
-        """The detector feature `[B,dim]` and the logits `[B,2]` of the five maps (stem first)."""
+        """The feature `[B,dim]` (the normalized class token) and the logits `[B,2]` of five feature maps, the
+        stem's first."""
         embedded = [conv(m) for conv, m in zip(self.emb_conv_list, maps[1:])]
         tokens = torch.cat(embedded, 1).flatten(2)
         if self.inputs == "low":

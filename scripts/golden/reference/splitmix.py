@@ -1,4 +1,5 @@
-"""The numbers of `shared/kernels/src/random.rs`, in numpy: (seed, purpose, indices) in, floats out."""
+"""SplitMix64 random numbers, keyed by (seed, purpose, indices), in NumPy: those of
+`shared/kernels/src/random.rs`."""
 
 import numpy as np
 
@@ -7,7 +8,7 @@ MASK = (1 << 64) - 1
 
 
 def mix(z):
-    """SplitMix64's output function, of a Python integer or of a uint64 array."""
+    """SplitMix64's output function, for a Python integer or a uint64 array."""
     if isinstance(z, int):
         z = ((z ^ (z >> 30)) * 0xBF58_476D_1CE4_E5B9) & MASK
         z = ((z ^ (z >> 27)) * 0x94D0_49BB_1331_11EB) & MASK
@@ -31,6 +32,6 @@ def uniform(key, count):
     return (mix(states) >> np.uint64(40)).astype(np.float64) / (1 << 24)
 
 
-# The first outputs of the reference implementation from state 0, and Python against numpy.
+# The first outputs of the reference implementation from state 0, for integers and for arrays.
 assert [mix(GOLDEN), mix(2 * GOLDEN & MASK)] == [0xE220_A839_7B1D_CDAF, 0x6E78_9E6A_A1B9_65F4]
 assert uniform(0, 1)[0] == (0xE220_A839_7B1D_CDAF >> 40) / (1 << 24)

@@ -1,6 +1,6 @@
-"""Golden values: weights and inputs by formula in, named tensors for a safetensors file out.
+"""Golden values: weights and inputs by formula, thinning of large tensors, and rounding errors.
 
-The rules are stated in the head of `golden.py`.
+The docstring of `scripts/golden/golden` has the rules.
 """
 
 import math
@@ -14,13 +14,13 @@ LIMIT = 6144
 
 
 def uniform_of(name, shape):
-    """The uniform numbers of a name, float64."""
+    """Uniform random numbers keyed by a tensor's name, float64."""
     count = math.prod(shape)
     return torch.from_numpy(uniform(key(0, "golden/" + name), count)).reshape(shape)
 
 
 def formula(name, shape):
-    """A tensor's values by its name, float32 in float64."""
+    """A tensor's values by its name: float64, rounded to float32."""
     u, last = uniform_of(name, shape), name.rsplit(".", 1)[-1]
     if last in ("cls_token", "pos_emb", "running_mean"):
         value = (2 * u - 1) * 0.1
@@ -37,17 +37,17 @@ def formula(name, shape):
     return value.float().double()
 
 
-def fill(net):
-    """Sets every parameter and buffer of `net` by the formula."""
+def fill(model):
+    """Sets every parameter and floating-point buffer of the model by the formula."""
     with torch.no_grad():
-        for name, tensor in net.state_dict().items():
+        for name, tensor in model.state_dict().items():
             if tensor.is_floating_point():
                 tensor.copy_(formula(name, tensor.shape))
-    return net
+    return model
 
 
 def thin(tensor):
-    """All of a small tensor; of a large one, flattened, every s-th element."""
+    """A small tensor whole; of a large one, flattened, every s-th element."""
     count = tensor.numel()
     stride = 1 if count <= LIMIT else math.ceil(count / LIMIT) | 1
     return tensor.clone() if stride == 1 else tensor.flatten()[::stride].clone()
@@ -57,8 +57,8 @@ class Values(dict):
     """The tensors of one file, by name."""
 
     def add(self, name, value, other=None):
-        """Stores `value` rounded to float32 and thinned, and its distance to `other`, the same
-        computed in the other precision, as `miss/NAME`."""
+        """Stores `value`, rounded to float32 and thinned, and as `miss/NAME` its largest distance to
+        `other`, which is the same tensor computed in the other precision."""
         value = value.detach()
         self[name] = thin(value.float())
         if other is not None:
@@ -66,7 +66,7 @@ class Values(dict):
             self["miss/" + name] = distance.float()
 
     def add_both(self, compute, prefix=""):
-        """Stores what `compute(dtype)`, a dict, holds in float64 beside its float32 misses."""
+        """Stores the float64 tensors of the dict `compute(dtype)`, and their distances to the float32 ones."""
         exact, rounded = compute(torch.float64), compute(torch.float32)
         for name, value in exact.items():
             self.add(prefix + name, value, rounded[name])
