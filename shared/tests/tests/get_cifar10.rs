@@ -38,10 +38,13 @@ fn get(folder: &Path, source: &Path) -> Output {
         .unwrap()
 }
 
-fn fails(output: &Output, code: i32, says: &str) {
+fn fails(output: &Output, code: i32, message: &str) {
     let text = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(code), "{text}");
-    assert!(text.starts_with("error: ") && text.contains(says), "{text}");
+    assert!(
+        text.starts_with("error: ") && text.contains(message),
+        "{text}"
+    );
     assert_eq!(text.lines().count(), 1, "{text}");
 }
 
@@ -52,12 +55,12 @@ fn a_wrong_download_exits_with_3_and_leaves_no_archive() {
         let data = project(folder.path(), abc);
         let source = folder.path().join("source");
         fs::write(&source, "xyz").unwrap();
-        let says = if abc {
+        let message = if abc {
             "found sha256"
         } else {
             "found 3 bytes, expected 170052171"
         };
-        fails(&get(folder.path(), &source), 3, says);
+        fails(&get(folder.path(), &source), 3, message);
         assert_eq!(fs::read_dir(data).unwrap().count(), 0);
         fails(
             &get(folder.path(), &folder.path().join("missing")),

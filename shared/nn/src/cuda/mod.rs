@@ -1,4 +1,4 @@
-//! The door to CUDA: the one place that depends on whether the feature `cuda` is on. Operations call the
+//! Choice of the CUDA backend: the one place that depends on whether the feature `cuda` is on. Operations call the
 //! functions that both backends have; without the feature each of them is an error.
 
 #[cfg(not(feature = "cuda"))]

@@ -237,12 +237,7 @@ impl Weights {
 
     /// Copies of the tensors as constants.
     pub fn copied(&self) -> Result<Self> {
-        let copy = |(name, t): (&String, &Tensor)| Ok((name.clone(), t.copy()?.detach()));
-        let tensors = self.tensors.iter().map(copy).collect::<Result<_>>()?;
-        Ok(Self {
-            tensors,
-            ..self.clone()
-        })
+        self.map(|_, tensor| Ok(tensor.copy()?.detach()))
     }
 
     /// Copies the values of `other`, which must have the same tensors, into the same memory.

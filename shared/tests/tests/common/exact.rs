@@ -1,9 +1,9 @@
 //! The default architecture in f64, of candle's own operations.
 //!
 //! An attack is many steps, and a ReLU within a millionth of zero turns a difference in the last
-//! bit of one step into other iterates later. Iterates can be compared only on arithmetic that is
-//! much more precise than PyTorch's f32. That our own kernels compute the same model is tested
-//! elsewhere, in values and in gradients.
+//! bit of one step into other iterates later. So iterates can only be compared in much higher
+//! precision than PyTorch's f32. That our own kernels compute the same model is tested elsewhere, in
+//! values and in gradients.
 
 use std::collections::BTreeMap;
 

@@ -1,5 +1,5 @@
-//! What the golden tests share: a file of `tests/golden` comes in, distances between our tensors
-//! and PyTorch's go out. The head of `scripts/golden/golden` says what the files hold.
+//! Helpers of the golden tests: reading the files of `tests/golden`, and distances between our tensors and
+//! PyTorch's. The head of `scripts/golden/golden` describes the files.
 
 use std::{collections::BTreeMap, path::PathBuf, sync::LazyLock};
 
@@ -87,7 +87,7 @@ fn norm(values: impl Iterator<Item = f64>) -> f64 {
     values.map(|value| value * value).sum::<f64>().sqrt()
 }
 
-/// Fails if anything was wrong, and says everything that was.
+/// Fails with all complaints, if there are any.
 pub fn nothing_wrong(complaints: impl IntoIterator<Item = Option<String>>) {
     let complaints: Vec<String> = complaints.into_iter().flatten().collect();
     assert!(complaints.is_empty(), "{complaints:#?}");
