@@ -20,7 +20,7 @@ def main():
     device = "cuda" if torch.cuda.is_available() else "cpu"
     train = Adversarial(path, "train", adv_ratio="0.25..0.75")
     loader = DataLoader(train, batch_size=64, shuffle=True)
-    model = ResNet34(width).to(device)
+    model = ResNet34(width, classes=len(train.classes)).to(device)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.9, weight_decay=5e-4)
     for epoch in range(2):
         train.set_epoch(epoch)

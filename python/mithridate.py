@@ -1,6 +1,6 @@
-"""PyTorch Dataset and models for adversarial stores, with nothing but PyTorch: a SQLite file that
-`generator build` made comes in, a Dataset whose epochs draw what `trainer train` would draw goes out; and the
-trained models, as plain PyTorch modules.
+"""PyTorch Dataset and models for adversarial stores, with no dependency but PyTorch: a Dataset on the SQLite
+file of `generator build`, whose epochs draw the same variants as `trainer train`, and trained weights as plain
+PyTorch modules.
 
     train = Adversarial("adversarial.db", "train", seed=0, adv_ratio="0.25..0.75", bounds="fgsm=0.1..0.5")
     loader = torch.utils.data.DataLoader(train, batch_size=64, shuffle=True, num_workers=4, persistent_workers=True)
@@ -11,8 +11,8 @@ trained models, as plain PyTorch modules.
     model = load_resnet34("runs/joint/best.safetensors")
     surrogate = load_surrogate("adversarial.db")
 
-The draws are a function of (seed, epoch, image id), the same numbers as the trainer's: any order, any
-number of workers, any batch size gives the same images. Nothing is augmented.
+The draws are a function of (seed, epoch, image id), as in the trainer: they do not depend on the order, the
+number of workers or the batch size. Nothing is augmented.
 """
 
 import contextlib
@@ -51,7 +51,7 @@ def _mix(z):
 
 
 class Stream:
-    """The random numbers of (seed, purpose, indices)."""
+    """SplitMix64 random numbers, keyed by (seed, purpose, indices)."""
 
     def __init__(self, seed, purpose, indices):
         state = _mix(seed)
@@ -60,7 +60,7 @@ class Stream:
         self.state = state
 
     def uniform(self):
-        """In [0, 1)."""
+        """A number in [0, 1)."""
         self.state = (self.state + GOLDEN) & MASK
         return (_mix(self.state) >> 11) / (1 << 53)
 
@@ -91,7 +91,7 @@ def _bounds(text, attacks):
 
 
 def _project(weights, low, high):
-    """The nearest point that sums to 1 within the bounds."""
+    """Euclidean projection onto the points within the bounds that sum to 1."""
 
     def at(t):
         return [min(max(y - t, lo), hi) for y, lo, hi in zip(weights, low, high)]
@@ -116,7 +116,7 @@ def _project(weights, low, high):
 
 
 def _volume(total, caps):
-    """Of {x : sum x = total, 0 <= x_i <= caps_i}, as seen along a coordinate; leaves caps as they were."""
+    """Volume of {x : sum x = total, 0 <= x_i <= caps_i}, projected along a coordinate; `caps` is restored."""
     if total <= 0.0 or total >= _sum(caps):
         return 0.0
     if len(caps) == 2:
@@ -137,7 +137,7 @@ def _volume(total, caps):
 
 
 def _sum(values):
-    # Python's own sum() compensates rounding since 3.12, which would give other bits.
+    # Since 3.12 Python's sum() compensates for rounding, which would give other bits than the trainer's.
     result = 0.0
     for value in values:
         result += value
@@ -163,7 +163,7 @@ def _coordinate(total, cap, rest, share):
 
 
 def _uniform(low, high, stream):
-    """A mixture drawn uniformly from those within the bounds."""
+    """A uniform random mixture within the bounds."""
     caps = [hi - lo for lo, hi in zip(low, high)]
     total, whole = 1.0 - _sum(low), _sum(caps)
     mirrored = total > 0.5 * whole
@@ -177,9 +177,9 @@ def _uniform(low, high, stream):
 
 
 class Sampler:
-    """Which variant an epoch shows of an image: 0 is clean, 1 + i the i-th attack. The policies are
-    `uniform` (anew every epoch, the paper's) and `fixed`; `adaptive` needs the model's errors and is the
-    trainer's alone."""
+    """Sampler of variants: 0 is the clean image, 1 + i the sample of the i-th attack. The policies are `uniform`
+    (a new random mixture every epoch, as in the paper) and `fixed`; `adaptive` depends on the model's errors and
+    exists only in the trainer."""
 
     def __init__(self, attacks, seed=0, adv_ratio="0.5", policy="uniform", bounds=""):
         if policy not in ("uniform", "fixed"):
@@ -189,7 +189,7 @@ class Sampler:
         self.low, self.high = _bounds(bounds, self.attacks)
 
     def mixture(self, epoch):
-        """The adversarial share and the attacks' probabilities of an epoch."""
+        """The mixture of an epoch: the adversarial share and the probabilities of the attacks."""
         stream = Stream(self.seed, "mixture", [epoch])
         low, high = self.share
         share = min(max(low + (high - low) * stream.uniform(), low), high)
@@ -218,7 +218,7 @@ class Sampler:
 
 
 def _check_header(path, name):
-    """Refuses what is no store of this schema version before SQLite sees it."""
+    """Checks a file's header, before SQLite opens it: refuses all but stores of this schema version."""
     mode = os.stat(path).st_mode
     if not stat.S_ISREG(mode):
         raise ValueError(f"{name}: {'a folder' if stat.S_ISDIR(mode) else 'no regular file'}, not an adversarial store")
@@ -253,7 +253,7 @@ def _open(path):
         with contextlib.closing(sqlite3.connect(uri, uri=True, isolation_level=None)) as db:
             db.execute("PRAGMA trusted_schema = OFF")
             db.execute("PRAGMA cell_size_check = ON")
-            # All that is read is of one moment.
+            # One transaction, so that all reads are of the same snapshot.
             db.execute("BEGIN")
             tables = {table for (table,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
             if not tables >= {"meta", "model", "attack", "image", "sample"}:
@@ -267,7 +267,7 @@ def _open(path):
 
 
 def _meta(db, name):
-    """The table `meta`: a function that gives a key's value."""
+    """The table `meta`, as a function from a key to its value."""
     rows = dict(db.execute("SELECT key, value FROM meta"))
 
     def value(key):
@@ -287,8 +287,8 @@ def _texts(name, key, text):
 
 
 class Adversarial(torch.utils.data.Dataset):
-    """A split of a store: of each image, in the order of ids, (`[3,32,32]` floats in [0,1], label, variant)
-    as the epoch draws it.
+    """Dataset of a store's split: for each image, in the order of ids, the variant drawn in the epoch, as
+    (`[3,32,32]` floats in [0,1], label, variant).
 
     The split (train, val or test) is read into memory: 3 KB per image and variant, clean ones included, and
     not more than 1.2 times that (or a few MB) while it is read. DataLoader workers that are forked share it; for those
@@ -298,7 +298,7 @@ class Adversarial(torch.utils.data.Dataset):
     Attributes, where N is the number of images and V that of variants (0 is clean, then the attacks):
         ids, labels    N numbers each
         classes        the names of the labels 0, 1, ...
-        warnings       what the programs that built the store warned of
+        warnings       the warnings of the programs that built the store
         pixels         `[N,V,3,32,32]` bytes
         changed        `[N,V]` booleans: whether the variant's bytes differ from the clean image; False for
                        variant 0. For a detector a sample that equals its clean image is clean, so its target
@@ -328,12 +328,12 @@ class Adversarial(torch.utils.data.Dataset):
             self.sampler = Sampler([attack for _, attack in attacks], seed, adv_ratio, policy, bounds)
             expected = meta(f"images_{split}")
             self._read(db, name, split, expected, [attack_id for attack_id, _ in attacks])
-        # In shared memory, since persistent workers keep the copy of the Dataset that they started with.
+        # In shared memory, since persistent workers keep the copy of the Dataset with which they started.
         self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()
         self._mixture = (None, None)
 
     def _read(self, db, name, split, expected, attack_ids):
-        """Streams the rows into one buffer: lists of all rows would take the memory of the pixels again."""
+        """Reads the rows one by one into a buffer; lists of all rows would double the memory."""
         count = db.execute("SELECT count(*) FROM image WHERE split = ?", (split,)).fetchone()[0]
         if str(count) != expected:
             raise ValueError(f"{name}: {count} images in {split}, expected {expected}")
@@ -359,7 +359,7 @@ class Adversarial(torch.utils.data.Dataset):
             raise ValueError(f"{name}: {len(self.ids)} images in {split}, expected {count}")
 
         def tensor(buffer, dtype, *shape):
-            # `frombuffer` takes the bytes over without a copy, but refuses none.
+            # `frombuffer` makes no copy, but refuses an empty buffer.
             return (torch.frombuffer(buffer, dtype=dtype) if buffer else torch.empty(0, dtype=dtype)).reshape(shape)
 
         self.pixels = tensor(pixels, torch.uint8, count, variants, 3, 32, 32)
@@ -367,7 +367,7 @@ class Adversarial(torch.utils.data.Dataset):
 
     def __setstate__(self, state):
         self.__dict__.update(state)
-        # A copy's, which may have workers of its own; one that came to a worker is shared already.
+        # For a copy, which may have its own workers; in a worker the tensor is in shared memory already.
         self._epoch.share_memory_()
 
     @property
@@ -385,7 +385,7 @@ class Adversarial(torch.utils.data.Dataset):
         return cached[1]
 
     def set_epoch(self, epoch):
-        """Draws anew, as the trainer's epoch of this number (from 0) does; in running workers, too."""
+        """Sets the epoch, counted from 0, whose variants are drawn; also in running workers."""
         epoch = operator.index(epoch)
         if epoch < 0:
             raise ValueError(f"epoch {epoch}: not a number from 0")
@@ -404,6 +404,8 @@ class Adversarial(torch.utils.data.Dataset):
 
 
 class BasicBlock(nn.Module):
+    """Residual block of two 3x3 convolutions."""
+
     def __init__(self, c_in, c_out, stride):
         super().__init__()
         self.conv1 = nn.Conv2d(c_in, c_out, 3, stride, 1, bias=False)
@@ -420,7 +422,7 @@ class BasicBlock(nn.Module):
 
 
 def _channels(what, values):
-    """Three float32 numbers for R, G and B, from a sequence or a text "r,g,b"."""
+    """Three float32 numbers for R, G and B, from a sequence or a string "r,g,b"."""
     text = values
     with contextlib.suppress(ValueError, TypeError, RuntimeError):
         if isinstance(values, str):
@@ -444,11 +446,11 @@ def _normalization(what, mean, std):
 
 
 class ResNet34(nn.Module):
-    """ResNet-34 in CIFAR form: `[B,3,32,32]` pixels in [0,1] to `[B,10]` logits; the stages have 1, 2, 4 and 8
-    times `width` channels.
+    """ResNet-34 in its CIFAR form: logits `[B,classes]` of images `[B,3,32,32]` in [0,1]; the stages have 1, 2, 4
+    and 8 times `width` channels.
 
-    `mean` and `std`, three numbers each (or a text "r,g,b"), make `(x - mean) / std` the first layer. They are
-    no part of the `state_dict`; in a safetensors file they go into the metadata:
+    With `mean` and `std`, three numbers each (or a string "r,g,b"), the first layer is `(x - mean) / std`. They are
+    not in the `state_dict`; in a safetensors file they are in the metadata:
 
         safetensors.torch.save_file(model.state_dict(), "model.safetensors",
             metadata={"mean": "0.4914,0.4822,0.4465", "std": "0.2023,0.1994,0.2010"})
@@ -474,7 +476,7 @@ class ResNet34(nn.Module):
 
     def forward(self, x):
         if self.mean is not None:
-            # Before the first convolution pads with zeros: a padded pixel is a mean one, as it was in training.
+            # Before the zero padding of the first convolution, as in training: padded pixels are equal to the mean.
             x = (x - self.mean) / self.std
         x = F.relu(self.bn1(self.conv1(x)))
         for layer in (self.layer1, self.layer2, self.layer3, self.layer4):
@@ -482,7 +484,7 @@ class ResNet34(nn.Module):
         return self.linear(x.mean((2, 3)))
 
 
-# Those that this version of PyTorch has.
+# The types of safetensors, as far as this version of PyTorch has them.
 DTYPES = {
     name: getattr(torch, dtype)
     for name, dtype in {
@@ -507,7 +509,7 @@ DTYPES = {
 
 
 def _foreign(data):
-    """What these bytes are, if another tool's file of weights."""
+    """A description of the bytes if they are another tool's weights file."""
     if data.startswith(b"PK"):
         return "a zip archive, as torch.save writes (.pt, .pth)"
     # The first eight bytes of a safetensors file are a length, whose upper bytes are 0.
@@ -563,7 +565,7 @@ def _parse_safetensors(name, data):
         blob = bytearray(data[start + first : start + last])
         flat = torch.frombuffer(blob, dtype=torch.uint8 if kind == "BOOL" else dtype) if count else torch.empty(0)
         tensors[key] = flat.to(dtype).reshape(shape)
-    # As the format demands: nothing between the tensors, nothing behind them.
+    # The format requires that there is nothing between the tensors or after them.
     ends = [0, *(last for _, last in sorted(places))]
     if [first for first, _ in sorted(places)] != ends[:-1] or start + ends[-1] != len(data):
         raise malformed("the tensors overlap, or do not fill the file")
@@ -571,13 +573,13 @@ def _parse_safetensors(name, data):
 
 
 def read_safetensors(path):
-    """The tensors of a safetensors file by name, each of the type that it has there."""
+    """The tensors of a safetensors file by name, with the types that they have in the file."""
     with open(path, "rb") as file:
         return _parse_safetensors(os.fsdecode(path), file.read())[0]
 
 
 def _check_names(name, tensors):
-    """Says what names of wrappers and of torchvision are."""
+    """Refuses names with a wrapper's prefix and torchvision's names, with hints how to rename them."""
     stem = "conv1.weight"
     if stem not in tensors:
         prefixes = [key.removesuffix(stem) for key in tensors if key.endswith(stem)]
@@ -595,16 +597,17 @@ def _check_names(name, tensors):
 
 
 def _weights(name, tensors):
-    """The tensors as a `state_dict` of a ResNet34, and its width."""
+    """The tensors as a `state_dict` of a ResNet34, its width and its number of classes."""
     _check_names(name, tensors)
     stem = tensors.get("conv1.weight")
     if stem is None:
         raise ValueError(f"{name}: no tensor conv1.weight, which a ResNet34 has")
     if stem.shape[1:] != (3, 3, 3) or not len(stem):
         raise ValueError(f"{name}: tensor conv1.weight: shape {list(stem.shape)}, expected [width, 3, 3, 3]")
-    width = len(stem)
+    width, linear = len(stem), tensors.get("linear.weight")
+    classes = len(linear) if linear is not None and linear.dim() == 2 else 10
     with torch.device("meta"):
-        expected = ResNet34(width).state_dict()
+        expected = ResNet34(width, classes).state_dict()
     state = {}
     for key, wanted in expected.items():
         counter = key.endswith("num_batches_tracked")
@@ -626,12 +629,12 @@ def _weights(name, tensors):
     if unknown:
         more = f" and {len(unknown) - 1} more" if len(unknown) > 1 else ""
         raise ValueError(f"{name}: tensor {unknown[0]}{more}: a ResNet34 has none of that name")
-    return state, width
+    return state, width, classes
 
 
 def _resnet34(name, data, config, mean, std):
-    """The model of a safetensors file's bytes; `config` outweighs its metadata, and `mean` and `std` must agree
-    with both."""
+    """The model of a safetensors file's bytes; `config` takes precedence over its metadata, and `mean` and `std`
+    must agree with both."""
     tensors, metadata = _parse_safetensors(name, data)
     metadata = metadata | config
     given = _normalization(f"{name}: argument ", mean, std)
@@ -644,24 +647,24 @@ def _resnet34(name, data, config, mean, std):
     architecture = metadata.get("architecture", "resnet34")
     if architecture != "resnet34":
         raise ValueError(f"{name}: architecture {architecture}, expected resnet34, the only one that is read here")
-    state, width = _weights(name, tensors)
+    state, width, classes = _weights(name, tensors)
     mean, std = given or kept or (None, None)
-    model = ResNet34(width, mean=mean, std=std)
+    model = ResNet34(width, classes, mean, std)
     model.load_state_dict(state)
     return model.eval()
 
 
 def load_resnet34(path, mean=None, std=None):
-    """A trained model in evaluation mode, in float32; its width is that of its stem. It normalizes its input with
-    the file's `mean` and `std`, where its metadata have them, or with those given here, which must not contradict
-    the file's."""
+    """A trained model in evaluation mode, in float32; its width and number of classes are those of the weights. It
+    normalizes its input with `mean` and `std` of the file's metadata, if it has them, or with those given here,
+    which must not contradict the file's."""
     with open(path, "rb") as file:
         return _resnet34(os.fsdecode(path), file.read(), {}, mean, std)
 
 
 def load_surrogate(db_path):
-    """The surrogate of a store, the model that was attacked, in evaluation mode. It takes pixels in [0,1] and
-    normalizes them as the store says."""
+    """The surrogate of a store, which is the attacked model, in evaluation mode. Its input is images in [0,1]; it
+    normalizes them with the store's `mean` and `std`."""
     with _open(db_path) as (name, db):
         query = "SELECT config, weights, sha256 FROM model WHERE id IN (SELECT model_id FROM attack)"
         rows = db.execute(query).fetchall()

@@ -1,8 +1,8 @@
-"""Tests of mithridate.py: the trainer's draws (golden.json, which trainer/src/sampler/tests.rs asks the trainer
-for, too), stores, DataLoader workers, weights files, and what is refused.
+"""Tests of mithridate.py: draws equal to the trainer's (golden.json, which trainer/src/sampler/tests.rs compares
+with the trainer), stores, DataLoader workers, weights files, and refusals.
 
     python3 python/test_mithridate.py            all tests
-    python3 python/test_mithridate.py --write    golden.json anew
+    python3 python/test_mithridate.py --write    write golden.json again
 """
 
 import contextlib
@@ -77,7 +77,7 @@ def safetensors(tensors, metadata=None):
 
 
 def model(**arguments):
-    """A small model whose running statistics are not those of a fresh one."""
+    """A small model whose running statistics are not the initial ones."""
     torch.manual_seed(0)
     made = ResNet34(2, **arguments)
     with torch.no_grad():
@@ -86,7 +86,7 @@ def model(**arguments):
 
 
 def make_store(path, train=4, val=2, attacks=ATTACKS[:2], first_label=0, unchanged=(), meta=(), config=(), weights=b""):
-    """A store whose images have the ids 10, 11, ...; `unchanged` are pairs of an image's id and an attack's."""
+    """A store whose images have the ids 10, 11, ...; `unchanged` has pairs (image id, attack id)."""
     values = {
         "complete": "1",
         "shard": "1/1",
@@ -142,7 +142,7 @@ class InFolder(unittest.TestCase):
         return path
 
     def refused(self, call, *parts, error=ValueError):
-        """That the call fails, in one line that has these parts."""
+        """Asserts that the call fails with a message of one line that has these parts."""
         with self.assertRaises(error) as caught:
             call()
         message = str(caught.exception)
@@ -182,9 +182,9 @@ class Paths(InFolder):
         ]
         for first_label, name in enumerate(names):
             make_store(self.at("made.db"), first_label=first_label)
-            # SQLite and its URIs must not be what makes the names.
+            # Renamed, so that the names do not go through SQLite's URIs.
             os.rename(self.at("made.db"), self.at(name))
-        # What these names mean where they are not quoted.
+        # Files that these names would open if they were not quoted.
         for decoy in ("a", "A.db", "x", "x.db"):
             make_store(self.at(decoy), first_label=9, val=0)
         self.addCleanup(os.chdir, os.getcwd())
@@ -504,6 +504,12 @@ class Weights(InFolder):
         path = self.write(safetensors({name(key): value for key, value in model().state_dict().items()}))
         self.refused(lambda: load_resnet34(path), path, "torchvision", "fc", "downsample", "linear", "shortcut")
 
+    def test_the_number_of_classes_is_that_of_the_weights(self):
+        made = ResNet34(2, classes=100).eval()
+        loaded = load_resnet34(self.write(safetensors(made.state_dict())))
+        self.assertEqual(loaded.linear.out_features, 100)
+        self.same(loaded, made)
+
     def test_missing_unknown_and_misshapen_tensors_are_refused_in_one_line(self):
         state = model().state_dict()
         for other, part in (
@@ -531,7 +537,7 @@ class Normalization(InFolder):
     same = Weights.same
 
     def normalized(self, mean=MEAN, std=STD):
-        """The same, computed from outside."""
+        """`model()` behind a normalization that is not part of it."""
         plain = model()
         mean, std = (torch.tensor([float(v) for v in text.split(",")]).reshape(3, 1, 1) for text in (mean, std))
 
