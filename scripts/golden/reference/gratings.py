@@ -59,7 +59,7 @@ def train(model, epochs=12, count=2000, batch=50):
     model.eval()
 
 
-def net_of(state):
+def model_of(state):
     """The model with the weights of a state dict, in evaluation mode."""
     model = ResNet34(len(state["conv1.weight"]), classes=len(state["linear.bias"]))
     model.load_state_dict(state)
