@@ -72,7 +72,7 @@ fn a_detector_of_another_surrogate_is_left_out_of_the_tables() {
     weights.write(&path, &Metadata::new()).unwrap();
     let output = dir.run(&EVAL);
     assert!(!stdout(&output).contains("ROC AUC"));
-    assert!(stderr(&output).contains("it looks at a model of width 2, the store's has width 4"));
+    assert!(stderr(&output).contains("it fits a model of width 2, the store's has width 4"));
 }
 
 #[test]
