@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use base::{
-    Result, log,
+    Error, Result, log,
     output::{self, Existing, Form, Output},
 };
 use clap::Args;
@@ -53,6 +53,10 @@ impl Preview {
     pub fn run(self) -> Result<()> {
         let out = Output::claim(&self.out, &PNG, &[&self.db], self.force)?;
         let table = Store::open(&self.db)?.load(Split::Test)?;
+        if table.is_empty() {
+            let message = "no test images to show: --limit of the build gave the test split none";
+            return Err(Error::invalid(self.db.display(), message));
+        }
         let strips: Vec<Strip> = (0..table.len().min(self.count))
             .map(|row| Strip {
                 caption: format!("image {}", table.ids[row]),

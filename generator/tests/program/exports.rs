@@ -151,3 +151,12 @@ fn an_export_that_cannot_be_written_is_one_error_line_and_leaves_no_file() {
         dir.assert_refused(&mut limited, 1, &["error: "]);
     }
 }
+
+#[test]
+fn a_preview_of_a_store_without_test_images_is_refused() {
+    let dir = TestDir::new();
+    let mut build = dir.build("a.db", &["--attacks", "fgsm", "--limit", "10"]);
+    assert_success(&build.output().unwrap());
+    let preview = &mut dir.command(&["preview", "a.db", "--out", "a.png"]);
+    dir.assert_refused(preview, 3, &["a.db: no test images to show"]);
+}

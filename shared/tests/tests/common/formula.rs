@@ -1,4 +1,4 @@
-//! FORMULA of `scripts/golden/golden`: a tensor's name and shape come in, its values go out.
+//! FORMULA of `scripts/golden/golden`: reproducible tensor values from a tensor's name and shape.
 
 use base::random::{key, uniform_at};
 use candle_core::Tensor;
