@@ -45,11 +45,14 @@ disabled! {
     fn sgd_step(&SgdConfig, &Tensor, &[SgdParam]) -> ();
 }
 
-/// Uploads batches of images.
+/// In place of the types that only a program with CUDA has.
 #[derive(Debug)]
-pub struct PinnedUploader;
+pub struct Unavailable;
 
-impl PinnedUploader {
+pub use Unavailable as Cuda;
+pub use Unavailable as PinnedUploader;
+
+impl Unavailable {
     pub fn new(_: &CudaDevice) -> Result<Self> {
         disabled()
     }
@@ -59,10 +62,7 @@ impl PinnedUploader {
     }
 }
 
-/// CUDA as the backend of a residual stack.
-pub struct Cuda;
-
-impl Backend for Cuda {
+impl Backend for Unavailable {
     type View = CudaStorage;
     type Map = CudaStorage;
     type Storage = CudaStorage;
@@ -112,7 +112,7 @@ impl Backend for Cuda {
     }
 }
 
-impl<L: ConvLayer> Layer<Cuda> for L {
+impl<L: ConvLayer> Layer<Unavailable> for L {
     type Saved = ();
 
     fn forward(
