@@ -15,7 +15,7 @@ mod config;
 mod generate;
 mod gradient;
 mod kind;
-mod logits;
+pub mod logits;
 mod params;
 mod preset;
 mod requantize;
