@@ -6,7 +6,9 @@
 #![forbid(unsafe_code)]
 
 mod batch;
+pub mod fab;
 mod registry;
+pub mod square;
 mod target;
 mod threat;
 

@@ -3,7 +3,7 @@
 
 use base::Result;
 
-use super::{Batch, Norm, Target, ThreatModel};
+use super::{Batch, Norm, Target, ThreatModel, fab, square};
 
 /// What an attack found for an image: an adversarial example (`3072` pixels in the ball), or nothing.
 pub type Outcome = Option<Vec<f32>>;
@@ -44,7 +44,24 @@ pub struct EvaluationAttack {
 const BOTH: &[Norm] = &[Norm::Linf, Norm::L2];
 
 /// All evaluation attacks.
-pub const ATTACKS: &[EvaluationAttack] = &[];
+pub const ATTACKS: &[EvaluationAttack] = &[
+    EvaluationAttack {
+        name: "fab-t",
+        label: "FAB-T",
+        about: "targeted fast adaptive boundary attack (Croce & Hein 2020)",
+        norms: BOTH,
+        min_classes: 2,
+        run: fab::fab_t,
+    },
+    EvaluationAttack {
+        name: "square",
+        label: "Square",
+        about: "random search by logits alone (Andriushchenko et al. 2020)",
+        norms: BOTH,
+        min_classes: 2,
+        run: square::square,
+    },
+];
 
 /// AutoAttack's standard set, in its order (Croce & Hein 2020, "Reliable evaluation of adversarial
 /// robustness with an ensemble of diverse parameter-free attacks").
