@@ -51,8 +51,14 @@ fn adversarial_examples_are_misclassified_and_in_the_ball_and_misclassified_imag
                 assert_ne!(logits::argmax(&logits[0]), labels[0], "{name}, row {row}");
                 let distance = threat.distance(batch.image(row), found);
                 println!("{name}, row {row}: at {distance}");
-                assert!(distance <= threat.eps * (1.0 + 1e-6), "{name}, row {row}: {distance}");
-                assert!(found.iter().all(|x| (0.0..=1.0).contains(x)), "{name}, row {row}");
+                assert!(
+                    distance <= threat.eps * (1.0 + 1e-6),
+                    "{name}, row {row}: {distance}"
+                );
+                assert!(
+                    found.iter().all(|x| (0.0..=1.0).contains(x)),
+                    "{name}, row {row}"
+                );
             }
         }
     }
@@ -79,7 +85,11 @@ fn the_result_for_an_image_does_not_depend_on_the_batch() {
 #[test]
 fn the_standard_sets_attacks_are_in_the_table_under_names_of_their_own() {
     for (i, attack) in ATTACKS.iter().enumerate() {
-        assert!(ATTACKS[i + 1..].iter().all(|other| other.name != attack.name));
+        assert!(
+            ATTACKS[i + 1..]
+                .iter()
+                .all(|other| other.name != attack.name)
+        );
     }
     for name in AUTOATTACK {
         assert!(ATTACKS.iter().any(|attack| attack.name == name), "{name}");

@@ -104,7 +104,11 @@ impl Search {
 
     /// Leaves only these images, in this order.
     pub fn keep(&mut self, rows: &[usize]) {
-        self.points = rows.iter().flat_map(|&row| self.point(row)).copied().collect();
+        self.points = rows
+            .iter()
+            .flat_map(|&row| self.point(row))
+            .copied()
+            .collect();
         self.classes = rows.iter().map(|&row| self.classes[row]).collect();
         self.images = self.images.select(rows);
     }

@@ -24,7 +24,12 @@ impl Attacked {
     pub fn open(rows: &[usize]) -> Self {
         let weights = Weights::read(&common::path("attacks_weights"), &Device::Cpu).unwrap();
         let golden = Golden::read("attacks");
-        let bytes: Vec<u8> = golden.get("images").flatten_all().unwrap().to_vec1().unwrap();
+        let bytes: Vec<u8> = golden
+            .get("images")
+            .flatten_all()
+            .unwrap()
+            .to_vec1()
+            .unwrap();
         let images = quantize::to_tensor(&bytes, &Device::Cpu).unwrap();
         let all = Batch {
             clean: images.flatten_all().unwrap().to_vec1().unwrap(),
@@ -58,12 +63,12 @@ pub fn assert_near(name: &str, ours: &[f32], theirs: &[f32], bound: f32, excepti
     let differences: Vec<f32> = std::iter::zip(ours, theirs)
         .map(|(a, b)| (a - b).abs())
         .collect();
-    let largest = differences.iter().fold(0.0, |largest: f32, d| largest.max(*d));
+    let largest = differences
+        .iter()
+        .fold(0.0, |largest: f32, d| largest.max(*d));
     println!("{name}: {largest:.1e}");
-    // Not `> bound`: a NaN is far.
-    let far: Vec<usize> = (0..ours.len())
-        .filter(|&i| !(differences[i] <= bound))
-        .collect();
+    let near = |&i: &usize| differences[i] <= bound; // which no NaN is
+    let far: Vec<usize> = (0..ours.len()).filter(|i| !near(i)).collect();
     if far.len() > exceptions {
         let i = far[0];
         panic!(
