@@ -4,7 +4,6 @@ mod builder;
 mod card;
 mod commands;
 mod export;
-mod shard_choice;
 mod spec;
 mod warnings;
 mod work;

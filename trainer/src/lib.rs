@@ -2,7 +2,7 @@
 //!
 //! `commands` parse the command line. A run of `training` draws variants (`sampler`), gathers and augments them
 //! (`batch`, `augment`), takes steps of a method (`methods`, `optimizer`) and keeps `metrics` and checkpoints in its
-//! folder; `evaluate` measures models, `report` shows runs, `bench` times the parts.
+//! folder; `evaluate` measures models on stored samples, `robust` under attack, `report` shows runs, `bench` times the parts.
 
 mod augment;
 mod batch;
@@ -16,6 +16,7 @@ mod methods;
 mod metrics;
 mod optimizer;
 pub mod report;
+mod robust;
 mod sampler;
 mod schedule;
 mod totals;

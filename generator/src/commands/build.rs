@@ -5,14 +5,16 @@ use std::path::PathBuf;
 use attacks::AttackKind;
 use base::{Error, Result, log, output, signal::Stop};
 use clap::Args;
-use cli::{arguments::positive, device::DeviceArguments, normalization::NormalizationArguments};
+use cli::{
+    arguments::positive, device::DeviceArguments, normalization::NormalizationArguments,
+    shard::ShardChoice,
+};
 use nn::{Precision, device, model::Loaded};
 use store::{Shard, Writer};
 
 use super::attacks::AttackParameters;
 use crate::{
     builder::{self, Builder},
-    shard_choice::ShardChoice,
     spec, warnings,
 };
 

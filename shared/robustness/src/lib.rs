@@ -5,14 +5,23 @@
 //! that image, its label, its id and the seed alone: not on the batch, threads or device order.
 #![forbid(unsafe_code)]
 
+pub mod adaptive;
+pub mod apgd;
 mod batch;
 pub mod fab;
+pub mod loss;
+pub mod objective;
+pub mod pgd;
 mod registry;
+mod search;
 pub mod square;
 mod target;
+#[cfg(test)]
+mod tests;
 mod threat;
 
 pub use batch::Batch;
 pub use registry::{ATTACKS, AUTOATTACK, EvaluationAttack, Outcome, Settings};
+pub use search::{Found, Search};
 pub use target::{Gradient, Target};
 pub use threat::{Norm, ThreatModel};

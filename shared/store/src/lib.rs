@@ -44,7 +44,7 @@ pub use meta::Meta;
 pub use packed::{PackedSize, PackedStore, pack};
 pub use pixels::Pixels;
 pub use reader::Store;
-pub use rows::{AttackRow, ImageRow, ModelRow, SampleRow, distances};
+pub use rows::{AttackRow, ImageRow, ModelRow, SampleRow, distances, sha256};
 pub use schema::{APPLICATION_ID, SCHEMA, SCHEMA_VERSION};
 pub use shard::{Shard, merge_specs};
 pub use spec::BuildSpec;

@@ -19,6 +19,12 @@ impl Shard {
     /// More shards than anybody will have.
     const MAX_SHARDS: u64 = 100_000;
 
+    /// All shards of the same whole, this one among them.
+    pub fn all(self) -> impl Iterator<Item = Self> {
+        let count = self.count;
+        (1..=count).map(move |index| Self { index, count })
+    }
+
     /// Its range of the `len` images of a split; shards differ by one image at most.
     pub fn range(self, len: u64) -> Range<u64> {
         let Self { index, count } = self;

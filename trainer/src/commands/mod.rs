@@ -5,13 +5,16 @@ mod eval;
 mod options;
 mod pretrain;
 mod report;
+mod robust;
 mod train;
 
 use base::Result;
 use clap::{CommandFactory, Parser, Subcommand};
 use cli::{log::LogArguments, manual::Manual};
 
-use self::{bench::Bench, eval::Eval, pretrain::Pretrain, report::Report, train::Train};
+use self::{
+    bench::Bench, eval::Eval, pretrain::Pretrain, report::Report, robust::Robust, train::Train,
+};
 
 /// Trains a classifier and a detector of adversarial examples on a store of precomputed attacks.
 #[derive(Debug, Parser)]
@@ -31,6 +34,8 @@ enum Command {
     Train(Train),
     /// Evaluate a model on a store: per attack, on the mixed set, and its detector
     Eval(Eval),
+    /// Attack a model, and its detector, and report its robust accuracy
+    Robust(Robust),
     /// Write one self-contained HTML page about one or more runs
     Report(Report),
     /// Measure images per second of models, training steps and attacks on this machine
@@ -47,6 +52,7 @@ impl Cli {
             Command::Pretrain(pretrain) => pretrain.run(),
             Command::Train(train) => train.run(),
             Command::Eval(eval) => eval.run(),
+            Command::Robust(robust) => robust.run(),
             Command::Report(report) => report.run(),
             Command::Bench(bench) => bench.run(),
             Command::Manual(manual) => manual.write(Self::command()),

@@ -9,7 +9,7 @@ mod split;
 mod surrogate;
 
 pub use self::{
-    request::EvalRequest,
+    request::{EvalRequest, describe_model},
     split::{EvalConfig, SplitMetrics, evaluate_split},
     surrogate::{surrogate, val_was_trained_on},
 };

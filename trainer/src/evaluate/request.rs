@@ -180,7 +180,8 @@ impl EvalRequest<'_> {
     }
 }
 
-fn describe_model(loaded: &Loaded) -> Model {
+/// Architecture, method, width and epoch of a model, from its metadata.
+pub fn describe_model(loaded: &Loaded) -> Model {
     let description = loaded.network.describe();
     let text = |key: &str, default: &str| {
         let value = loaded.metadata.get(key);

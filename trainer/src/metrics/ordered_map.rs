@@ -13,6 +13,11 @@ use serde::{
 pub struct OrderedMap<T>(pub Vec<(String, T)>);
 
 impl<T> OrderedMap<T> {
+    /// Whether it has no value.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// The value of this name.
     pub fn get(&self, name: &str) -> Option<&T> {
         self.0

@@ -1,0 +1,137 @@
+//! APGD, Auto-PGD (Croce & Hein 2020, "Reliable evaluation of adversarial robustness with an ensemble of
+//! diverse parameter-free attacks"): PGD with momentum whose step sizes adapt, from random starts on the
+//! ball's surface; untargeted, and targeted at the nine likeliest other classes.
+
+pub mod ascent;
+mod schedule;
+
+use base::Result;
+use rayon::prelude::*;
+
+use self::ascent::Run;
+use crate::{
+    Batch, Outcome, Settings, Target, ThreatModel,
+    loss::{Loss, descending},
+    objective::{ClassifierObjective, Objective},
+    search::Search,
+};
+
+/// Its parameters.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Apgd {
+    /// Iterations of each start; 100 in AutoAttack.
+    pub iterations: u32,
+    /// Random starts; 1 in AutoAttack's standard set.
+    pub restarts: u32,
+    /// Purpose of the random numbers.
+    pub purpose: &'static str,
+    /// Seed of the random numbers.
+    pub seed: u64,
+}
+
+/// Iterations where the settings name none.
+const ITERATIONS: u32 = 100;
+/// Classes that a targeted attack tries, the likeliest ones; nine in AutoAttack.
+const TARGET_CLASSES: usize = 9;
+
+impl Apgd {
+    /// Attacks the images that `search` has not finished; successful ones leave.
+    pub fn run(
+        &self,
+        objective: &dyn Objective,
+        batch: &Batch,
+        threat: &ThreatModel,
+        attempt: u64,
+        search: &mut Search,
+    ) -> Result<()> {
+        for restart in 0..self.restarts {
+            let rows = search.open();
+            if rows.is_empty() {
+                break;
+            }
+            let start = |&row: &usize| {
+                let indices = [batch.ids[row], attempt, u64::from(restart)];
+                threat.random_surface_point(batch.image(row), self.seed, self.purpose, &indices)
+            };
+            let starts: Vec<f32> = rows.par_iter().flat_map_iter(start).collect();
+            let mut run = Run::new(objective, batch, threat, self.iterations, &rows, &starts)?;
+            let (rows, points, verdicts) = run.iterates();
+            search.record(&rows, &points, verdicts);
+            for _ in 0..self.iterations {
+                run.retain(|row| !search.is_done(row));
+                if run.images().is_empty() {
+                    break;
+                }
+                let (rows, points, verdicts) = run.advance()?;
+                search.record(&rows, &points, &verdicts);
+            }
+        }
+        Ok(())
+    }
+
+    fn of(settings: &Settings, purpose: &'static str) -> Self {
+        Self {
+            iterations: settings.steps.unwrap_or(ITERATIONS),
+            restarts: settings.restarts.unwrap_or(1),
+            purpose,
+            seed: settings.seed,
+        }
+    }
+}
+
+/// The registry's untargeted attacks.
+pub fn untargeted(
+    target: &Target,
+    batch: &Batch,
+    threat: &ThreatModel,
+    settings: &Settings,
+    loss: Loss,
+    purpose: &'static str,
+) -> Result<Vec<Outcome>> {
+    let objective = ClassifierObjective {
+        target,
+        batch,
+        loss,
+        targets: Vec::new(),
+    };
+    let mut search = Search::new(&objective, batch.len());
+    let apgd = Apgd::of(settings, purpose);
+    apgd.run(&objective, batch, threat, 0, &mut search)?;
+    Ok(search.into_outcomes())
+}
+
+/// The registry's targeted attack: the targeted DLR loss, for the classes of rank 2, 3, ... in the clean
+/// images' logits in turn.
+pub fn targeted(
+    target: &Target,
+    batch: &Batch,
+    threat: &ThreatModel,
+    settings: &Settings,
+) -> Result<Vec<Outcome>> {
+    let apgd = Apgd::of(settings, "apgd-t");
+    let logits = target.logits(&batch.clean, &batch.ids, &batch.labels)?;
+    let ranks: Vec<Vec<usize>> = logits.iter().map(|row| descending(row)).collect();
+    let classes = ranks.first().map_or(0, Vec::len);
+    let mut outcomes: Vec<Outcome> = vec![None; batch.len()];
+    for rank in 1..classes.min(1 + TARGET_CLASSES) {
+        let open: Vec<usize> = (0..batch.len())
+            .filter(|&row| outcomes[row].is_none())
+            .collect();
+        if open.is_empty() {
+            break;
+        }
+        let images = batch.select(&open);
+        let objective = ClassifierObjective {
+            target,
+            batch: &images,
+            loss: Loss::TargetedDlr,
+            targets: open.iter().map(|&row| ranks[row][rank]).collect(),
+        };
+        let mut search = Search::new(&objective, images.len());
+        apgd.run(&objective, &images, threat, rank as u64, &mut search)?;
+        for (row, outcome) in open.into_iter().zip(search.into_outcomes()) {
+            outcomes[row] = outcome;
+        }
+    }
+    Ok(outcomes)
+}

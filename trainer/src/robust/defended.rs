@@ -1,0 +1,171 @@
+//! Fills the table of the attacks on classifier and detector together: for each image, budget and attack the lowest
+//! detector score of a misclassified point. Thresholds come from clean `val` images alone.
+
+use std::ops::Range;
+
+use base::{Result, progress::Progress};
+use data::{IMAGE_BYTES, Image};
+use nn::model::{Classifier, Detector};
+use robustness::{
+    Batch, Target, ThreatModel,
+    adaptive::{ADAPTIVE_ATTACKS, AdaptiveAttack, defense::Defense},
+};
+
+use super::{
+    images::{Selection, floats},
+    settings::RobustSettings,
+    table::{Keys, Rows, Table},
+};
+
+/// The false positive rates of the thresholds.
+pub const FALSE_POSITIVE_RATES: [f64; 2] = [0.01, 0.05];
+
+/// The columns of the attacks.
+pub fn columns() -> Vec<String> {
+    ADAPTIVE_ATTACKS
+        .iter()
+        .map(|attack| attack.name.to_string())
+        .collect()
+}
+
+/// The detector and the model whose feature maps it sees.
+#[derive(Clone, Copy)]
+pub struct Guard<'a> {
+    /// The pretrained model.
+    pub pretrained: &'a dyn Classifier,
+    /// The detector.
+    pub detector: &'a Detector,
+}
+
+impl Guard<'_> {
+    /// The detector's scores of clean images.
+    pub fn scores(
+        &self,
+        what: &str,
+        target: &Target,
+        images: &[Image],
+        batch_size: usize,
+    ) -> Result<Vec<f32>> {
+        let mut bar = Progress::new(what, images.len() as u64);
+        let none = Batch::default();
+        let defense = self.defense(target, &none, 0.0);
+        let mut scores = Vec::with_capacity(images.len());
+        for chunk in images.chunks(batch_size) {
+            let pixels: Vec<f32> = chunk.iter().flat_map(floats).collect();
+            let ids: Vec<u64> = chunk
+                .iter()
+                .map(|image| u64::from(image.source_index))
+                .collect();
+            scores.extend(defense.scores(&ids, &pixels)?);
+            bar.add(chunk.len() as u64, "");
+        }
+        bar.finish();
+        Ok(scores)
+    }
+
+    fn defense<'b>(&'b self, target: &'b Target, batch: &'b Batch, threshold: f32) -> Defense<'b> {
+        Defense {
+            target,
+            pretrained: self.pretrained,
+            detector: self.detector,
+            threshold,
+            batch,
+        }
+    }
+}
+
+/// For each false positive rate the score above which an image counts as adversarial: that share of the clean
+/// scores lies above it. None without scores.
+pub fn thresholds(clean: &[f32]) -> Option<[f32; 2]> {
+    let mut sorted = clean.to_vec();
+    sorted.sort_by(f32::total_cmp);
+    let last = sorted.len().checked_sub(1)?;
+    let quantile = |rate: f64| {
+        let above = (sorted.len() as f64 * rate).floor() as usize;
+        sorted[last.saturating_sub(above)]
+    };
+    Some(FALSE_POSITIVE_RATES.map(quantile))
+}
+
+/// Computes the rows that are missing of these images.
+pub fn fill(
+    table: &mut Table,
+    keys: &Keys,
+    selection: &Selection,
+    range: Range<usize>,
+    (target, settings, batch_size): (&Target, &RobustSettings, usize),
+    (guard, threshold): (Guard, f32),
+) -> Result<()> {
+    let missing = |table: &Table, positions: Range<usize>, eps: usize| -> Vec<usize> {
+        positions
+            .filter(|&position| !table.rows().contains_key(&(position, eps)))
+            .collect()
+    };
+    let total: usize = (0..settings.eps.len())
+        .map(|eps| missing(table, range.clone(), eps).len())
+        .sum();
+    let mut bar = Progress::new("attacks on model and detector", total as u64);
+    for start in range.clone().step_by(batch_size) {
+        let chunk = start..range.end.min(start + batch_size);
+        for (number, eps) in settings.eps.iter().enumerate() {
+            let positions = missing(table, chunk.clone(), number);
+            if positions.is_empty() {
+                continue;
+            }
+            let threat = ThreatModel {
+                norm: settings.norm,
+                eps: eps.value() as f32,
+            };
+            let batch = selection.batch(&positions);
+            let guides = selection.guides(&positions)?;
+            let defense = guard.defense(target, &batch, threshold);
+            let mut columns: Vec<Vec<String>> = Vec::new();
+            for attack in ADAPTIVE_ATTACKS {
+                let found = run(attack, &defense, &guides, &threat, settings)?;
+                columns.push(found);
+            }
+            let row = |(row, position): (usize, usize)| {
+                (
+                    (position, number),
+                    columns.iter().map(|column| column[row].clone()).collect(),
+                )
+            };
+            let rows: Rows = positions.into_iter().enumerate().map(row).collect();
+            let added = rows.len() as u64;
+            table.add(keys, rows)?;
+            bar.add(added, "");
+        }
+    }
+    bar.finish();
+    Ok(())
+}
+
+/// For each image the lowest score of a misclassified point as text; empty where none was found.
+fn run(
+    attack: &AdaptiveAttack,
+    defense: &Defense,
+    guides: &[f32],
+    threat: &ThreatModel,
+    settings: &RobustSettings,
+) -> Result<Vec<String>> {
+    debug_assert_eq!(guides.len(), defense.batch.len() * IMAGE_BYTES);
+    let found = attack.attack(defense, guides, threat, &settings.of_attacks())?;
+    let text =
+        |found: Option<robustness::Found>| found.map_or(String::new(), |f| f.score.to_string());
+    Ok(found.into_iter().map(text).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_false_positive_rate_at_a_threshold_is_the_one_asked_for() {
+        let scores: Vec<f32> = (0..200).rev().map(|i| i as f32).collect();
+        let [one, five] = thresholds(&scores).unwrap();
+        let above = |threshold| scores.iter().filter(|&&score| score > threshold).count();
+        assert_eq!((above(one), above(five)), (2, 10));
+        assert_eq!(thresholds(&[3.0]), Some([3.0, 3.0]));
+        assert_eq!(thresholds(&[]), None);
+    }
+}

@@ -1,0 +1,438 @@
+//! An evaluation of robustness from its inputs to `robust.json`.
+
+use std::path::{Path, PathBuf};
+
+use base::{Error, Result, files, log, signal::Stop};
+use cli::normalization::NormalizationArguments;
+use data::Split;
+use nn::{
+    ComputeDevice,
+    model::{Detector, Loaded, Weights},
+};
+use robustness::{EvaluationAttack, Norm, Target};
+use store::{Shard, Store};
+
+use super::{
+    attacked, defended,
+    defended::Guard,
+    eps::Budgets,
+    folder::{self, Folder},
+    images::{ImageSource, Selection},
+    sanity::{self, Evidence},
+    settings::RobustSettings,
+    summary::{self, CleanVerdict, Robustness},
+    table::{self, Keys},
+};
+use crate::{
+    config::Config,
+    evaluate::{describe_model, surrogate},
+    folder as run_folder,
+    metrics::OrderedMap,
+};
+
+/// Advice after an interruption.
+const RESUME: &str = "the same command goes on from here";
+
+/// The model's files.
+pub struct Files {
+    /// The classifier.
+    pub model: PathBuf,
+    /// The detector; by default the one beside the classifier, if it is there.
+    pub detector: Option<PathBuf>,
+    /// The model whose feature maps the detector sees; by default the store's that it was trained with.
+    pub pretrained: Option<PathBuf>,
+    /// Whether to leave the detector out.
+    pub without_detector: bool,
+}
+
+/// An evaluation.
+pub struct RobustRequest {
+    /// The models.
+    pub files: Files,
+    /// The classifier's normalization, where its metadata lack it.
+    pub normalization: NormalizationArguments,
+    /// The images.
+    pub source: ImageSource,
+    /// Their split.
+    pub split: Split,
+    /// How many of them; none for all.
+    pub limit: Option<usize>,
+    /// The attacks, in their order.
+    pub attacks: Vec<&'static EvaluationAttack>,
+    /// The norm.
+    pub norm: Norm,
+    /// The budgets.
+    pub eps: Budgets,
+    /// Steps, restarts and queries, where not each attack's own.
+    pub settings: robustness::Settings,
+    /// Images of the sanity checks.
+    pub sanity: usize,
+    /// Images at once.
+    pub batch_size: usize,
+    /// The part of the images to do.
+    pub shard: Shard,
+    /// The output folder.
+    pub out: PathBuf,
+    /// Whether to remove another evaluation there.
+    pub force: bool,
+}
+
+/// A detector with the pretrained model.
+struct Guarding {
+    detector: Detector,
+    pretrained: Loaded,
+    sha256: [String; 2],
+}
+
+impl RobustRequest {
+    /// Evaluates, or goes on; the result, unless other shards are still to be done.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] for settings that do not fit the model, [`Error::Data`] for wrong inputs,
+    /// [`Error::Interrupted`] after a signal.
+    pub fn run(&self, device: &ComputeDevice) -> Result<Option<Robustness>> {
+        let model_path = &self.files.model;
+        let mut inputs = vec![model_path.as_path(), self.source.path()];
+        inputs.extend(self.files.detector.as_deref());
+        inputs.extend(self.files.pretrained.as_deref());
+        Folder::check(&self.out, &inputs, self.force)?;
+        let normalization = self.normalization.given()?;
+        let loaded = Loaded::read(model_path, normalization, device)?;
+        if let Some(warning) = run_folder::unfinished_model(model_path) {
+            log::warning(warning);
+        }
+        let seed = self.settings.seed;
+        let source = (model_path.as_path(), &loaded.metadata);
+        let selection = self.source.select(self.split, self.limit, seed, source)?;
+        let description = loaded.network.describe();
+        description.check_classes(&model_path.display(), selection.classes)?;
+        for attack in &self.attacks {
+            attack.check(self.norm, description.classes)?;
+        }
+        let guarding = self.guarding(device)?;
+        if guarding.is_some() && selection.val.is_empty() {
+            return Err(Error::data(
+                self.source.path().display(),
+                "no images in val",
+                "some, for the detector's thresholds (or --without-detector)",
+            ));
+        }
+        let settings = RobustSettings {
+            model_sha256: store::sha256(&loaded.bytes),
+            normalization: normalization.map(|n| format!("{} {}", n.mean, n.std)),
+            detector_sha256: guarding.as_ref().map(|guarding| guarding.sha256.clone()),
+            images_hash: selection.hash(),
+            split: self.split.name().into(),
+            images: selection.images.len(),
+            norm: self.norm,
+            eps: self.eps.0.clone(),
+            attacks: self
+                .attacks
+                .iter()
+                .map(|attack| attack.name.to_string())
+                .collect(),
+            steps: self.settings.steps,
+            restarts: self.settings.restarts,
+            queries: self.settings.queries,
+            sanity: self.sanity.min(selection.images.len()),
+            seed,
+        };
+        let folder = Folder::enter(&self.out, settings, self.shard, self.force)?;
+        if let Some(result) = folder.result()? {
+            log::info(format_args!("{}: already complete", self.out.display()));
+            return Ok(Some(result));
+        }
+        let model = loaded.network.eval()?;
+        let stop = Stop::listen()?;
+        let poll = || stop.check(RESUME);
+        let target = Target::new(model.as_ref(), device, &poll);
+        let evaluation = Evaluation {
+            request: self,
+            target: &target,
+            selection: &selection,
+            folder: &folder,
+            loaded: &loaded,
+        };
+        evaluation.run(guarding.as_ref(), device, &poll)
+    }
+
+    /// The detector and its pretrained model, unless there is none or it is to be left out.
+    fn guarding(&self, device: &ComputeDevice) -> Result<Option<Guarding>> {
+        let beside = self.files.model.with_file_name(run_folder::DETECTOR);
+        let path = match &self.files.detector {
+            _ if self.files.without_detector => return Ok(None),
+            Some(path) => path,
+            None if beside.exists() => &beside,
+            None => return Ok(None),
+        };
+        let bytes = files::read(path)?;
+        let what = path.display().to_string();
+        let (weights, metadata) = Weights::parse(&what, &bytes, device)?;
+        let detector = Detector::new(&what, weights)?;
+        let pretrained = self.pretrained(device)?;
+        let sha256 = store::sha256(&pretrained.bytes);
+        if let Some(wanted) = metadata
+            .get("pretrained_sha256")
+            .filter(|wanted| **wanted != sha256)
+        {
+            return Err(Error::data(
+                what,
+                format!("a detector of the pretrained model {wanted:.12}..."),
+                format!(
+                    "one of the given pretrained model, {sha256:.12}... (or --without-detector)"
+                ),
+            ));
+        }
+        let width = pretrained.network.describe().width;
+        if detector.width() != width {
+            let found = format!("a detector for width {}", detector.width());
+            return Err(Error::data(
+                what,
+                found,
+                format!("one for width {width}, the pretrained model's"),
+            ));
+        }
+        Ok(Some(Guarding {
+            sha256: [store::sha256(&bytes), sha256],
+            detector,
+            pretrained,
+        }))
+    }
+
+    /// The pretrained model: the given file, the store's, or that of the store in the run's settings.
+    fn pretrained(&self, device: &ComputeDevice) -> Result<Loaded> {
+        if let Some(path) = &self.files.pretrained {
+            return Loaded::read(path, None, device);
+        }
+        if let ImageSource::Store(path) = &self.source {
+            return surrogate(&Store::open(path)?, device);
+        }
+        let config = self.files.model.with_file_name(run_folder::CONFIG);
+        let db = if config.exists() {
+            Config::read(&config)?.db
+        } else {
+            None
+        };
+        match db.filter(|db| db.exists()) {
+            Some(db) => surrogate(&Store::open(&db)?, device),
+            None => Err(Error::Usage(
+                "the detector needs the model that it was trained with: name it with --pretrained, or its store \
+                 with --db, or leave the detector out with --without-detector"
+                    .into(),
+            )),
+        }
+    }
+}
+
+/// The parts of a running evaluation.
+struct Evaluation<'a> {
+    request: &'a RobustRequest,
+    target: &'a Target<'a>,
+    selection: &'a Selection,
+    folder: &'a Folder,
+    loaded: &'a Loaded,
+}
+
+impl Evaluation<'_> {
+    fn run(
+        &self,
+        guarding: Option<&Guarding>,
+        device: &ComputeDevice,
+        poll: &dyn Fn() -> Result<()>,
+    ) -> Result<Option<Robustness>> {
+        let (request, settings) = (self.request, self.folder.settings());
+        let batch_size = request.batch_size;
+        let part = request.shard.range(self.selection.images.len() as u64);
+        let part = part.start as usize..part.end as usize;
+        let classes = self.clean_classes()?;
+        let keys = self.keys(&classes, None);
+        let columns = attacked::columns(settings);
+        {
+            let (_lock, mut table) = self.folder.table("images", &keys, &columns)?;
+            let how = (self.target, settings, batch_size);
+            attacked::fill(&mut table, &keys, self.selection, part.clone(), how)?;
+        }
+
+        let pretrained = guarding
+            .map(|guarding| guarding.pretrained.network.eval())
+            .transpose()?;
+        let guard = guarding
+            .zip(pretrained.as_deref())
+            .map(|(guarding, pretrained)| Guard {
+                pretrained,
+                detector: &guarding.detector,
+            });
+        let defended = match guard {
+            None => None,
+            Some(guard) => {
+                let images = &self.selection.images;
+                let val = guard.scores(
+                    "scores of val",
+                    self.target,
+                    &self.selection.val,
+                    batch_size,
+                )?;
+                let thresholds = defended::thresholds(&val)
+                    .ok_or_else(|| Error::data("the val split", "no images", "some"))?;
+                let scores =
+                    guard.scores("scores of clean images", self.target, images, batch_size)?;
+                let keys = self.keys(&classes, Some(&scores));
+                let columns = defended::columns();
+                let (_lock, mut table) = self.folder.table("detector", &keys, &columns)?;
+                // An image that is accepted at 5 % false positives is accepted at 1 %, too.
+                let defense = (guard, thresholds[1]);
+                let how = (self.target, settings, batch_size);
+                defended::fill(&mut table, &keys, self.selection, part, how, defense)?;
+                Some((thresholds, scores, keys, columns))
+            }
+        };
+
+        let Some(rows) = self.folder.all_rows("images", &keys, &columns)? else {
+            log::info("this shard is done; the last one to finish writes the result");
+            return Ok(None);
+        };
+        let correct: Vec<bool> = classes
+            .iter()
+            .zip(&self.selection.images)
+            .map(|(class, image)| *class == image.label)
+            .collect();
+        let mut defense = None;
+        if let Some((thresholds, scores, keys, columns)) = &defended {
+            let Some(rows) = self.folder.all_rows("detector", keys, columns)? else {
+                log::info("this shard is done; the last one to finish writes the result");
+                return Ok(None);
+            };
+            let clean: Vec<CleanVerdict> = correct
+                .iter()
+                .zip(scores)
+                .map(|(&correct, &score)| CleanVerdict { correct, score })
+                .collect();
+            let result = summary::defense(settings, *thresholds, &clean, (columns, &rows));
+            let text = table::text(keys, columns, &rows);
+            self.folder.write(folder::DETECTOR, text.as_bytes())?;
+            defense = Some((result, columns, rows));
+        }
+        let results = summary::results(settings, &rows);
+        let first: Vec<usize> = (0..settings.sanity).collect();
+        let batch = self.selection.batch(&first);
+        let natural = pretrained
+            .as_deref()
+            .map(|model| Target::new(model, device, poll));
+        let sanity = sanity::run(&Evidence {
+            target: self.target,
+            batch: &batch,
+            settings,
+            results: &results,
+            rows: &rows,
+            defense: defense
+                .as_ref()
+                .map(|(result, columns, rows)| (result, columns.as_slice(), rows)),
+            natural: natural.as_ref(),
+        })?;
+        self.folder.write(
+            folder::IMAGES,
+            table::text(&keys, &columns, &rows).as_bytes(),
+        )?;
+        let count = correct.iter().filter(|correct| **correct).count();
+        let given = [
+            ("steps", settings.steps),
+            ("restarts", settings.restarts),
+            ("queries", settings.queries),
+        ];
+        let given = given
+            .into_iter()
+            .filter_map(|(name, value)| Some((name.into(), u64::from(value?))));
+        let result = Robustness {
+            model: describe_model(self.loaded),
+            model_sha256: settings.model_sha256.clone(),
+            norm: settings.norm,
+            split: settings.split.clone(),
+            images: settings.images,
+            seed: settings.seed,
+            changed: OrderedMap(given.collect()),
+            clean: count as f64 / settings.images as f64,
+            results,
+            detector: defense.map(|(result, _, _)| result),
+            sanity,
+        };
+        self.folder.finish(&result)?;
+        Ok(Some(result))
+    }
+
+    /// The model's classes of the clean images.
+    fn clean_classes(&self) -> Result<Vec<u8>> {
+        let positions: Vec<usize> = (0..self.selection.images.len()).collect();
+        let mut classes = Vec::with_capacity(positions.len());
+        for chunk in positions.chunks(self.request.batch_size) {
+            let batch = self.selection.batch(chunk);
+            let logits = self
+                .target
+                .logits(&batch.clean, &batch.ids, &batch.labels)?;
+            classes.extend(logits.iter().map(|row| attacks::logits::argmax(row)));
+        }
+        Ok(classes)
+    }
+
+    /// What identifies rows: the image with its clean prediction, and its clean score where there is a detector.
+    fn keys(&self, classes: &[u8], scores: Option<&[f32]>) -> Keys {
+        let score = |position: usize| scores.map_or(String::new(), |s| format!(",{}", s[position]));
+        let images = self.selection.images.iter().zip(classes).enumerate();
+        let key = |(position, (image, class)): (usize, (&data::Image, &u8))| {
+            let (split, score) = (self.selection.split, score(position));
+            format!(
+                "{split},{},{},{class}{score}",
+                image.source_index, image.label
+            )
+        };
+        let header = match scores {
+            None => "split,source_index,label,clean_pred",
+            Some(_) => "split,source_index,label,clean_pred,clean_score",
+        };
+        Keys {
+            header: header.into(),
+            images: images.map(key).collect(),
+            budgets: self
+                .folder
+                .settings()
+                .eps
+                .iter()
+                .map(|eps| eps.value().to_string())
+                .collect(),
+        }
+    }
+}
+
+/// The attacks that a list names, `autoattack` being the standard set; each once, in the order given.
+///
+/// # Errors
+/// The known names, for an unknown one.
+pub fn attacks(text: &str) -> std::result::Result<Vec<&'static EvaluationAttack>, String> {
+    let mut attacks: Vec<&'static EvaluationAttack> = Vec::new();
+    for name in text.split(',').map(str::trim) {
+        let names: &[&str] = match name {
+            "autoattack" => &robustness::AUTOATTACK,
+            _ => &[name],
+        };
+        for name in names {
+            let Some(attack) = EvaluationAttack::named(name) else {
+                let known: Vec<&str> = robustness::ATTACKS
+                    .iter()
+                    .map(|attack| attack.name)
+                    .collect();
+                return Err(format!(
+                    "'{name}' is none of autoattack, {}",
+                    known.join(", ")
+                ));
+            };
+            if !attacks.iter().any(|other| other.name == attack.name) {
+                attacks.push(attack);
+            }
+        }
+    }
+    Ok(attacks)
+}
+
+/// The default output folder: `robust` in the model's folder.
+pub fn default_out(model: &Path) -> PathBuf {
+    model.with_file_name("robust")
+}
