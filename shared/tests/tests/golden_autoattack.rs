@@ -16,8 +16,8 @@ use robustness::{AUTOATTACK, Batch, EvaluationAttack, Norm, Settings, Target, Th
 const TEST: u64 = 1 << 32;
 /// Model, norm, radius as the file's names have it, and the radius.
 const CASES: [(&str, Norm, &str, f32); 6] = [
-    ("natural", Norm::Linf, "0.5", 0.5 / 255.0),
-    ("natural", Norm::L2, "0.1", 0.1),
+    ("natural", Norm::Linf, "1", 1.0 / 255.0),
+    ("natural", Norm::L2, "0.2", 0.2),
     ("robust", Norm::Linf, "2", 2.0 / 255.0),
     ("robust", Norm::Linf, "4", 4.0 / 255.0),
     ("robust", Norm::Linf, "8", 8.0 / 255.0),

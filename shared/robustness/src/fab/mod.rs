@@ -35,7 +35,7 @@ pub fn fab_t(
     let classes = ranks.first().map_or(0, Vec::len);
     let steps = settings.steps.unwrap_or(STEPS);
     let mut outcomes: Vec<Outcome> = vec![None; batch.len()];
-    for rank in 1..classes.min(1 + TARGET_CLASSES) {
+    for nth in 0..TARGET_CLASSES.min(classes.saturating_sub(1)) {
         for restart in 0..settings.restarts.unwrap_or(1) {
             let open: Vec<usize> = (0..batch.len())
                 .filter(|&row| outcomes[row].is_none())
@@ -43,6 +43,8 @@ pub fn fab_t(
             if open.is_empty() {
                 return Ok(outcomes);
             }
+            // The likeliest class is the label.
+            let rank = nth + 1;
             let classes = open.iter().map(|&row| ranks[row][rank]).collect();
             let mut run = Run::new(threat, batch.select(&open), classes);
             if restart > 0 {
