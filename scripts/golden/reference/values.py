@@ -70,3 +70,26 @@ class Values(dict):
         exact, rounded = compute(torch.float64), compute(torch.float32)
         for name, value in exact.items():
             self.add(prefix + name, value, rounded[name])
+
+
+def differences(computed, committed):
+    """Differences of a file's tensors to the committed ones: (lines to print, whether it is an error)."""
+    if computed.keys() != committed.keys():
+        return [f"names differ: {sorted(computed.keys() ^ committed.keys())}"], True
+    lines, wrong = [], False
+    for name, new in computed.items():
+        old = committed[name]
+        if (new.shape, new.dtype) != (old.shape, old.dtype):
+            lines.append(f"{name}: shape or type differs")
+            wrong = True
+        elif not torch.equal(new, old):
+            distance, scale = (new.double() - old.double()).abs(), old.double().abs().max()
+            share = (distance > 1e-3 * scale).double().mean().item()
+            # A miss is itself a rounding error; a few gradient signs and stopping decisions depend on rounding too.
+            bad = share > 0.02 and not name.startswith("miss/")
+            wrong |= bad
+            lines.append(
+                f"{name}: largest difference {distance.max():.1e} of {scale:.1e}, "
+                f"{100 * share:.2f}% beyond 1/1000{'  <- WRONG' if bad else ''}"
+            )
+    return lines or [f"{len(computed)} tensors, all identical"], wrong

@@ -8,11 +8,13 @@
 pub mod adaptive;
 pub mod apgd;
 mod batch;
+pub mod fab;
 pub mod loss;
 pub mod objective;
 pub mod pgd;
 mod registry;
 mod search;
+pub mod square;
 mod target;
 #[cfg(test)]
 mod tests;

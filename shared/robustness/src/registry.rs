@@ -4,7 +4,7 @@
 use attacks::logits::argmax;
 use base::{Error, Result};
 
-use super::{Batch, Norm, Target, ThreatModel, apgd, loss::Loss, pgd};
+use super::{Batch, Norm, Target, ThreatModel, apgd, fab, loss::Loss, pgd, square};
 
 /// What an attack found for an image: an adversarial example (`3072` pixels in the ball), or nothing.
 pub type Outcome = Option<Vec<f32>>;
@@ -101,6 +101,22 @@ pub const ATTACKS: &[EvaluationAttack] = &[
         norms: BOTH,
         min_classes: Loss::TargetedDlr.min_classes(),
         run: apgd::targeted,
+    },
+    EvaluationAttack {
+        name: "fab-t",
+        label: "FAB-T",
+        about: "targeted fast adaptive boundary attack, for nine classes in turn",
+        norms: BOTH,
+        min_classes: 2,
+        run: fab::fab_t,
+    },
+    EvaluationAttack {
+        name: "square",
+        label: "Square",
+        about: "random search by logits alone, 5000 queries",
+        norms: BOTH,
+        min_classes: 2,
+        run: square::square,
     },
 ];
 
