@@ -8,5 +8,6 @@ mod mismatches;
 mod refusals;
 mod results;
 mod resuming;
+mod robust;
 mod runs;
 mod test_store;
