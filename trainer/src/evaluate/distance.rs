@@ -73,7 +73,10 @@ mod tests {
         // Image 3 is misclassified clean. By L2, image 1 falls at 0.3, image 4 at 1 and image 2 at 9.
         let l2 = [0.8, 0.8, 0.8, 0.8, 0.6, 0.4, 0.4, 0.4, 0.4];
         let at = [0.0, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0];
-        assert_eq!(pairs(&curves.l2), std::iter::zip(at, l2).collect::<Vec<_>>());
+        assert_eq!(
+            pairs(&curves.l2),
+            std::iter::zip(at, l2).collect::<Vec<_>>()
+        );
         // By Linf at 4, 64 and 200 levels: the distance itself is within.
         let linf = [0.8, 0.8, 0.8, 0.6, 0.6, 0.6, 0.6, 0.4];
         let at = [0.0, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0].map(|level| level / 255.0);

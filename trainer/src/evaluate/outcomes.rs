@@ -90,8 +90,12 @@ impl Outcomes<'_> {
     /// Part of the images that are classified correctly clean and on every stored sample; none without attacks.
     pub fn worst_case(&self) -> Option<f64> {
         let variants = 0..=self.table.attacks.len();
-        self.share(|row| variants.clone().all(|variant| self.is_correct(row, variant)))
-            .filter(|_| !self.table.attacks.is_empty())
+        self.share(|row| {
+            variants
+                .clone()
+                .all(|variant| self.is_correct(row, variant))
+        })
+        .filter(|_| !self.table.attacks.is_empty())
     }
 
     /// Part of the images that a condition holds for.

@@ -73,7 +73,8 @@ impl EvalRequest<'_> {
             let batch_size = self.config.batch_size;
             MeasuredSplit::measure((*split, table), model.as_ref(), context, batch_size)
         };
-        let measured: Vec<MeasuredSplit> = self.splits.iter().map(measure).collect::<Result<_>>()?;
+        let measured: Vec<MeasuredSplit> =
+            self.splits.iter().map(measure).collect::<Result<_>>()?;
         let surrogate_saw_val = val_was_trained_on(&surrogate.metadata, store);
         let detector_saw_val = detector
             .as_ref()

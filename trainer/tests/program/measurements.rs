@@ -33,7 +33,8 @@ fn worst_case_distances_and_classes_of_the_surrogate_are_those_of_the_stores_row
     let evaluation = dir.eval(&["--model", "model.safetensors"]);
     let (result, table) = (on_test(&evaluation), load(&dir, Split::Test));
     let attacks = table.attacks.len();
-    let right = |row: usize, attack: usize| table.preds[row * attacks + attack] == table.labels[row];
+    let right =
+        |row: usize, attack: usize| table.preds[row * attacks + attack] == table.labels[row];
     let clean = |row: usize| table.clean_preds[row] == table.labels[row];
     let share = |right: &dyn Fn(usize) -> bool| {
         let rows = (0..table.len()).filter(|row| right(*row));
@@ -62,27 +63,40 @@ fn worst_case_distances_and_classes_of_the_surrogate_are_those_of_the_stores_row
             assert_eq!(point["accuracy"], expected, "{norm} {limit}");
             seen.push(expected);
         }
-        assert_eq!(result["baseline"]["by_distance"][norm], result["by_distance"][norm]);
+        assert_eq!(
+            result["baseline"]["by_distance"][norm],
+            result["by_distance"][norm]
+        );
     }
     // Numbers that tell distances apart: the test could fail.
     assert_eq!(seen[0], share(&clean));
     assert!(seen.iter().any(|accuracy| *accuracy != seen[0]), "{seen:?}");
 
     let classes = &result["classes"];
-    let names = Store::open(&dir.path("a.db")).unwrap().meta().spec.classes.clone();
+    let names = Store::open(&dir.path("a.db"))
+        .unwrap()
+        .meta()
+        .spec
+        .classes
+        .clone();
     assert_eq!(classes["names"], serde_json::json!(names));
     for (class, images) in classes["images"].as_array().unwrap().iter().enumerate() {
         let of_class = |row: &usize| usize::from(table.labels[*row]) == class;
         let rows: Vec<usize> = (0..table.len()).filter(of_class).collect();
         assert_eq!(*images, rows.len());
         for predicted in 0..names.len() {
-            let found = rows.iter().filter(|row| usize::from(table.clean_preds[**row]) == predicted);
+            let found = rows
+                .iter()
+                .filter(|row| usize::from(table.clean_preds[**row]) == predicted);
             assert_eq!(classes["clean"]["matrix"][class][predicted], found.count());
         }
-        let robust = rows.iter().filter(|row| {
-            clean(**row) && (0..attacks).all(|attack| right(**row, attack))
-        });
-        assert_eq!(classes["worst_case"]["matrix"][class][class], robust.count());
+        let robust = rows
+            .iter()
+            .filter(|row| clean(**row) && (0..attacks).all(|attack| right(**row, attack)));
+        assert_eq!(
+            classes["worst_case"]["matrix"][class][class],
+            robust.count()
+        );
     }
 }
 
@@ -103,12 +117,23 @@ fn detector_thresholds_come_from_clean_val_images_whatever_split_is_evaluated() 
     // Ten val images: neither 1 % nor 5 % of them is one.
     let val = &both["splits"][0]["detection"]["thresholds"];
     for (threshold, fpr) in val.as_array().unwrap().iter().zip([0.01, 0.05]) {
-        assert_eq!((&threshold["fpr"], &threshold["measured_fpr"]), (&fpr.into(), &0.0.into()));
+        assert_eq!(
+            (&threshold["fpr"], &threshold["measured_fpr"]),
+            (&fpr.into(), &0.0.into())
+        );
     }
     let table = load(&dir, Split::Test);
     let changed = |name: &str| {
-        let attack = table.attacks.iter().position(|attack| attack == name).unwrap();
-        let changed = table.changed.iter().skip(attack).step_by(table.attacks.len());
+        let attack = table
+            .attacks
+            .iter()
+            .position(|attack| attack == name)
+            .unwrap();
+        let changed = table
+            .changed
+            .iter()
+            .skip(attack)
+            .step_by(table.attacks.len());
         changed.filter(|changed| **changed).count()
     };
     for (name, adversarial) in [("gaussian", false), ("fgsm", true), ("bim", true)] {
@@ -121,17 +146,35 @@ fn detector_thresholds_come_from_clean_val_images_whatever_split_is_evaluated() 
         assert_eq!(attack["tpr"][0]["successful"].is_null(), none);
     }
     let text = stdout(&dir.run(&EVAL));
-    for words in ["worst", "TPR@1%", "(noise, not adversarial)", "L2 <=", "255 Linf <=", "class"] {
+    for words in [
+        "worst",
+        "TPR@1%",
+        "(noise, not adversarial)",
+        "L2 <=",
+        "255 Linf <=",
+        "class",
+    ] {
         assert!(text.contains(words), "no {words} in {text}");
     }
     // The cells of a table end where their headings end.
     let lines: Vec<&str> = text.lines().collect();
-    let at = lines.iter().position(|line| line.starts_with("val ")).unwrap();
+    let at = lines
+        .iter()
+        .position(|line| line.starts_with("val "))
+        .unwrap();
     let end = |line: &str| line.split("  (").next().unwrap().chars().count();
-    assert_eq!([1, 2].map(|below| end(lines[at + below])), [end(lines[at]); 2]);
-    let at = lines.iter().position(|line| line.starts_with("detector  ") && line.contains("TPR"));
+    assert_eq!(
+        [1, 2].map(|below| end(lines[at + below])),
+        [end(lines[at]); 2]
+    );
+    let at = lines
+        .iter()
+        .position(|line| line.starts_with("detector  ") && line.contains("TPR"));
     let at = at.unwrap();
-    assert_eq!([1, 2, 3].map(|below| end(lines[at + below])), [end(lines[at]); 3]);
+    assert_eq!(
+        [1, 2, 3].map(|below| end(lines[at + below])),
+        [end(lines[at]); 3]
+    );
 }
 
 #[test]
@@ -147,11 +190,17 @@ fn a_detector_trained_on_val_images_of_the_store_has_no_thresholds() {
         let detection = &on_test(&evaluation)["detection"];
         assert_eq!(detection["thresholds"], serde_json::json!([]));
         let reason = detection["no_thresholds"].as_str().unwrap();
-        assert!(reason.contains("the detector was trained with --seed 1"), "{reason}");
+        assert!(
+            reason.contains("the detector was trained with --seed 1"),
+            "{reason}"
+        );
         assert!(detection["attacks"]["fgsm"]["auc"].is_number());
     }
     let text = stdout(&dir.run(&EVAL));
-    assert!(text.contains("no true positive rates: the detector was trained"), "{text}");
+    assert!(
+        text.contains("no true positive rates: the detector was trained"),
+        "{text}"
+    );
 }
 
 #[test]
@@ -173,7 +222,12 @@ fn a_damaged_val_split_leaves_the_evaluation_on_test_without_thresholds() {
     let (before, after) = (on_test(&before), on_test(&after));
     assert_eq!(before["clean"], after["clean"]);
     assert_eq!(after["detection"]["thresholds"], serde_json::json!([]));
-    assert!(after["detection"]["no_thresholds"].as_str().unwrap().contains("a.db"));
+    assert!(
+        after["detection"]["no_thresholds"]
+            .as_str()
+            .unwrap()
+            .contains("a.db")
+    );
     let auc = |result: &Value| result["detection"]["attacks"]["bim"]["auc"].clone();
     assert_eq!(auc(before), auc(after));
 }

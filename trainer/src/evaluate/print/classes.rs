@@ -12,7 +12,10 @@ pub fn text(result: &SplitResult) -> String {
         return String::new();
     };
     if classes.names.len() > MAX_CLASSES {
-        return format!("\naccuracy of each of {} classes: --json\n", classes.names.len());
+        return format!(
+            "\naccuracy of each of {} classes: --json\n",
+            classes.names.len()
+        );
     }
     let names = classes.names.iter().map(|name| name.chars().count());
     let width = names.max().unwrap_or(0).max(10) + 2;
@@ -20,7 +23,10 @@ pub fn text(result: &SplitResult) -> String {
         let [images, clean, worst] = cells;
         format!("{name:<width$}{images:>10}{clean:>10}{worst:>10}\n")
     };
-    let mut out = format!("\n{}", row("class", ["images", "clean", "worst"].map(String::from)));
+    let mut out = format!(
+        "\n{}",
+        row("class", ["images", "clean", "worst"].map(String::from))
+    );
     for (class, name) in classes.names.iter().enumerate() {
         let images = classes.images.get(class).copied().unwrap_or(0);
         let accuracy = |of: &[Option<f64>]| percent(of.get(class).copied().flatten());

@@ -16,7 +16,7 @@ pub fn text(evaluation: &Evaluation) -> String {
     // Writing to a string cannot fail.
     let _ = writeln!(
         out,
-        "{} ({}, width {}, epoch {}), on samples made against {} (sha256 {}): transfer, not white-box robustness",
+        "{} ({}, width {}, epoch {}), on samples made against {} (sha256 {}); for any other model that is transfer",
         model.name, model.method, model.width, model.epoch, surrogate.name, surrogate.sha256
     );
     for result in &evaluation.splits {
@@ -46,7 +46,10 @@ fn accuracies(method: &str, result: &SplitResult) -> String {
     };
     let mut cells = vec![surrogate.and_then(|of| of.clean)];
     cells.extend(attacks().map(|name| surrogate?.attacks.get(name).copied()));
-    cells.extend([surrogate.and_then(|of| of.worst_case), surrogate.and_then(|of| of.mixed)]);
+    cells.extend([
+        surrogate.and_then(|of| of.worst_case),
+        surrogate.and_then(|of| of.mixed),
+    ]);
     row("surrogate", cells);
     let mut cells = vec![result.clean];
     cells.extend(attacks().map(|name| result.attacks.get(name).copied()));

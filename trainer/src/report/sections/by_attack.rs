@@ -72,7 +72,9 @@ fn table(runs: &[RunRecord], split: &str) -> Table {
             accuracy.get(column + 1).copied()
         };
         let attacked = attacks.iter().map(on_attack);
-        let cells = std::iter::once(Some(accuracy[0])).chain(attacked).chain([None]);
+        let cells = std::iter::once(Some(accuracy[0]))
+            .chain(attacked)
+            .chain([None]);
         results::reference_row(model, cells.map(Cell::Percent).collect())
     }));
 

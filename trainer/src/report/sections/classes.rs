@@ -76,7 +76,14 @@ fn accuracies(what: &str, classes: &ClassResults) -> Markup {
         all.extend(cells(class, classes.worst_case.as_ref()));
         class_row(name, all)
     };
-    let head = ["Class", "Images", "Clean", "mistaken for", "Worst case", "mistaken for"];
+    let head = [
+        "Class",
+        "Images",
+        "Clean",
+        "mistaken for",
+        "Worst case",
+        "mistaken for",
+    ];
     let table = Table {
         caption: format!("Accuracy in percent of each class: {what}"),
         head: head.map(String::from).into(),
@@ -95,7 +102,12 @@ fn matrix(what: &str, classes: &ClassResults, confusion: &Confusion) -> Markup {
     let table = Table {
         caption: format!("Confusion matrix, images by true and predicted class: {what}"),
         head: head.chain(classes.names.iter().cloned()).collect(),
-        rows: classes.names.iter().zip(&confusion.matrix).map(row).collect(),
+        rows: classes
+            .names
+            .iter()
+            .zip(&confusion.matrix)
+            .map(row)
+            .collect(),
     };
     table.render()
 }

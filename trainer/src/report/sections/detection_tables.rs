@@ -38,7 +38,9 @@ pub fn tables(runs: &[RunRecord]) -> Markup {
 }
 
 fn table(what: &str, detection: &Detection) -> Table {
-    let mut head = ["Attack", "Changed", "Successful", "AUC"].map(String::from).to_vec();
+    let mut head = ["Attack", "Changed", "Successful", "AUC"]
+        .map(String::from)
+        .to_vec();
     for threshold in &detection.thresholds {
         let fpr = short(100.0 * threshold.fpr);
         head.extend([format!("TPR at {fpr} % FPR"), "of successful".into()]);
@@ -60,7 +62,10 @@ fn table(what: &str, detection: &Detection) -> Table {
             measured.collect::<String>()
         ),
         head,
-        rows: adversarial.chain(noise).map(|(name, attack)| row(name, attack)).collect(),
+        rows: adversarial
+            .chain(noise)
+            .map(|(name, attack)| row(name, attack))
+            .collect(),
     }
 }
 
@@ -76,7 +81,11 @@ fn row(name: &str, attack: &AttackDetection) -> TableRow {
         let rates = [rate.changed, rate.successful];
         cells.extend(rates.map(|rate| rate.map_or_else(dash, percent)));
     }
-    let note = if attack.adversarial { "" } else { "noise, not adversarial" };
+    let note = if attack.adversarial {
+        ""
+    } else {
+        "noise, not adversarial"
+    };
     TableRow {
         label: names::label(name).into(),
         note: note.into(),

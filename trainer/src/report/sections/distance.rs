@@ -36,7 +36,9 @@ type Norm = (
 
 const NORMS: [Norm; 2] = [
     ("L2", 1.0, "L2 distance", |curves| &curves.l2),
-    ("Linf", 255.0, "Linf distance, in 255ths", |curves| &curves.linf),
+    ("Linf", 255.0, "Linf distance, in 255ths", |curves| {
+        &curves.linf
+    }),
 ];
 
 /// The section of the distances.
@@ -79,7 +81,12 @@ fn chart(runs: &[RunRecord], split: &str, (norm, per_unit, axis, points_of): &No
         let baseline = result.baseline.as_ref();
         if let Some(points) = baseline.and_then(|of| of.by_distance.as_ref()) {
             let hash: String = evaluation.surrogate.sha256.chars().take(8).collect();
-            let curve = (format!("Baseline {hash}"), names::CLEAN, true, points_of(points));
+            let curve = (
+                format!("Baseline {hash}"),
+                names::CLEAN,
+                true,
+                points_of(points),
+            );
             if !curves.contains(&curve) {
                 curves.push(curve);
             }

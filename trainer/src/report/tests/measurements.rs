@@ -128,7 +128,10 @@ fn page(evaluation: &Evaluation) -> String {
 fn report_json_reads_back_and_older_files_without_its_new_fields_are_read() {
     let evaluation = evaluation(0.5);
     let text = serde_json::to_string(&evaluation).unwrap();
-    assert_eq!(serde_json::from_str::<Evaluation>(&text).unwrap(), evaluation);
+    assert_eq!(
+        serde_json::from_str::<Evaluation>(&text).unwrap(),
+        evaluation
+    );
 
     let runs = TestRuns::new();
     let old = runs.evaluated("old", &config("joint", 3), 3, true, 0.0);
@@ -163,7 +166,9 @@ fn the_worst_case_is_a_column_and_the_caption_says_transfer() {
     assert!(page.contains(model), "{page}");
     // The paper has no worst case.
     assert!(page.contains("<td>85.4</td><td>78.3</td><td>–</td>"));
-    assert!(page.contains("transfer from it, not robustness against an attack on the model itself"));
+    assert!(
+        page.contains("transfer from it, not robustness against an attack on the model itself")
+    );
 }
 
 #[test]
@@ -183,7 +188,11 @@ fn the_mixed_set_shows_table_2_and_what_table_4_implies_at_each_share() {
         // 0.75 * 0.8916 + 0.25 * 0.8369
         ("joint, implied by Table 4", "25.0", "87.8"),
     ] {
-        assert_eq!(page.matches(&row(model, share, accuracy)).count(), 1, "{model}, {share}");
+        assert_eq!(
+            page.matches(&row(model, share, accuracy)).count(),
+            1,
+            "{model}, {share}"
+        );
     }
     assert_eq!(page.matches(", implied by Table 4<").count(), 6);
 }
@@ -226,8 +235,16 @@ fn accuracy_by_distance_is_drawn_for_each_split_and_norm() {
     }
     // The last points, and the one baseline.
     assert_eq!(page.matches("run, L2 distance 1: 70.0").count(), 2);
-    assert_eq!(page.matches("run, Linf distance, in 255ths 8: 70.0").count(), 2);
-    assert_eq!(page.matches("Baseline 01234567, L2 distance 1: 25.0").count(), 2);
+    assert_eq!(
+        page.matches("run, Linf distance, in 255ths 8: 70.0")
+            .count(),
+        2
+    );
+    assert_eq!(
+        page.matches("Baseline 01234567, L2 distance 1: 25.0")
+            .count(),
+        2
+    );
     assert!(page.contains(">0.25</text>") && page.contains("<g class=\"c0 dashed\">"));
 }
 
@@ -238,7 +255,10 @@ fn classes_have_their_accuracy_and_confusion_matrix_clean_and_in_the_worst_case(
                <td>&lt;dog&gt; (377)</td>";
     assert_eq!(page.matches(row).count(), 2);
     assert!(page.contains("&lt;dog&gt;</th><td>0</td><td>–</td><td>–</td><td>–</td><td>–</td>"));
-    for matrix in ["cat</th><td>450</td><td>50</td>", "cat</th><td>123</td><td>377</td>"] {
+    for matrix in [
+        "cat</th><td>450</td><td>50</td>",
+        "cat</th><td>123</td><td>377</td>",
+    ] {
         assert_eq!(page.matches(matrix).count(), 2, "{matrix}");
     }
     assert!(page.contains("<summary>run, test split</summary>") && !page.contains("<dog>"));
