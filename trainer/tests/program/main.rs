@@ -4,6 +4,7 @@ mod architectures;
 mod bench;
 mod cases;
 mod common;
+mod measurements;
 mod mismatches;
 mod refusals;
 mod results;

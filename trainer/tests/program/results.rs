@@ -53,7 +53,8 @@ fn evaluating_the_surrogate_gives_the_stores_own_accuracies() {
         rows.map(|row| row[name.len()..].trim().to_string())
             .collect()
     };
-    assert_eq!(rows("surrogate").len(), 2);
+    // Of each split by attack and by distance, L2 and Linf.
+    assert_eq!(rows("surrogate").len(), 2 * 3);
     assert_eq!(rows("surrogate"), rows("pretrain"));
 }
 
@@ -85,7 +86,17 @@ fn evaluation_json_has_its_fields_and_equals_the_runs_report_json() {
         .zip([10, 20])
     {
         let fields = [
-            "split", "images", "clean", "attacks", "mixed", "detector", "baseline",
+            "split",
+            "images",
+            "clean",
+            "attacks",
+            "worst_case",
+            "mixed",
+            "detector",
+            "baseline",
+            "detection",
+            "by_distance",
+            "classes",
         ];
         assert_eq!(keys(result), fields);
         assert_eq!(result["images"], images);

@@ -125,6 +125,21 @@ fn a_model_with_zero_gradient_breaks_no_attack() {
 }
 
 #[test]
+fn the_perturbations_of_adversarial_attacks_alone_depend_on_the_model() {
+    let models = [TestModel::mlp(1), TestModel::mlp(7)];
+    let test = TestBatch::of(&models[0], random_images(3));
+    each(|kind, config, name| {
+        let [one, other] = [0, 1].map(|i| {
+            let attack = config.build(kind);
+            let perturbed = attack.perturb(&models[i], &test.batch()).unwrap();
+            let pixels = perturbed.images.flatten_all().unwrap();
+            pixels.to_vec1::<f32>().unwrap()
+        });
+        assert_eq!(one == other, !kind.traits().adversarial, "{name}");
+    });
+}
+
+#[test]
 fn an_attack_that_fails_leaves_an_image_that_is_still_classified_right() {
     let mut bias = [0.0; CLASSES];
     bias[2] = 90.0;

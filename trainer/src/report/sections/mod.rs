@@ -1,8 +1,11 @@
 //! Sections of the report: one file and one row of [`SECTIONS`] each.
 
 mod by_attack;
+mod classes;
 mod contact_sheet;
+mod detection_tables;
 mod detector;
+mod distance;
 mod mixed_set;
 mod overview;
 mod training;
@@ -16,11 +19,13 @@ use super::{ReportData, elements::note};
 pub type BuildSections = fn(&ReportData) -> Result<Vec<Section>>;
 
 /// All kinds of sections, in the page's order.
-pub const SECTIONS: [BuildSections; 6] = [
+pub const SECTIONS: [BuildSections; 8] = [
     overview::sections,
     by_attack::sections,
     mixed_set::sections,
     detector::sections,
+    distance::sections,
+    classes::sections,
     training::sections,
     contact_sheet::sections,
 ];

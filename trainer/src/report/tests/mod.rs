@@ -6,6 +6,7 @@ use super::*;
 use fixtures::{TestRuns, config, line, strips};
 
 mod fixtures;
+mod measurements;
 
 #[test]
 fn a_report_has_every_section_escapes_its_text_and_is_self_contained() {
@@ -17,7 +18,8 @@ fn a_report_has_every_section_escapes_its_text_and_is_self_contained() {
     ];
     let page = runs.page(&folders, Some(&strips()));
     for id in [
-        "runs", "attacks", "mixed", "detector", "run-1", "run-2", "run-3", "images",
+        "runs", "attacks", "mixed", "detector", "distance", "classes", "run-1", "run-2", "run-3",
+        "images",
     ] {
         assert_eq!(
             page.matches(&format!("<section id=\"{id}\">")).count(),
