@@ -5,6 +5,7 @@ mod eval;
 mod options;
 mod pretrain;
 mod report;
+mod shift_options;
 mod train;
 
 use base::Result;
@@ -29,7 +30,7 @@ enum Command {
     Pretrain(Pretrain),
     /// Train a robust model on clean and adversarial images drawn from a store
     Train(Train),
-    /// Evaluate a model on a store: per attack, on the mixed set, and its detector
+    /// Evaluate a model on a store (per attack, on the mixed set, its detector), or on arrays or corrupted images
     Eval(Eval),
     /// Write one self-contained HTML page about one or more runs
     Report(Report),

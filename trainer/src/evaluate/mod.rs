@@ -5,6 +5,7 @@ mod auc;
 mod mixed;
 pub mod print;
 mod request;
+pub mod shift;
 mod split;
 mod surrogate;
 

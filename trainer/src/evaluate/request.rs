@@ -180,7 +180,7 @@ impl EvalRequest<'_> {
     }
 }
 
-fn describe_model(loaded: &Loaded) -> Model {
+pub(super) fn describe_model(loaded: &Loaded) -> Model {
     let description = loaded.network.describe();
     let text = |key: &str, default: &str| {
         let value = loaded.metadata.get(key);

@@ -9,4 +9,5 @@ mod refusals;
 mod results;
 mod resuming;
 mod runs;
+mod shift;
 mod test_store;
