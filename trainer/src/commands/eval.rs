@@ -16,7 +16,10 @@ use store::Store;
 
 use super::shift_options::{Images, ShiftOptions, SourceArguments};
 use crate::{
-    evaluate::{EvalConfig, EvalRequest, print, shift::{CleanImages, ShiftRequest}},
+    evaluate::{
+        EvalConfig, EvalRequest, print,
+        shift::{CleanImages, ShiftRequest},
+    },
     folder,
 };
 

@@ -77,12 +77,15 @@ impl SourceArguments {
             (Some(db), ..) => Ok(Images::Store(db)),
             (_, Some(images), ..) => {
                 let labels = options.labels.as_deref();
-                let labels = labels.ok_or_else(|| Error::Usage("--images needs --labels".into()))?;
+                let labels =
+                    labels.ok_or_else(|| Error::Usage("--images needs --labels".into()))?;
                 Ok(Images::Arrays(images, labels))
             }
             (.., Some(folder), _) => Ok(Images::Cifar10C(folder)),
             (.., Some(data)) => Ok(Images::Data(data, options.rows(), options.severities())),
-            _ => Err(Error::Usage("--db, --images, --cifar10-c or --data is needed".into())),
+            _ => Err(Error::Usage(
+                "--db, --images, --cifar10-c or --data is needed".into(),
+            )),
         }
     }
 }
@@ -97,9 +100,8 @@ impl ShiftOptions {
 
     /// The severities to compute, ascending.
     fn severities(&self) -> Vec<Severity> {
-        let wanted = |severity: &Severity| {
-            self.severity.is_empty() || self.severity.contains(severity)
-        };
+        let wanted =
+            |severity: &Severity| self.severity.is_empty() || self.severity.contains(severity);
         Severity::ALL.into_iter().filter(wanted).collect()
     }
 }

@@ -31,7 +31,9 @@ fn write_images(path: &Path, images: &[Vec<u8>]) {
 
 /// Labels in 8 bytes each, as NumPy's own integers.
 fn write_labels(path: &Path, labels: &[u8]) {
-    let data = labels.iter().flat_map(|label| i64::from(*label).to_le_bytes());
+    let data = labels
+        .iter()
+        .flat_map(|label| i64::from(*label).to_le_bytes());
     let shape = format!("({},)", labels.len());
     write_npy(path, "<i8", &shape, &data.collect::<Vec<_>>());
 }
@@ -39,7 +41,10 @@ fn write_labels(path: &Path, labels: &[u8]) {
 /// The test images, and the id of the first.
 fn test_images(dir: &TestDir) -> (Vec<Image>, u64) {
     let data = data::load(&dir.path("data"), 0, None).unwrap();
-    let (id, ..) = data.images().find(|(_, part, _)| *part == Split::Test).unwrap();
+    let (id, ..) = data
+        .images()
+        .find(|(_, part, _)| *part == Split::Test)
+        .unwrap();
     (data.test.clone(), id)
 }
 
@@ -96,7 +101,11 @@ fn images_and_labels_in_numpy_arrays_give_the_accuracy_of_the_same_images_in_a_s
     assert_eq!(result["model"]["method"], "pretrain");
     assert!(accuracy > 0.1 && accuracy < 1.0, "a test that could fail");
     let printed = text(&dir, &arrays);
-    let line = format!("accuracy {:.2} ({} of 20 images)", 100.0 * accuracy, result["correct"]);
+    let line = format!(
+        "accuracy {:.2} ({} of 20 images)",
+        100.0 * accuracy,
+        result["correct"]
+    );
     assert!(printed.contains(&line), "{printed}");
 
     // A part of them, balanced.
@@ -112,16 +121,41 @@ fn images_and_labels_in_numpy_arrays_give_the_accuracy_of_the_same_images_in_a_s
 #[test]
 fn computed_corruptions_and_the_same_ones_in_files_of_cifar10_c_give_the_same_table() {
     let dir = TestDir::new();
-    let names: Vec<&str> = Corruption::all_computed().map(|(row, _)| row.name).collect();
+    let names: Vec<&str> = Corruption::all_computed()
+        .map(|(row, _)| row.name)
+        .collect();
     write_cifar10_c(&dir, &names);
     let files = json(&dir, &["--cifar10-c", "c"]);
-    let computed = json(&dir, &["--data", "data", "--corruptions", "all", "--batch-size", "7"]);
-    for key in ["corruptions", "mean", "mean_without_noise", "missing", "cells", "images"] {
+    let computed = json(
+        &dir,
+        &[
+            "--data",
+            "data",
+            "--corruptions",
+            "all",
+            "--batch-size",
+            "7",
+        ],
+    );
+    for key in [
+        "corruptions",
+        "mean",
+        "mean_without_noise",
+        "missing",
+        "cells",
+        "images",
+    ] {
         assert_eq!(files[key], computed[key], "{key}");
     }
-    assert_eq!((&files["source"], &files["clean"]), (&json!("files"), &Value::Null));
+    assert_eq!(
+        (&files["source"], &files["clean"]),
+        (&json!("files"), &Value::Null)
+    );
     assert_eq!(computed["source"], "computed");
-    assert_eq!((&files["images"], &files["cells"]), (&json!(20), &json!(5 * names.len())));
+    assert_eq!(
+        (&files["images"], &files["cells"]),
+        (&json!(20), &json!(5 * names.len()))
+    );
     let clean = computed["clean"].as_f64().unwrap();
     let rows = files["corruptions"].as_array().unwrap();
     assert_eq!(rows.len(), CORRUPTIONS.len());
@@ -142,7 +176,10 @@ fn missing_files_of_cifar10_c_are_reported_and_left_out_of_the_means() {
     let dir = TestDir::new();
     write_cifar10_c(&dir, &["gaussian_noise", "contrast"]);
     let result = json(&dir, &["--cifar10-c", "c"]);
-    assert_eq!((&result["cells"], &result["all_cells"]), (&json!(10), &json!(75)));
+    assert_eq!(
+        (&result["cells"], &result["all_cells"]),
+        (&json!(10), &json!(75))
+    );
     assert_eq!(result["missing"].as_array().unwrap().len(), 13);
     let mean = |name: &str| {
         let rows = result["corruptions"].as_array().unwrap();
@@ -159,7 +196,10 @@ fn missing_files_of_cifar10_c_are_reported_and_left_out_of_the_means() {
     let printed = text(&dir, &["--cifar10-c", "c"]);
     assert!(printed.contains("over 10 of 75 cells"), "{printed}");
     assert!(printed.contains("not evaluated: shot_noise, "), "{printed}");
-    let row = printed.lines().find(|line| line.starts_with("snow")).unwrap();
+    let row = printed
+        .lines()
+        .find(|line| line.starts_with("snow"))
+        .unwrap();
     assert_eq!(row.matches('–').count(), 6, "{row}");
 }
 
@@ -193,23 +233,53 @@ fn chosen_corruptions_and_severities_are_those_of_the_whole_table() {
 #[test]
 fn a_model_trained_on_val_images_of_a_data_set_is_not_evaluated_on_val() {
     let dir = TestDir::new();
-    let other = ["eval", "--data", "data", "--corruptions", "all", "--split", "val", "--seed", "1"];
-    let words = ["model.safetensors: found trained with --seed 0", "--split test"];
-    dir.assert_refused(&mut dir.command(&[&other[..], &MODEL[..]].concat()), 3, &words);
+    let other = [
+        "eval",
+        "--data",
+        "data",
+        "--corruptions",
+        "all",
+        "--split",
+        "val",
+        "--seed",
+        "1",
+    ];
+    let words = [
+        "model.safetensors: found trained with --seed 0",
+        "--split test",
+    ];
+    dir.assert_refused(
+        &mut dir.command(&[&other[..], &MODEL[..]].concat()),
+        3,
+        &words,
+    );
 }
 
 #[test]
 fn exactly_one_source_of_images_is_taken_and_options_of_another_are_refused() {
     let dir = TestDir::new();
     let refused = |args: &[&str], words: &[&str]| {
-        dir.assert_refused(&mut dir.command(&[&["eval"], &MODEL[..], args].concat()), 2, words);
+        dir.assert_refused(
+            &mut dir.command(&[&["eval"], &MODEL[..], args].concat()),
+            2,
+            words,
+        );
     };
     refused(&[], &["--db <DB>", "--cifar10-c <DIR>"]);
-    refused(&["--db", "a.db", "--cifar10-c", "c"], &["--db <DB>", "--cifar10-c"]);
-    refused(&["--db", "a.db", "--data", "data", "--corruptions", "all"], &["--db <DB>"]);
+    refused(
+        &["--db", "a.db", "--cifar10-c", "c"],
+        &["--db <DB>", "--cifar10-c"],
+    );
+    refused(
+        &["--db", "a.db", "--data", "data", "--corruptions", "all"],
+        &["--db <DB>"],
+    );
     refused(&["--images", "x.npy"], &["--labels <Y.npy>"]);
     refused(&["--data", "data"], &["--corruptions <NAMES>"]);
-    refused(&["--data", "data", "--corruptions", "fog"], &["fog", "gaussian_noise"]);
+    refused(
+        &["--data", "data", "--corruptions", "fog"],
+        &["fog", "gaussian_noise"],
+    );
     refused(
         &["--data", "data", "--corruptions", "all", "--severity", "6"],
         &["--severity", "a severity is 1, 2, 3, 4 or 5"],
@@ -229,9 +299,16 @@ fn exactly_one_source_of_images_is_taken_and_options_of_another_are_refused() {
         ["--limit", "10"],
         ["--seed", "0"],
     ] {
-        refused(&[&["--db", "a.db"], &option[..]].concat(), &[option[0], "cannot be used with"]);
+        refused(
+            &[&["--db", "a.db"], &option[..]].concat(),
+            &[option[0], "cannot be used with"],
+        );
     }
-    for option in [["--detector", "d"], ["--adv-ratio", "0.5"], ["--split", "test"]] {
+    for option in [
+        ["--detector", "d"],
+        ["--adv-ratio", "0.5"],
+        ["--split", "test"],
+    ] {
         let args = [&["--cifar10-c", "c"], &option[..]].concat();
         refused(&args, &[option[0], "cannot be used with"]);
     }
@@ -241,38 +318,66 @@ fn exactly_one_source_of_images_is_taken_and_options_of_another_are_refused() {
 fn arrays_that_do_not_fit_are_refused_by_name() {
     let dir = TestDir::new();
     let refused = |args: &[&str], words: &[&str]| {
-        dir.assert_refused(&mut dir.command(&[&["eval"], &MODEL[..], args].concat()), 3, words);
+        dir.assert_refused(
+            &mut dir.command(&[&["eval"], &MODEL[..], args].concat()),
+            3,
+            words,
+        );
     };
     let arrays = ["--images", "x.npy", "--labels", "y.npy"];
     refused(&arrays, &["x.npy: cannot read"]);
     write_images(&dir.path("x.npy"), &vec![vec![9; 3072]; 4]);
     refused(&arrays, &["y.npy: cannot read"]);
     write_labels(&dir.path("y.npy"), &[0, 1, 2]);
-    refused(&arrays, &["y.npy: found 3 labels, expected 4, as many as x.npy has images"]);
+    refused(
+        &arrays,
+        &["y.npy: found 3 labels, expected 4, as many as x.npy has images"],
+    );
     write_labels(&dir.path("y.npy"), &[0, 1, 2, 10]);
-    refused(&arrays, &["y.npy, entry 3: found label 10, expected 0 to 9"]);
+    refused(
+        &arrays,
+        &["y.npy, entry 3: found label 10, expected 0 to 9"],
+    );
     refused(
         &["--images", "y.npy", "--labels", "y.npy"],
         &["y.npy: found shape (4,) of <i8, expected shape (N, 32, 32, 3)"],
     );
     edit(&dir.path("x.npy"), |bytes| bytes.truncate(bytes.len() - 1));
-    refused(&arrays, &["x.npy: found 12287 bytes after the header, expected 12288"]);
+    refused(
+        &arrays,
+        &["x.npy: found 12287 bytes after the header, expected 12288"],
+    );
 
     fs::create_dir(dir.path("c")).unwrap();
     let folder = ["--cifar10-c", "c"];
     refused(&["--cifar10-c", "gone"], &["gone: cannot read"]);
-    refused(&folder, &["c: found none, expected files of CIFAR-10-C such as gaussian_noise.npy"]);
+    refused(
+        &folder,
+        &["c: found none, expected files of CIFAR-10-C such as gaussian_noise.npy"],
+    );
     write_cifar10_c(&dir, &["contrast"]);
     let rename = |from: &str, to: &str| fs::rename(dir.path(from), dir.path(to)).unwrap();
     rename("c/labels.npy", "c/kept.npy");
     refused(&folder, &["c/labels.npy: cannot read"]);
     write_labels(&dir.path("c/labels.npy"), &[1; 19]);
-    refused(&folder, &["c/labels.npy: found 19 labels, expected 20 or 100"]);
+    refused(
+        &folder,
+        &["c/labels.npy: found 19 labels, expected 20 or 100"],
+    );
     write_labels(&dir.path("c/labels.npy"), &[[1; 50], [2; 50]].concat());
-    refused(&folder, &["c/labels.npy: found other labels for a higher severity"]);
+    refused(
+        &folder,
+        &["c/labels.npy: found other labels for a higher severity"],
+    );
     rename("c/kept.npy", "c/labels.npy");
     write_images(&dir.path("c/fog.npy"), &vec![vec![9; 3072]; 7]);
-    refused(&folder, &["c/fog.npy: found 7 images, expected as many of each of 5 severities"]);
+    refused(
+        &folder,
+        &["c/fog.npy: found 7 images, expected as many of each of 5 severities"],
+    );
     write_images(&dir.path("c/fog.npy"), &vec![vec![9; 3072]; 500]);
-    refused(&folder, &["c/contrast.npy: found 100 images, expected as many as in the other files"]);
+    refused(
+        &folder,
+        &["c/contrast.npy: found 100 images, expected as many as in the other files"],
+    );
 }

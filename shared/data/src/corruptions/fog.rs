@@ -7,7 +7,8 @@ use super::{NoiseSource, Severity, byte, floats};
 use crate::IMAGE_SIDE;
 
 pub fn apply(image: &[u8], severity: Severity, noise: &mut dyn NoiseSource) -> Vec<u8> {
-    let (amount, decay) = severity.of([(0.2, 3.0), (0.5, 3.0), (0.75, 2.5), (1.0, 2.0), (1.5, 1.75)]);
+    let (amount, decay) =
+        severity.of([(0.2, 3.0), (0.5, 3.0), (0.75, 2.5), (1.0, 2.0), (1.5, 1.75)]);
     let heights = heights(decay, noise);
     let largest = floats(image).fold(0.0, f64::max);
     let values = floats(image).enumerate();

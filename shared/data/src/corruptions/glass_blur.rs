@@ -17,7 +17,8 @@ pub fn apply(image: &[u8], severity: Severity, noise: &mut dyn NoiseSource) -> V
                 // Each by one pixel or not at all.
                 let mut step = || usize::from(noise.uniform() < 0.5);
                 let (left, up) = (step(), step());
-                let [to, from] = [(y, x), (y - up, x - left)].map(|(y, x)| (y * IMAGE_SIDE + x) * 3);
+                let [to, from] =
+                    [(y, x), (y - up, x - left)].map(|(y, x)| (y * IMAGE_SIDE + x) * 3);
                 pixels.copy_within(from..from + 3, to);
             }
         }
@@ -30,7 +31,12 @@ fn blurred(image: &[u8], sigma: f64) -> Vec<u8> {
     let weights = weights(sigma);
     let values: Vec<f64> = floats(image).collect();
     let row = 3 * IMAGE_SIDE;
-    let vertical = filtered(&values, &weights, |i| (i / row, i % row), |y, rest| y * row + rest);
+    let vertical = filtered(
+        &values,
+        &weights,
+        |i| (i / row, i % row),
+        |y, rest| y * row + rest,
+    );
     let horizontal = filtered(
         &vertical,
         &weights,
@@ -52,11 +58,13 @@ fn filtered(
         let (place, rest) = split(i);
         let value = |place: usize| values[join(place, rest)];
         // From the outermost pair inwards.
-        (1..=reach).rev().fold(value(place) * weights[0], |sum, distance| {
-            let before = value(place.saturating_sub(distance));
-            let after = value((place + distance).min(IMAGE_SIDE - 1));
-            sum + (before + after) * weights[distance]
-        })
+        (1..=reach)
+            .rev()
+            .fold(value(place) * weights[0], |sum, distance| {
+                let before = value(place.saturating_sub(distance));
+                let after = value((place + distance).min(IMAGE_SIDE - 1));
+                sum + (before + after) * weights[distance]
+            })
     };
     (0..IMAGE_BYTES).map(filter).collect()
 }

@@ -1,9 +1,9 @@
 //! Image corruptions of CIFAR-10-C (Hendrycks and Dietterich, "Benchmarking neural network robustness to common
 //! corruptions and perturbations", ICLR 2019), five severities each.
 //!
-//! The table has all fifteen; eleven of them are computed here, with the arithmetic of the authors' `make_cifar_c.py` and
-//! of the libraries it calls, to the same bytes (`defocus_blur` to within one level on few). What follows from an image
-//! depends on its bytes, the severity and, for the random ones, on the [`NoiseSource`].
+//! The table has all fifteen; eleven of them are computed here, with the arithmetic of the authors' `make_cifar_c.py`
+//! and of the libraries it calls, to the same bytes. What follows from an image depends on its bytes, the severity and,
+//! for the random ones, on the [`NoiseSource`].
 
 mod brightness;
 mod contrast;
@@ -60,7 +60,7 @@ const fn row(name: &'static str, group: Group, computed: Option<Computed>) -> Co
 
 /// The corruptions of CIFAR-10-C in the order of the authors' tables: a new one is a row, and a file if it is computed.
 #[rustfmt::skip]
-pub const CORRUPTIONS: [Corruption; 15] = [
+pub static CORRUPTIONS: [Corruption; 15] = [
     row("gaussian_noise", Group::Noise, Some(Computed(gaussian_noise::apply))),
     row("shot_noise", Group::Noise, Some(Computed(shot_noise::apply))),
     row("impulse_noise", Group::Noise, Some(Computed(impulse_noise::apply))),
@@ -140,7 +140,7 @@ impl Severity {
 
 impl fmt::Display for Severity {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        self.0.fmt(f)
+        write!(f, "{}", self.0)
     }
 }
 
@@ -148,8 +148,8 @@ impl FromStr for Severity {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let all = Self::ALL.into_iter();
-        let found = all.into_iter().find(|severity| severity.0.to_string() == text);
+        let mut all = Self::ALL.into_iter();
+        let found = all.find(|severity| severity.0.to_string() == text);
         found.ok_or_else(|| "a severity is 1, 2, 3, 4 or 5".into())
     }
 }

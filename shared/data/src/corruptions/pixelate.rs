@@ -31,13 +31,13 @@ fn resize(image: &[u8], from: usize, to: usize) -> Vec<u8> {
 }
 
 /// The pixels that one pixel of the result is the average of.
-struct Box {
+struct Window {
     first: usize,
     /// In units of 2^-[`BITS`].
     weights: Vec<i64>,
 }
 
-impl Box {
+impl Window {
     fn average(&self, value: impl Fn(usize) -> u8) -> u8 {
         let half = 1 << (BITS - 1);
         let pixels = self.weights.iter().zip(self.first..);
@@ -47,7 +47,7 @@ impl Box {
 }
 
 /// The box of each pixel of a line of `to` that is made of `from`.
-fn boxes(from: usize, to: usize) -> Vec<Box> {
+fn boxes(from: usize, to: usize) -> Vec<Window> {
     let scale = from as f64 / to as f64;
     // Of an enlarged image, a box has the width of a pixel.
     let width = scale.max(1.0);
@@ -63,7 +63,7 @@ fn boxes(from: usize, to: usize) -> Vec<Box> {
         let inside: Vec<f64> = (first..end).map(inside).collect();
         let sum: f64 = inside.iter().sum();
         let fixed = |weight: &f64| (0.5 + weight / sum * f64::from(1 << BITS)) as i64;
-        Box {
+        Window {
             first,
             weights: inside.iter().map(fixed).collect(),
         }

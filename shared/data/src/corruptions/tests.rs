@@ -57,11 +57,12 @@ fn a_higher_severity_of_a_corruption_changes_images_more() {
             squares.sum()
         };
         let distances = Severity::ALL.map(distance);
-        assert!(
-            distances[0] > 0.0 && distances.is_sorted_by(|a, b| a < b),
-            "{}: {distances:?}",
-            row.name
-        );
+        // The authors' parameters of glass blur are in no order of strength.
+        let ordered = match row.name {
+            "glass_blur" => distances[0] < distances[4],
+            _ => distances.is_sorted_by(|a, b| a < b),
+        };
+        assert!(distances[0] > 0.0 && ordered, "{}: {distances:?}", row.name);
     }
 }
 
@@ -72,9 +73,8 @@ fn noise_depends_on_seed_corruption_image_and_severity_alone() {
     assert_eq!(once, apply("gaussian_noise", image, 5, 1));
     assert_ne!(once, apply("gaussian_noise", image, 5, 2));
     let row = Corruption::named("gaussian_noise").unwrap();
-    let first = |seed, severity: usize| {
-        KeyedNoise::new(seed, row, Severity::ALL[severity - 1], 0).normal()
-    };
+    let first =
+        |seed, severity: usize| KeyedNoise::new(seed, row, Severity::ALL[severity - 1], 0).normal();
     assert_ne!(first(0, 1), first(1, 1));
     assert_ne!(first(0, 1), first(0, 2));
 }

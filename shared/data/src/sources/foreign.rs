@@ -72,7 +72,9 @@ fn folder(path: &Path) -> Option<String> {
         match name.extension()?.to_str()? {
             "parquet" => Some("Parquet files, as Hugging Face keeps data sets".to_string()),
             "arrow" => Some("Arrow files, as Hugging Face keeps data sets".into()),
-            "npy" | "npz" => Some("NumPy arrays, such as those that trainer eval --cifar10-c reads".into()),
+            "npy" | "npz" => {
+                Some("NumPy arrays, such as those that trainer eval --cifar10-c reads".into())
+            }
             _ => None,
         }
     })

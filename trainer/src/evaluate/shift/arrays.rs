@@ -29,7 +29,10 @@ impl ShiftRequest<'_> {
             let expected = format!("{count}, as many as {images_name} has images");
             return Err(Error::data(labels_name, found, expected));
         }
-        let used = labels.iter().max().map_or(0, |label| usize::from(*label) + 1);
+        let used = labels
+            .iter()
+            .max()
+            .map_or(0, |label| usize::from(*label) + 1);
         if used < model.classes() {
             log::warning(format_args!(
                 "{labels_name}: the labels are 0 to {}, the model has {} classes",

@@ -72,7 +72,12 @@ impl ShiftRequest<'_> {
             progress.finish();
         }
         let model = model.describe();
-        Ok(CorruptionEvaluation::new(Source::Files, model, each, corruptions))
+        Ok(CorruptionEvaluation::new(
+            Source::Files,
+            model,
+            each,
+            corruptions,
+        ))
     }
 }
 
@@ -129,7 +134,11 @@ impl Labels {
         };
         if rest.chunks_exact(each).any(|labels| labels != first) {
             let found = "other labels for a higher severity than for the first";
-            return Err(Error::data(&self.what, found, "the same images in the same order"));
+            return Err(Error::data(
+                &self.what,
+                found,
+                "the same images in the same order",
+            ));
         }
         Ok(first)
     }

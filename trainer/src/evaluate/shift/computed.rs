@@ -82,7 +82,8 @@ impl ShiftRequest<'_> {
         }
         progress.finish();
         let images = chosen.len() as u64;
-        let mut result = CorruptionEvaluation::new(Source::Computed, model.describe(), images, rows);
+        let mut result =
+            CorruptionEvaluation::new(Source::Computed, model.describe(), images, rows);
         result.clean = Some(clean);
         result.warnings = log::warnings();
         Ok(result)

@@ -2,10 +2,7 @@
 
 use std::fmt::Write;
 
-use super::{
-    ArraysEvaluation, CorruptionEvaluation,
-    result::Source,
-};
+use super::{ArraysEvaluation, CorruptionEvaluation, result::Source};
 use crate::report::evaluation::Model;
 
 impl ArraysEvaluation {
@@ -48,7 +45,11 @@ impl CorruptionEvaluation {
             let _ = writeln!(out, "{:>8}", percent(row.mean));
         }
         let (cells, all) = (self.cells, self.all_cells);
-        let _ = writeln!(out, "\nmean {} over {cells} of {all} cells", percent(self.mean));
+        let _ = writeln!(
+            out,
+            "\nmean {} over {cells} of {all} cells",
+            percent(self.mean)
+        );
         let without = percent(self.mean_without_noise);
         let _ = writeln!(out, "mean {without} without the three noises");
         if !self.missing.is_empty() {

@@ -6,7 +6,9 @@ const HALF: i32 = 1 << 15;
 pub fn ycc(rgb: [u8; 3]) -> [u8; 3] {
     let sum = |weights: [i32; 3], offset: i32| {
         let products = rgb.iter().zip(weights);
-        let sum: i32 = products.map(|(&value, weight)| i32::from(value) * weight).sum();
+        let sum: i32 = products
+            .map(|(&value, weight)| i32::from(value) * weight)
+            .sum();
         ((sum + offset) >> 16) as u8
     };
     let middle = (128 << 16) + HALF - 1;

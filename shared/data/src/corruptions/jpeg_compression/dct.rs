@@ -105,7 +105,12 @@ fn forward_line(line: &Line, drop: i32) -> Line {
 fn inverse_line(line: &Line, drop: u32) -> Line {
     let [outer, inner] = rotated(line[2], line[6]);
     let (sum, difference) = ((line[0] + line[4]) << BITS, (line[0] - line[4]) << BITS);
-    let even = [sum + outer, difference + inner, difference - inner, sum - outer];
+    let even = [
+        sum + outer,
+        difference + inner,
+        difference - inner,
+        sum - outer,
+    ];
     let mut odd = odd([line[7], line[5], line[3], line[1]]);
     odd.reverse();
     std::array::from_fn(|i| {

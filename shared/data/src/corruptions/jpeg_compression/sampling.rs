@@ -21,9 +21,8 @@ pub fn doubled(plane: &[u8], side: usize) -> Vec<u8> {
         let rows = neighbors(i / double, side);
         let columns = neighbors(i % double, side);
         let weighted = |[near, far]: [u32; 2]| 3 * near + far;
-        let of_column = |column: usize| {
-            weighted(rows.map(|row| u32::from(plane[row * side + column])))
-        };
+        let of_column =
+            |column: usize| weighted(rows.map(|row| u32::from(plane[row * side + column])));
         // Left ones of two are rounded half up, right ones half down.
         let rounding = if i % 2 == 0 { 8 } else { 7 };
         ((weighted(columns.map(of_column)) + rounding) / 16) as u8

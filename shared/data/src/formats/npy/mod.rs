@@ -67,7 +67,11 @@ impl ElementType {
 pub fn read(path: &Path) -> Result<Vec<u8>> {
     let found = std::fs::metadata(path).map_err(Error::io("read", path))?;
     if !(found.is_file() || found.is_dir()) {
-        return Err(Error::data(path.display(), "a named pipe or a device", "a file"));
+        return Err(Error::data(
+            path.display(),
+            "a named pipe or a device",
+            "a file",
+        ));
     }
     files::read(path)
 }
@@ -238,13 +242,14 @@ fn split(bytes: &[u8]) -> std::result::Result<(&str, &[u8]), (String, &'static s
 struct Shape<'a>(&'a [usize]);
 
 impl Shape<'_> {
-    /// Bytes of all elements of `size` bytes each, if they can be counted; the dimensions before a 0 count, too.
+    /// Bytes of all elements of `size` bytes each, if they can be counted; lengths of 0 hide no others.
     fn bytes(&self, size: usize) -> Option<usize> {
-        let product = |dimensions: &mut dyn Iterator<Item = usize>| {
-            dimensions.try_fold(size, |product, length| product.checked_mul(length))
+        let product = |least: usize| {
+            let mut lengths = self.0.iter().map(|length| *length.max(&least));
+            lengths.try_fold(size, |product, length| product.checked_mul(length))
         };
-        product(&mut self.0.iter().map(|&length| length.max(1)))?;
-        product(&mut self.0.iter().copied())
+        product(1)?;
+        product(0)
     }
 }
 

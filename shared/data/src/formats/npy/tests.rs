@@ -24,18 +24,51 @@ fn refusal(bytes: &[u8]) -> String {
     let error = Array::parse("x.npy", bytes).unwrap_err();
     assert_eq!(error.exit_code(), 3, "{error}");
     let text = error.to_string();
-    assert!(text.starts_with("x.npy: found ") && !text.contains('\n'), "{text}");
+    assert!(
+        text.starts_with("x.npy: found ") && !text.contains('\n'),
+        "{text}"
+    );
     text
 }
 
 /// Files that `tests/arrays/make.py` made with NumPy.
 const BY_NUMPY: [(&[u8], ElementType, &[usize], i64); 6] = [
-    (include_bytes!("../../tests/arrays/bytes.npy"), ElementType::U8, &[2, 3], 5),
-    (include_bytes!("../../tests/arrays/int32.npy"), ElementType::I32, &[4], 9),
-    (include_bytes!("../../tests/arrays/int64.npy"), ElementType::I64, &[3], -7),
-    (include_bytes!("../../tests/arrays/version2.npy"), ElementType::I64, &[3], -7),
-    (include_bytes!("../../tests/arrays/scalar.npy"), ElementType::U8, &[], 200),
-    (include_bytes!("../../tests/arrays/empty.npy"), ElementType::U8, &[0, 2], 0),
+    (
+        include_bytes!("../../tests/arrays/bytes.npy"),
+        ElementType::U8,
+        &[2, 3],
+        5,
+    ),
+    (
+        include_bytes!("../../tests/arrays/int32.npy"),
+        ElementType::I32,
+        &[4],
+        9,
+    ),
+    (
+        include_bytes!("../../tests/arrays/int64.npy"),
+        ElementType::I64,
+        &[3],
+        -7,
+    ),
+    (
+        include_bytes!("../../tests/arrays/version2.npy"),
+        ElementType::I64,
+        &[3],
+        -7,
+    ),
+    (
+        include_bytes!("../../tests/arrays/scalar.npy"),
+        ElementType::U8,
+        &[],
+        200,
+    ),
+    (
+        include_bytes!("../../tests/arrays/empty.npy"),
+        ElementType::U8,
+        &[0, 2],
+        0,
+    ),
 ];
 
 #[test]
@@ -66,35 +99,98 @@ fn hostile_numpy_files_are_refused_in_one_line() {
         (vec![], "other first bytes"),
         (b"PK\x03\x04".to_vec(), "other first bytes than \\x93NUMPY"),
         (b"\x93NUMPY".to_vec(), "the end of the file in the header"),
-        (b"\x93NUMPY\x01\x00\xff".to_vec(), "the end of the file in the header"),
-        (b"\x93NUMPY\x01\x00\xff\x00{}".to_vec(), "the end of the file in the header"),
-        (b"\x93NUMPY\x01\x00\xff\xff{}".to_vec(), "a header of 65535 bytes, expected a header of at most"),
-        (b"\x93NUMPY\x02\x00\xff\xff\xff\xff{}".to_vec(), "a header of 4294967295 bytes"),
-        (file(3, &good, &[1, 2]), "version 3.0, expected version 1.0 or 2.0"),
-        (dictionary("{'descr': '|u1é'}"), "a header that is not ASCII"),
-        (file(1, &good, &[1]), "1 bytes after the header, expected 2 of the shape (2,) of |u1"),
-        (file(1, &good, &[1, 2, 3]), "3 bytes after the header, expected 2 of"),
-        (shape("(2, 4294967296, 4294967296)"), "the shape (2, 4294967296, 4294967296), expected a number"),
-        (shape("(0, 4294967296, 4294967296)"), "the shape (0, 4294967296, 4294967296)"),
+        (
+            b"\x93NUMPY\x01\x00\xff".to_vec(),
+            "the end of the file in the header",
+        ),
+        (
+            b"\x93NUMPY\x01\x00\xff\x00{}".to_vec(),
+            "the end of the file in the header",
+        ),
+        (
+            b"\x93NUMPY\x01\x00\xff\xff{}".to_vec(),
+            "a header of 65535 bytes, expected a header of at most",
+        ),
+        (
+            b"\x93NUMPY\x02\x00\xff\xff\xff\xff{}".to_vec(),
+            "a header of 4294967295 bytes",
+        ),
+        (
+            file(3, &good, &[1, 2]),
+            "version 3.0, expected version 1.0 or 2.0",
+        ),
+        (
+            dictionary("{'descr': '|u1é'}"),
+            "a header that is not ASCII",
+        ),
+        (
+            file(1, &good, &[1]),
+            "1 bytes after the header, expected 2 of the shape (2,) of |u1",
+        ),
+        (
+            file(1, &good, &[1, 2, 3]),
+            "3 bytes after the header, expected 2 of",
+        ),
+        (
+            shape("(2, 4294967296, 4294967296)"),
+            "the shape (2, 4294967296, 4294967296), expected a number",
+        ),
+        (
+            shape("(0, 4294967296, 4294967296)"),
+            "the shape (0, 4294967296, 4294967296)",
+        ),
         (shape("(99999999999999999999999,)"), "of more than 64 bits"),
-        (shape("(1099511627776,)"), "2 bytes after the header, expected 1099511627776"),
+        (
+            shape("(1099511627776,)"),
+            "2 bytes after the header, expected 1099511627776",
+        ),
         (shape("(-2,)"), "found -2,)"),
         (shape("(2L,)"), "found L,)"),
         (shape("(2)"), "found ), }"),
         (shape("[2]"), "found [2], }"),
-        (shape(&format!("({})", "1, ".repeat(65))), "more than 64 dimensions"),
-        (dictionary(&good.replace("False", "True")), "Fortran order, expected C order"),
+        (
+            shape(&format!("({})", "1, ".repeat(65))),
+            "more than 64 dimensions",
+        ),
+        (
+            dictionary(&good.replace("False", "True")),
+            "Fortran order, expected C order",
+        ),
         (dictionary(&good.replace("False", "0")), "found 0, 'shape'"),
-        (dictionary(&header("<f4", "(2,)")), "elements of type <f4, expected one of |u1, <i4, <i8"),
+        (
+            dictionary(&header("<f4", "(2,)")),
+            "elements of type <f4, expected one of |u1, <i4, <i8",
+        ),
         (dictionary(&header(">i8", "(2,)")), "elements of type >i8"),
         (dictionary(&header("|O", "(2,)")), "elements of type |O"),
-        (dictionary(&good.replace("'|u1'", "[('a', '|u1')]")), "found [('a', '|u1')]"),
-        (dictionary(&good.replace("'descr': '|u1', ", "")), "no descr in the header"),
-        (dictionary(&good.replace("'shape'", "'descr'")), "found (2,), } in the header"),
-        (dictionary(&good.replace(", }", ", 'shape': (2,), }")), "the key shape twice"),
-        (dictionary(&good.replace(", }", ", 'order': 'C'}")), "the key order"),
-        (dictionary(&good.replace(", }", "} + exit()")), "found + exit()"),
-        (dictionary(&good.replace("'|u1'", "'|u1")), "found fortran_order'"),
+        (
+            dictionary(&good.replace("'|u1'", "[('a', '|u1')]")),
+            "found [('a', '|u1')]",
+        ),
+        (
+            dictionary(&good.replace("'descr': '|u1', ", "")),
+            "no descr in the header",
+        ),
+        (
+            dictionary(&good.replace("'shape'", "'descr'")),
+            "found (2,), } in the header",
+        ),
+        (
+            dictionary(&good.replace(", }", ", 'shape': (2,), }")),
+            "the key shape twice",
+        ),
+        (
+            dictionary(&good.replace(", }", ", 'order': 'C'}")),
+            "the key order",
+        ),
+        (
+            dictionary(&good.replace(", }", "} + exit()")),
+            "found + exit()",
+        ),
+        (
+            dictionary(&good.replace("'|u1'", "'|u1")),
+            "found fortran_order'",
+        ),
         (dictionary("{"), "the end in the header"),
         (dictionary(""), "the end in the header"),
     ];
