@@ -26,16 +26,16 @@ use crate::{
 /// `trainer eval`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-The samples of a store were made against its surrogate: for any other model the accuracies are after transfer
-attacks. Corruptions are those of CIFAR-10-C; with --data they are computed, as far as that is possible.
+The samples of a store were made against its surrogate: for any other model the accuracies are after
+transfer attacks. Corruptions are those of CIFAR-10-C; with --data, those that can be are computed.
 
 Examples:
   trainer eval --db cifar10.db --model runs/joint/best.safetensors
   trainer eval --db cifar10.db --model runs/joint/best.safetensors --split test --json
-  trainer eval --images cifar10.1_v6_data.npy --labels cifar10.1_v6_labels.npy --model runs/joint/best.safetensors
+  trainer eval --images cifar10.1_v6_data.npy --labels cifar10.1_v6_labels.npy --model w.safetensors
   trainer eval --cifar10-c CIFAR-10-C --model runs/joint/best.safetensors --json
-  trainer eval --data cifar-10-batches-bin --corruptions all --model runs/joint/best.safetensors --limit 1000
-  trainer eval --data cifar-10-batches-bin --corruptions contrast,pixelate --severity 3,5 --model w.safetensors")]
+  trainer eval --data cifar-10-batches-bin --corruptions all --limit 1000 --model w.safetensors
+  trainer eval --data cifar-10-batches-bin --corruptions contrast,fog --severity 3,5 --model w.safetensors")]
 pub struct Eval {
     #[command(flatten)]
     source: SourceArguments,
