@@ -13,6 +13,7 @@ mod mixed;
 mod outcomes;
 pub mod print;
 mod request;
+pub mod shift;
 mod split;
 mod surrogate;
 mod thresholds;

@@ -11,4 +11,5 @@ mod results;
 mod resuming;
 mod robust;
 mod runs;
+mod shift;
 mod test_store;
