@@ -29,6 +29,8 @@ fn evaluating_the_surrogate_gives_the_stores_own_accuracies() {
         let baseline = &result["baseline"];
         assert_eq!(result["clean"], baseline["clean"]);
         assert_eq!(result["attacks"], baseline["attacks"]);
+        assert_eq!(result["worst_case"], baseline["worst_case"]);
+        assert_eq!(result["by_distance"], baseline["by_distance"]);
         assert_eq!(result["mixed"]["accuracy"], baseline["mixed"]);
         // And they are what the store's own view counts.
         let stored = info.splits.iter().find(|s| s.split == split).unwrap();
