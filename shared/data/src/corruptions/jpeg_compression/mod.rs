@@ -42,7 +42,11 @@ pub fn apply(image: &[u8], severity: Severity, _: &mut dyn NoiseSource) -> Vec<u
 /// A square plane after its blocks have been transformed, quantized and transformed back.
 fn coded(plane: &[u8], side: usize, table: &Table) -> Vec<u8> {
     let mut out = vec![0; plane.len()];
-    for corner in (0..side * side).filter(|i| i % BLOCK == 0 && i / side % BLOCK == 0) {
+    let first = (0..side).step_by(BLOCK);
+    for corner in first
+        .clone()
+        .flat_map(|y| first.clone().map(move |x| y * side + x))
+    {
         let place = |i: usize| corner + i / BLOCK * side + i % BLOCK;
         let mut block: [i32; BLOCK * BLOCK] =
             std::array::from_fn(|i| i32::from(plane[place(i)]) - 128);

@@ -24,7 +24,7 @@ pub fn doubled(plane: &[u8], side: usize) -> Vec<u8> {
         let of_column =
             |column: usize| weighted(rows.map(|row| u32::from(plane[row * side + column])));
         // Left ones of two are rounded half up, right ones half down.
-        let rounding = if i % 2 == 0 { 8 } else { 7 };
+        let rounding = if i.is_multiple_of(2) { 8 } else { 7 };
         ((weighted(columns.map(of_column)) + rounding) / 16) as u8
     };
     (0..double * double).map(value).collect()
