@@ -8,6 +8,7 @@ mod detector;
 mod distance;
 mod mixed_set;
 mod overview;
+mod robustness;
 mod training;
 
 use base::Result;
@@ -19,8 +20,9 @@ use super::{ReportData, elements::note};
 pub type BuildSections = fn(&ReportData) -> Result<Vec<Section>>;
 
 /// All kinds of sections, in the page's order.
-pub const SECTIONS: [BuildSections; 8] = [
+pub const SECTIONS: [BuildSections; 9] = [
     overview::sections,
+    robustness::sections,
     by_attack::sections,
     mixed_set::sections,
     detector::sections,
