@@ -105,7 +105,7 @@ pub const ATTACKS: &[EvaluationAttack] = &[
     EvaluationAttack {
         name: "fab-t",
         label: "FAB-T",
-        about: "targeted fast adaptive boundary attack, for nine classes in turn",
+        about: "targeted fast adaptive boundary attack, 100 steps for each of nine classes in turn",
         norms: BOTH,
         min_classes: 2,
         run: fab::fab_t,

@@ -10,7 +10,7 @@ use candle_core::Device;
 use common::Golden;
 use data::synthetic::draw;
 use nn::model::Loaded;
-use robustness::{ATTACKS, AUTOATTACK, Batch, Norm, Settings, Target, ThreatModel};
+use robustness::{AUTOATTACK, Batch, EvaluationAttack, Norm, Settings, Target, ThreatModel};
 
 /// Index of the first synthetic test image.
 const TEST: u64 = 1 << 32;
@@ -65,9 +65,9 @@ fn autoattack_leaves_the_images_robust_that_the_reference_leaves() {
             Norm::L2 => format!("{name}/L2/{radius}"),
         };
         for attack in AUTOATTACK {
-            let row = ATTACKS.iter().find(|row| row.name == attack).unwrap();
+            let row = EvaluationAttack::named(attack).unwrap();
             let threat = ThreatModel { norm, eps };
-            let found = (row.run)(&target, &batch, &threat, &settings).unwrap();
+            let found = row.attack(&target, &batch, &threat, &settings).unwrap();
             let ours: Vec<bool> = found.iter().map(Option::is_none).collect();
             let theirs = flags(format!("{case}/{attack}"));
             for i in 0..batch.len() {

@@ -94,21 +94,19 @@ fn fab_has_the_references_iterates() {
         let read = |what: &str| golden.floats(&format!("{name}/{what}"));
         let (distances, flags) = (read("distance"), read("misclassified"));
         let threat = ThreatModel { norm, eps: 1.0 };
-        let mut search = fab::Search::new(norm, batch.clone(), targets.clone());
+        let mut run = fab::Run::new(&threat, batch.clone(), targets.clone());
         for step in 1..=25 {
-            let misclassified = search.advance(&target).unwrap();
+            let misclassified = run.advance(&target).unwrap();
             let of_step = (step - 1) * batch.len()..step * batch.len();
             let at = format!("fab {name}, step {step}");
             let points: Vec<f32> = (0..batch.len())
-                .flat_map(|i| search.point(i))
+                .flat_map(|i| run.point(i))
                 .copied()
                 .collect();
             if golden.tensors.contains_key(&format!("{name}/x{step}")) {
                 assert_near(&at, &few(&points), &read(&format!("x{step}")), 1e-5, 0);
             }
-            let ours: Vec<f32> = (0..batch.len())
-                .map(|i| threat.distance(search.clean(i), search.point(i)))
-                .collect();
+            let ours: Vec<f32> = (0..batch.len()).map(|i| run.distance(i)).collect();
             assert_near(
                 &format!("{at}: distance"),
                 &ours,
@@ -123,7 +121,7 @@ fn fab_has_the_references_iterates() {
             assert_eq!(ours, flags[of_step], "{at}: misclassified");
             for (i, misclassified) in misclassified.into_iter().enumerate() {
                 if misclassified {
-                    search.retreat(i);
+                    run.retreat(i);
                 }
             }
         }
@@ -148,10 +146,10 @@ fn square_has_the_references_search_when_it_draws_its_numbers() {
         .map(|&row| row as usize)
         .collect();
     let attacked = Attacked::open(&rows);
-    for (norm, name, eps) in [(Norm::Linf, "Linf", 4.0 / 255.0), (Norm::L2, "L2", 0.5)] {
+    for (norm, name, eps) in [(Norm::Linf, "Linf", 8.0 / 255.0), (Norm::L2, "L2", 0.5)] {
         let threat = ThreatModel { norm, eps };
         let of = |i: usize, what: &str| golden.floats(&format!("{name}/{i}/{what}"));
-        for queries in [0, 1, 2, 12, 60, 200] {
+        for queries in [0, 12, 200] {
             let recorded = (0..rows.len()).map(|i| Recorded(of(i, "drawn").into_iter()));
             let (target, batch) = (attacked.target(), &attacked.batch);
             let found =

@@ -21,14 +21,14 @@ class Contiguous(torch.autograd.Function):
 
 
 class InDouble:
-    """A model computed in float64 of float32 pixels, with float32 logits and gradients: the iterates of an attack
-    then do not depend on the order in which a convolution adds."""
+    """A model computed in float64 of float32 pixels, with float32 gradients: the iterates of an attack then do not
+    depend on the order in which a convolution adds. The logits are float32, or `logits`."""
 
     def __init__(self, state):
-        self.model = model_of(state).double().requires_grad_(False)
+        self.model, self.logits = model_of(state).double().requires_grad_(False), torch.float32
 
     def __call__(self, x):
-        return self.model(Contiguous.apply(x).double()).float()
+        return self.model(Contiguous.apply(x).double()).to(self.logits)
 
 
 def attacked(golden, rows):

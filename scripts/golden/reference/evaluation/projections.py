@@ -48,7 +48,7 @@ def brute_force(norm, x, w, b):
         return downhill * np.sign(w) * room
     low, high = 0.0, 1e12
     for _ in range(300):
-        middle = (low + high) / 2 if low > 1e-9 or high < 1e-9 else max(high * 1e-3, 1e-12)
+        middle = (low + high) / 2
         low, high = (low, middle) if reached(middle) >= abs(excess) else (middle, high)
     d = downhill * np.sign(w) * np.minimum(high * rate, room)
     if len(x) < 10:

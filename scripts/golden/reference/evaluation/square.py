@@ -8,7 +8,7 @@ from ..values import Values
 from .common import NORMS, attacked, few
 
 ROWS, QUERIES = [0, 2, 5, 8], 200
-EPS = {"Linf": 4 / 255, "L2": 0.5}
+EPS = {"Linf": 8 / 255, "L2": 0.5}
 
 
 def search(attack, x, y):

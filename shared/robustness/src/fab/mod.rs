@@ -6,22 +6,21 @@
 //! only find a nearer one.
 
 pub mod projection;
-mod search;
+mod run;
 
-pub use search::Search;
+pub use run::Run;
 
-use attacks::logits;
 use base::Result;
 
-use crate::{Batch, Outcome, Settings, Target, ThreatModel};
+use crate::{Batch, Outcome, Settings, Target, ThreatModel, loss::descending};
 
 /// Steps for each target class.
 const STEPS: u32 = 100;
 /// The most target classes.
-const TARGETS: usize = 9;
+const TARGET_CLASSES: usize = 9;
 
 /// FAB-T. `steps` (100) are those for each target class, `restarts` (1) the starts: the first is the clean image, the
-/// others are random. A misclassified clean image is its own adversarial example.
+/// others are random. All images are classified correctly.
 ///
 /// # Errors
 /// As [`Target::gradient`].
@@ -31,77 +30,48 @@ pub fn fab_t(
     threat: &ThreatModel,
     settings: &Settings,
 ) -> Result<Vec<Outcome>> {
-    if batch.is_empty() {
-        return Ok(Vec::new());
-    }
-    let rows = target.logits(&batch.clean, &batch.ids, &batch.labels)?;
-    let mut outcomes: Vec<Outcome> = (0..batch.len())
-        .map(|row| {
-            let misclassified = logits::argmax(&rows[row]) != batch.labels[row];
-            misclassified.then(|| batch.image(row).to_vec())
-        })
-        .collect();
-    let targets: Vec<Vec<usize>> = (rows.iter().zip(&batch.labels))
-        .map(|(row, &label)| targets(row, label))
-        .collect();
-    for rank in 0..targets[0].len() {
+    let logits = target.logits(&batch.clean, &batch.ids, &batch.labels)?;
+    let ranks: Vec<Vec<usize>> = logits.iter().map(|row| descending(row)).collect();
+    let classes = ranks.first().map_or(0, Vec::len);
+    let steps = settings.steps.unwrap_or(STEPS);
+    let mut outcomes: Vec<Outcome> = vec![None; batch.len()];
+    for rank in 1..classes.min(1 + TARGET_CLASSES) {
         for restart in 0..settings.restarts.unwrap_or(1) {
-            let robust: Vec<usize> = (0..batch.len())
+            let open: Vec<usize> = (0..batch.len())
                 .filter(|&row| outcomes[row].is_none())
                 .collect();
-            if robust.is_empty() {
+            if open.is_empty() {
                 return Ok(outcomes);
             }
-            let classes = robust.iter().map(|&row| targets[row][rank]).collect();
-            let mut search = Search::new(threat.norm, batch.select(&robust), classes);
+            let classes = open.iter().map(|&row| ranks[row][rank]).collect();
+            let mut run = Run::new(threat, batch.select(&open), classes);
             if restart > 0 {
                 let indices = [rank as u64, u64::from(restart)];
-                search = search.at_random(threat, settings.seed, indices);
+                run = run.at_random(settings.seed, indices);
             }
-            run(
-                target,
-                threat,
-                settings.steps.unwrap_or(STEPS),
-                search,
-                robust,
-                &mut outcomes,
-            )?;
+            for (row, pixels) in finish(run, target, threat.eps, steps)? {
+                outcomes[open[row]] = Some(pixels);
+            }
         }
     }
     Ok(outcomes)
 }
 
-/// The target classes of an image: all but its label, from the largest logit down, at most nine; of equal logits the
-/// first class comes first.
-fn targets(row: &[f32], label: u8) -> Vec<usize> {
-    let mut classes: Vec<usize> = (0..row.len())
-        .filter(|&class| class != usize::from(label))
-        .collect();
-    classes.sort_by(|&a, &b| row[b].total_cmp(&row[a]));
-    classes.truncate(TARGETS);
-    classes
-}
-
-/// Steps of one search; `rows` are its images' places in `outcomes`, which it fills for adversarial examples within the
-/// radius.
-fn run(
-    target: &Target,
-    threat: &ThreatModel,
-    steps: u32,
-    mut search: Search,
-    mut rows: Vec<usize>,
-    outcomes: &mut [Outcome],
-) -> Result<()> {
+/// Takes the steps of a run; returns the rows of the images for which an adversarial example lies within the radius, and
+/// its pixels.
+fn finish(mut run: Run, target: &Target, eps: f32, steps: u32) -> Result<Vec<(usize, Vec<f32>)>> {
+    let mut found = Vec::new();
+    let mut rows: Vec<usize> = (0..run.len()).collect();
     for _ in 0..steps {
-        let misclassified = search.advance(target)?;
+        let misclassified = run.advance(target)?;
         let mut kept = Vec::new();
         for (i, misclassified) in misclassified.into_iter().enumerate() {
+            if misclassified && run.distance(i) <= eps {
+                found.push((rows[i], run.point(i).to_vec()));
+                continue;
+            }
             if misclassified {
-                if threat.distance(search.clean(i), search.point(i)) <= threat.eps {
-                    outcomes[rows[i]] = Some(search.point(i).to_vec());
-                    continue;
-                }
-                search.retreat(i);
+                run.retreat(i);
             }
             kept.push(i);
         }
@@ -109,22 +79,9 @@ fn run(
             break;
         }
         if kept.len() < rows.len() {
-            search.keep(&kept);
+            run.keep(&kept);
             rows = kept.iter().map(|&i| rows[i]).collect();
         }
     }
-    Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn targets_are_the_other_classes_from_the_largest_logit_down() {
-        let row = [1.0, 5.0, -2.0, 5.0, 0.0];
-        assert_eq!(targets(&row, 1), [3, 0, 4, 2]);
-        assert_eq!(targets(&row, 2), [1, 3, 0, 4]);
-        assert_eq!(targets(&[0.0; 100], 0), [1, 2, 3, 4, 5, 6, 7, 8, 9]);
-    }
+    Ok(found)
 }

@@ -20,8 +20,7 @@ use crate::{Batch, Norm, Outcome, Settings, Target, ThreatModel};
 /// Queries after the start.
 const QUERIES: u32 = 5000;
 
-/// Square. `queries` (5000) are those after the first, of the start. A misclassified clean image is its own adversarial
-/// example.
+/// Square. `queries` (5000) are those after the first, of the start. All images are classified correctly.
 ///
 /// # Errors
 /// As [`Target::logits`].
@@ -31,28 +30,14 @@ pub fn square(
     threat: &ThreatModel,
     settings: &Settings,
 ) -> Result<Vec<Outcome>> {
-    if batch.is_empty() {
-        return Ok(Vec::new());
-    }
-    let rows = target.logits(&batch.clean, &batch.ids, &batch.labels)?;
-    let mut outcomes: Vec<Outcome> = (0..batch.len())
-        .map(|row| {
-            let misclassified = logits::argmax(&rows[row]) != batch.labels[row];
-            misclassified.then(|| batch.image(row).to_vec())
-        })
-        .collect();
-    let robust: Vec<usize> = (0..batch.len())
-        .filter(|&row| outcomes[row].is_none())
-        .collect();
-    let streams = (robust.iter())
-        .map(|&row| Stream::new(settings.seed, "square", &[batch.ids[row]]))
+    let streams = (batch.ids.iter())
+        .map(|&id| Stream::new(settings.seed, "square", &[id]))
         .collect();
     let queries = settings.queries.unwrap_or(QUERIES);
-    let found = search(target, &batch.select(&robust), threat, queries, streams)?;
-    for (row, best) in robust.into_iter().zip(found) {
-        outcomes[row] = best.misclassified.then_some(best.pixels);
-    }
-    Ok(outcomes)
+    let found = search(target, batch, threat, queries, streams)?.into_iter();
+    Ok(found
+        .map(|best| best.misclassified.then_some(best.pixels))
+        .collect())
 }
 
 /// The point of the smallest margin that a search found.
@@ -77,9 +62,6 @@ pub fn search<R: Random + Send>(
     queries: u32,
     randoms: Vec<R>,
 ) -> Result<Vec<Best>> {
-    if batch.is_empty() {
-        return Ok(Vec::new());
-    }
     let mut finished: Vec<Option<Best>> = vec![None; batch.len()];
     let mut active = Active::start(batch, threat, randoms);
     active.evaluate(target)?;

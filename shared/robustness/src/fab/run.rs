@@ -19,30 +19,30 @@ const KEPT: f32 = 0.9;
 const MIN_LENGTH: f32 = 1e-8;
 
 /// Iterates of a batch, each with its target class.
-pub struct Search {
-    norm: Norm,
+pub struct Run {
+    threat: ThreatModel,
     images: Batch,
     classes: Vec<usize>,
     points: Vec<f32>,
 }
 
-impl Search {
+impl Run {
     /// Starts at the clean images, with a target class for each, other than its label.
-    pub fn new(norm: Norm, images: Batch, classes: Vec<usize>) -> Self {
+    pub fn new(threat: &ThreatModel, images: Batch, classes: Vec<usize>) -> Self {
         Self {
-            norm,
+            threat: *threat,
             points: images.clean.clone(),
             images,
             classes,
         }
     }
 
-    /// Starts again at random points at half of the threat model's radius; `indices` tell this start from others.
+    /// Starts at random points at half of the threat model's radius; `indices` tell this start from others.
     #[must_use]
-    pub fn at_random(mut self, threat: &ThreatModel, seed: u64, indices: [u64; 2]) -> Self {
+    pub fn at_random(mut self, seed: u64, indices: [u64; 2]) -> Self {
         let half = ThreatModel {
-            eps: threat.eps / 2.0,
-            ..*threat
+            eps: self.threat.eps / 2.0,
+            ..self.threat
         };
         let [rank, restart] = indices;
         let start = |row: usize| {
@@ -54,14 +54,25 @@ impl Search {
         self
     }
 
+    /// How many images it has.
+    pub fn len(&self) -> usize {
+        self.images.len()
+    }
+
+    /// Whether it has none.
+    pub fn is_empty(&self) -> bool {
+        self.images.is_empty()
+    }
+
     /// The iterate of one image.
     pub fn point(&self, row: usize) -> &[f32] {
         &self.points[row * IMAGE_BYTES..(row + 1) * IMAGE_BYTES]
     }
 
-    /// The clean pixels of one image.
-    pub fn clean(&self, row: usize) -> &[f32] {
-        self.images.image(row)
+    /// How far the iterate of one image is from its clean image.
+    pub fn distance(&self, row: usize) -> f32 {
+        self.threat
+            .distance(self.images.image(row), self.point(row))
     }
 
     /// Moves all iterates to the boundaries of their target classes, and tells which are misclassified there, as any
@@ -70,7 +81,7 @@ impl Search {
     /// # Errors
     /// As [`Target::gradient`].
     pub fn advance(&mut self, target: &Target) -> Result<Vec<bool>> {
-        let Batch { clean, labels, ids } = &self.images;
+        let (norm, Batch { clean, labels, ids }) = (self.threat.norm, &self.images);
         let mut differences = vec![0.0; labels.len()];
         let gradient = target.gradient(&self.points, ids, labels, |row, logits, gradient| {
             let (class, label) = (self.classes[row], usize::from(labels[row]));
@@ -84,7 +95,7 @@ impl Search {
             .zip(gradient.pixels.par_chunks_exact(IMAGE_BYTES))
             .zip(differences)
             .for_each(|(((point, clean), normal), difference)| {
-                step(self.norm, point, clean, normal, difference);
+                step(norm, point, clean, normal, difference);
             });
         let rows = target.logits(&self.points, ids, labels)?;
         let rows = rows.iter().zip(labels);
