@@ -61,6 +61,11 @@ DATASET_FLAGS ?=
 ## more options for trainer train
 TRAIN_FLAGS ?=
 
+## test images of make robust (empty: all)
+ROBUST_LIMIT ?= 1000
+## more options for trainer robust
+ROBUST_FLAGS ?=
+
 # ---- The demo: end to end, within three minutes on two cores. ----
 
 DEMO ?= runs/demo
@@ -83,7 +88,7 @@ SHELL = bash
 .SHELLFLAGS = -euo pipefail -c
 .DEFAULT_GOAL = build
 .NOTPARALLEL:
-.PHONY: help build data baseline dataset train demo clean-demo test bench lint check-cuda \
+.PHONY: help build data baseline dataset train robust demo clean-demo test bench lint check-cuda \
         cuda-toolkit gpu-bundle test-reliability fuzz test-slurm test-python bench-store
 
 BIN = $(or $(CARGO_TARGET_DIR),target)/release
@@ -160,6 +165,11 @@ train: build
 	    --epochs $(EPOCHS) --batch-size $(BATCH_SIZE) $(LEARN) $(TRAIN_FLAGS)
 	$(TRAINER) eval --db '$(call path,$(DB))' --model '$(call path,$(RUN))/best.safetensors' --device $(DEVICE)
 	$(TRAINER) report '$(call path,$(RUN))' --out '$(call path,$(RUN))/report.html'
+
+## attacks the robust model itself (white-box) on ROBUST_LIMIT test images
+robust: build
+	$(TRAINER) robust --db '$(call path,$(DB))' --model '$(call path,$(RUN))/best.safetensors' --device $(DEVICE) \
+	    --seed $(SEED) $(if $(ROBUST_LIMIT),--limit $(ROBUST_LIMIT)) $(ROBUST_FLAGS)
 
 ## end to end on a small synthetic data set, no download
 demo: build clean-demo

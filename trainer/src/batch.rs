@@ -62,6 +62,14 @@ impl BatchSource {
         })
     }
 
+    /// The split's rows; frees the images.
+    pub fn without_pixels(self) -> InMemorySplit {
+        InMemorySplit {
+            pixels: Vec::new(),
+            ..self.table
+        }
+    }
+
     /// The augmented images of `(row, variant)`. Augmentation is a function of the seed, the epoch and the
     /// image's id alone.
     pub fn augmented(

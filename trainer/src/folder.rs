@@ -18,6 +18,8 @@ pub const BEST: &str = "best.safetensors";
 pub const DETECTOR: &str = "detector.safetensors";
 /// The final evaluation.
 pub const REPORT: &str = "report.json";
+/// The evaluation of its robustness.
+pub const ROBUST: &str = "robust/robust.json";
 /// Where the run became non-finite, until it goes on.
 pub const DIVERGED: &str = "diverged.json";
 

@@ -34,6 +34,7 @@ impl Parameters for Bim {
         needs_gradient: true,
         needs_style: false,
         strong: true,
+        adversarial: true,
     };
 
     fn preset(preset: Preset) -> Self {

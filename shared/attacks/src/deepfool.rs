@@ -38,6 +38,7 @@ impl Parameters for DeepFool {
         needs_gradient: true,
         needs_style: false,
         strong: true,
+        adversarial: true,
     };
 
     fn preset(preset: Preset) -> Self {

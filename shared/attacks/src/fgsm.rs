@@ -28,6 +28,7 @@ impl Parameters for Fgsm {
         needs_gradient: true,
         needs_style: false,
         strong: true,
+        adversarial: true,
     };
 
     fn preset(preset: Preset) -> Self {

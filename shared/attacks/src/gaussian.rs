@@ -26,6 +26,7 @@ impl Parameters for Gaussian {
         needs_gradient: false,
         needs_style: false,
         strong: false,
+        adversarial: false,
     };
 
     fn preset(_: Preset) -> Self {

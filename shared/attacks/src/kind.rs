@@ -15,6 +15,8 @@ pub struct AttackTraits {
     pub needs_style: bool,
     /// Fools an undefended model on nearly all images.
     pub strong: bool,
+    /// Uses the model to find its errors; noise does not.
+    pub adversarial: bool,
 }
 
 impl AttackKind {

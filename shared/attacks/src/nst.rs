@@ -92,6 +92,7 @@ impl Parameters for Nst {
         needs_gradient: false,
         needs_style: true,
         strong: false,
+        adversarial: true,
     };
 
     fn preset(preset: Preset) -> Self {

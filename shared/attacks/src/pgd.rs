@@ -33,6 +33,7 @@ impl Parameters for Pgd {
         needs_gradient: false,
         needs_style: false,
         strong: true,
+        adversarial: true,
     };
 
     /// One for all presets, since the paper's Table 1 has no PGD: the usual evaluation on CIFAR-10.

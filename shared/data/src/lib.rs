@@ -1,17 +1,21 @@
-//! Data sets of labeled 32x32 images: published sets, image sources, seeded splits, synthetic images and contact
-//! sheets.
+//! Data sets of labeled 32x32 images: published sets, image sources, seeded splits, synthetic images, corruptions and
+//! contact sheets.
 //!
 //! [`load`] finds the image source at a path (`sources`), which decodes batch files by their format (`formats`) or
 //! image files, and splits what it reads. Class names and count are data: those of a published set are in
-//! [`DATASETS`], those of an image folder are its folders' names.
+//! [`DATASETS`], those of an image folder are its folders' names. [`npy`] reads test sets that are published as NumPy
+//! arrays, [`corruptions`] computes those of CIFAR-10-C.
 #![forbid(unsafe_code)]
 
 mod catalog;
 mod class_names;
+pub mod corruptions;
 mod dataset;
 mod formats;
+mod layout;
 pub mod sheet;
 mod sources;
+mod subset;
 pub mod synthetic;
 #[cfg(test)]
 mod tests;
@@ -21,6 +25,9 @@ use std::{fmt, str::FromStr};
 pub use catalog::{CIFAR10, CIFAR100, DATASETS, DatasetSpec, PublishedForm};
 pub use class_names::{MAX_CLASSES, check_class_names};
 pub use dataset::{Dataset, load};
+pub use formats::npy;
+pub use layout::{interleaved, planar};
+pub use subset::balanced_subset;
 
 /// Width and height of an image.
 pub const IMAGE_SIDE: usize = 32;

@@ -5,7 +5,7 @@ use base::{Error, Result};
 use data::{IMAGE_BYTES, Split};
 
 /// A split of a complete store: `n` images with `a` attacks each.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct InMemorySplit {
     /// `[n]` image ids, ascending.
     pub ids: Vec<u64>,
@@ -21,6 +21,10 @@ pub struct InMemorySplit {
     pub preds: Vec<u8>,
     /// `[n, a]` whether a sample differs from its clean image: one that does not is clean to a detector.
     pub changed: Vec<bool>,
+    /// `[n, a]` L2 distances of the samples from their clean images, in units of `[0,1]`.
+    pub l2: Vec<f32>,
+    /// `[n, a]` Linf distances likewise.
+    pub linf: Vec<f32>,
 }
 
 impl InMemorySplit {
@@ -68,6 +72,8 @@ impl InMemorySplit {
                 read.pixels.extend_from_slice(&sample.pixels);
                 read.preds.push(sample.pred);
                 read.changed.push(*sample.pixels != *image.pixels);
+                read.l2.push(sample.l2 as f32);
+                read.linf.push(sample.linf as f32);
             }
             Ok(())
         })?;

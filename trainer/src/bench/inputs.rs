@@ -96,6 +96,15 @@ impl BenchInputs {
         Ok(batch.with_styles(self))
     }
 
+    /// What an evaluation attack sees.
+    pub fn evaluation_batch(&self) -> Result<robustness::Batch> {
+        Ok(robustness::Batch {
+            clean: self.images.flatten_all()?.to_vec1()?,
+            labels: self.labels.clone(),
+            ids: self.ids.clone(),
+        })
+    }
+
     /// The model's tensors as `net.NAME`, with `images` and `labels`, all of them f32, as a safetensors file.
     pub fn bytes(&self) -> Result<Vec<u8>> {
         let labels: Vec<f32> = self.labels.iter().copied().map(f32::from).collect();

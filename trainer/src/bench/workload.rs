@@ -4,6 +4,7 @@ use attacks::{AttackConfig, AttackKind, Preset};
 use base::Result;
 use candle_core::{Tensor, Var};
 use nn::model::Detector;
+use robustness::{Batch, Norm, Settings, Target, ThreatModel, loss::Loss, pgd};
 
 use super::inputs::BenchInputs;
 use crate::{
@@ -24,6 +25,8 @@ pub enum Workload {
     JointStep,
     /// A whole attack.
     Attack(AttackKind),
+    /// PGD of 20 steps as `trainer robust` runs it.
+    RobustPgd,
 }
 
 /// Runs one batch; an attack returns its mean number of steps per image.
@@ -38,7 +41,8 @@ impl Workload {
             Self::TrainStep,
             Self::JointStep,
         ];
-        first.into_iter().chain(AttackKind::ALL.map(Self::Attack))
+        let attacks = AttackKind::ALL.map(Self::Attack);
+        first.into_iter().chain(attacks).chain([Self::RobustPgd])
     }
 
     /// The name on the command line and in JSON.
@@ -49,6 +53,7 @@ impl Workload {
             Self::TrainStep => "train_step".into(),
             Self::JointStep => "joint_step".into(),
             Self::Attack(kind) => format!("attack_{kind}"),
+            Self::RobustPgd => "robust_pgd".into(),
         }
     }
 
@@ -77,6 +82,10 @@ impl Workload {
                     Ok(Some(sum / steps.len() as f64))
                 }))
             }
+            Self::RobustPgd => {
+                let batch = inputs.evaluation_batch()?;
+                Ok(Box::new(move || robust_pgd(inputs, &batch)))
+            }
         }
     }
 }
@@ -86,6 +95,20 @@ fn input_gradient(inputs: &BenchInputs, targets: &Tensor) -> Result<Option<f64>>
     let logits = inputs.model.logits(&pixels)?;
     let loss = (nn::cross_entropy(&logits, targets)? * inputs.labels.len() as f64)?;
     loss.backward()?.remove(&pixels);
+    Ok(None)
+}
+
+/// In a ball so small that no image leaves the batch early: all take all steps, as in other libraries.
+fn robust_pgd(inputs: &BenchInputs, batch: &Batch) -> Result<Option<f64>> {
+    let threat = ThreatModel {
+        norm: Norm::Linf,
+        eps: 1e-4,
+    };
+    let never = || Ok(());
+    let target = Target::new(inputs.model.as_ref(), &inputs.device, &never);
+    let loss = Loss::CrossEntropy;
+    let settings = Settings::default();
+    pgd::on_classifier(&target, batch, &threat, &settings, loss, "bench")?;
     Ok(None)
 }
 

@@ -6,6 +6,7 @@ mod options;
 mod pretrain;
 mod report;
 mod robust;
+mod shift_options;
 mod train;
 
 use base::Result;
@@ -32,7 +33,7 @@ enum Command {
     Pretrain(Pretrain),
     /// Train a robust model on clean and adversarial images drawn from a store
     Train(Train),
-    /// Evaluate a model on a store: per attack, on the mixed set, and its detector
+    /// Evaluate a model on a store (per attack, on the mixed set, its detector), or on arrays or corrupted images
     Eval(Eval),
     /// Attack a model, and its detector, and report its robust accuracy
     Robust(Robust),

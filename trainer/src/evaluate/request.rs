@@ -7,20 +7,21 @@ use cli::normalization::NormalizationArguments;
 use data::Split;
 use nn::{
     ComputeDevice,
-    model::{Classifier, Detector, Loaded, ModelDescription, Weights},
+    model::{Detector, Loaded, Metadata, ModelDescription, Weights},
 };
 use store::Store;
 
 use super::{
-    split::{EvalConfig, accuracies, evaluate_split},
+    measured::{MeasuredSplit, finite_scores},
+    split::EvalConfig,
     surrogate::{surrogate, val_was_trained_on},
+    thresholds::{Thresholds, thresholds},
 };
 use crate::{
     batch::BatchSource,
     folder,
     methods::DetectorContext,
-    metrics::OrderedMap,
-    report::evaluation::{Baseline, Evaluation, Mixed, Model, SplitResult, Surrogate},
+    report::evaluation::{Evaluation, Model, SplitResult, Surrogate},
 };
 
 /// An evaluation of a model on a store.
@@ -62,20 +63,40 @@ impl EvalRequest<'_> {
         let surrogate = surrogate(store, self.device)?;
         let detector = self.detector(store, surrogate.network.describe())?;
         let pretrained = surrogate.network.eval()?;
-        let context = detector.as_ref().map(|detector| DetectorContext {
+        let context = detector.as_ref().map(|(detector, _)| DetectorContext {
             detector,
             pretrained: pretrained.as_ref(),
         });
         let model = loaded.network.eval()?;
-        let surrogate_saw_val = val_was_trained_on(&surrogate.metadata, store).is_some();
-        let split = |split: &Split| {
-            let mut result = self.split(store, *split, model.as_ref(), context)?;
-            if surrogate_saw_val && *split == Split::Val {
+        let measure = |split: &Split| {
+            let table = BatchSource::new(store.load(*split)?, self.device)?;
+            let batch_size = self.config.batch_size;
+            MeasuredSplit::measure((*split, table), model.as_ref(), context, batch_size)
+        };
+        let measured: Vec<MeasuredSplit> =
+            self.splits.iter().map(measure).collect::<Result<_>>()?;
+        let surrogate_saw_val = val_was_trained_on(&surrogate.metadata, store);
+        let detector_saw_val = detector
+            .as_ref()
+            .and_then(|(_, metadata)| val_was_trained_on(metadata, store))
+            .map(|reason| format!("the detector was {reason}"));
+        // The scores are of both.
+        let reason = surrogate_saw_val.as_ref();
+        let saw_val =
+            detector_saw_val.or(reason.map(|reason| format!("the surrogate was {reason}")));
+        let thresholds = match (context, saw_val) {
+            (Some(context), None) => self.thresholds(store, context, &measured)?,
+            (_, reason) => Err(reason.unwrap_or("no detector".into())),
+        };
+        let class_names = &store.meta().spec.classes;
+        let result = |measured: &MeasuredSplit| {
+            let mut result = measured.result(self.config, &thresholds, class_names);
+            if surrogate_saw_val.is_some() && measured.split == Split::Val {
                 result.baseline = None;
             }
-            Ok(result)
+            result
         };
-        let splits: Vec<SplitResult> = self.splits.iter().map(split).collect::<Result<_>>()?;
+        let splits: Vec<SplitResult> = measured.iter().map(result).collect();
         let images: u64 = splits.iter().map(|split| split.images).sum();
         let correct = splits
             .iter()
@@ -98,51 +119,38 @@ impl EvalRequest<'_> {
         })
     }
 
-    fn split(
+    /// The thresholds, from `val` as it was measured, or else from its clean images alone.
+    fn thresholds(
         &self,
         store: &Store,
-        split: Split,
-        model: &dyn Classifier,
-        detector: Option<DetectorContext>,
-    ) -> Result<SplitResult> {
-        let config = self.config;
-        let table = BatchSource::new(store.load(split)?, self.device)?;
-        let metrics = evaluate_split(model, detector, &table, config)?;
-        let attacks = table.attacks.len();
-        let (clean, baseline, mixed) = accuracies(&table, config, |row, variant| {
-            let class = match variant {
-                0 => table.clean_preds[row],
-                _ => table.preds[row * attacks + variant - 1],
-            };
-            class == table.labels[row]
-        });
-        let unchanged = |(attack, name): (usize, &String)| {
-            let equal = (0..table.len()).filter(|row| !table.is_changed(*row, 1 + attack));
-            (name.clone(), equal.count() as u64)
+        context: DetectorContext,
+        measured: &[MeasuredSplit],
+    ) -> Result<Thresholds> {
+        if let Some(val) = measured.iter().find(|split| split.split == Split::Val) {
+            return Ok(thresholds(&val.clean_scores()));
+        }
+        let val = match store.load(Split::Val) {
+            Ok(val) => val,
+            // Only the thresholds need these images.
+            Err(error @ (Error::Data { .. } | Error::Invalid { .. })) => {
+                log::warning(format_args!("{error}; so the detector has no thresholds"));
+                return Ok(Err(error.to_string()));
+            }
+            Err(error) => return Err(error),
         };
-        let unchanged: Vec<(String, u64)> =
-            table.attacks.iter().enumerate().map(unchanged).collect();
-        Ok(SplitResult {
-            split: split.name().to_string(),
-            images: table.len() as u64,
-            clean: metrics.clean,
-            attacks: metrics.attacks,
-            mixed: Mixed {
-                share: config.share,
-                accuracy: metrics.mixed.or(metrics.clean),
-            },
-            detector: metrics.detector,
-            baseline: Some(Baseline {
-                clean,
-                attacks: baseline,
-                mixed,
-            }),
-            unchanged: OrderedMap(unchanged),
-        })
+        let clean: Vec<(usize, usize)> = (0..val.len()).map(|row| (row, 0)).collect();
+        let val = BatchSource::new(val, self.device)?;
+        let scores = finite_scores(context, &val, &clean, self.config.batch_size)?;
+        Ok(thresholds(&scores))
     }
 
-    /// The requested detector, or the one beside the model, unless it was trained with another surrogate.
-    fn detector(&self, store: &Store, surrogate: ModelDescription) -> Result<Option<Detector>> {
+    /// The requested detector, or the one beside the model, with its metadata, unless it was trained with another
+    /// surrogate.
+    fn detector(
+        &self,
+        store: &Store,
+        surrogate: ModelDescription,
+    ) -> Result<Option<(Detector, Metadata)>> {
         let beside = self.model.with_file_name(folder::DETECTOR);
         let path = match self.detector {
             Some(path) => path,
@@ -154,7 +162,7 @@ impl EvalRequest<'_> {
         let width = detector.width();
         let (ours, theirs) = (store.model()?.sha256, metadata.get("pretrained_sha256"));
         let reason = match theirs {
-            Some(theirs) if *theirs == ours => return Ok(Some(detector)),
+            Some(theirs) if *theirs == ours => return Ok(Some((detector, metadata))),
             Some(theirs) => format!(
                 "it was trained with the model {:.12}..., the store's is {ours:.12}...",
                 theirs
@@ -169,7 +177,7 @@ impl EvalRequest<'_> {
                      if that is the store's",
                     path.display()
                 ));
-                return Ok(Some(detector));
+                return Ok(Some((detector, metadata)));
             }
         };
         log::warning(format_args!(

@@ -1,10 +1,13 @@
 //! Evaluation of a model, and of a detector, on one split.
 
 use base::Result;
-use nn::model::{Classifier, predicted_classes};
+use nn::model::Classifier;
 use store::InMemorySplit;
 
-use super::{auc, mixed};
+use super::{
+    auc, mixed,
+    outcomes::{Outcomes, predictions},
+};
 use crate::{
     batch::BatchSource,
     methods::DetectorContext,
@@ -51,66 +54,22 @@ pub fn evaluate_split(
     table: &BatchSource,
     config: EvalConfig,
 ) -> Result<SplitMetrics> {
-    let variants = 1 + table.attacks.len();
-    let all: Vec<(usize, usize)> = (0..table.len())
-        .flat_map(|row| (0..variants).map(move |variant| (row, variant)))
-        .collect();
-    let mut correct = Vec::with_capacity(all.len());
-    for rows in all.chunks(config.batch_size) {
-        let images = table.plain(rows)?;
-        let classes = predicted_classes(&model.logits(&images)?)?;
-        let labels = rows.iter().map(|&(row, _)| table.labels[row]);
-        correct.extend(
-            classes
-                .iter()
-                .zip(labels)
-                .map(|(class, label)| *class == label),
-        );
-    }
-    let is_correct = |row: usize, variant: usize| correct[row * variants + variant];
-    let (clean, attacks, mixed) = accuracies(table, config, is_correct);
-    let detector = detector.filter(|_| variants > 1 && !table.is_empty());
+    let predictions = predictions(model, table, config.batch_size)?;
+    let outcomes = Outcomes {
+        table,
+        predictions: &predictions,
+    };
+    let attacked = !table.attacks.is_empty();
+    let detector = detector.filter(|_| attacked && !table.is_empty());
     let detector = detector
         .map(|detector| evaluate_detector(detector, table, config))
         .transpose()?;
     Ok(SplitMetrics {
-        clean,
-        attacks,
-        mixed: mixed.filter(|_| variants > 1),
+        clean: outcomes.clean(),
+        attacks: outcomes.attacks(),
+        mixed: outcomes.mixed(config).filter(|_| attacked),
         detector,
     })
-}
-
-/// Accuracies on the clean images, on each attack's samples and on the mixed set; `is_correct` tells whether the
-/// model classifies a (row, variant) correctly.
-pub(super) fn accuracies(
-    table: &InMemorySplit,
-    config: EvalConfig,
-    is_correct: impl Fn(usize, usize) -> bool,
-) -> (Option<f64>, OrderedMap<f64>, Option<f64>) {
-    if table.is_empty() {
-        return (None, OrderedMap::default(), None);
-    }
-    let part = |count: usize| count as f64 / table.len() as f64;
-    let on = |variant: usize| {
-        part(
-            (0..table.len())
-                .filter(|row| is_correct(*row, variant))
-                .count(),
-        )
-    };
-    let attacks = table.attacks.iter().enumerate();
-    let mixed = mixed::variants(table, config.share, config.seed);
-    let mixed = mixed.iter().enumerate();
-    (
-        Some(on(0)),
-        OrderedMap(attacks.map(|(i, name)| (name.clone(), on(1 + i))).collect()),
-        Some(part(
-            mixed
-                .filter(|(row, variant)| is_correct(*row, **variant))
-                .count(),
-        )),
-    )
 }
 
 /// The detector's results on the mixed set.
@@ -121,20 +80,40 @@ fn evaluate_detector(
 ) -> Result<DetectorMetrics> {
     let mixed = mixed::variants(table, config.share, config.seed);
     let rows: Vec<(usize, usize)> = mixed.iter().copied().enumerate().collect();
+    let scores = detector_scores(context, table, &rows, config.batch_size)?;
+    Ok(mixed_detection(table, &mixed, &scores))
+}
+
+/// The detector's scores of these (row, variant): logit of adversarial minus logit of clean.
+pub(super) fn detector_scores(
+    context: DetectorContext,
+    table: &BatchSource,
+    rows: &[(usize, usize)],
+    batch_size: usize,
+) -> Result<Vec<f32>> {
     let mut scores = Vec::with_capacity(rows.len());
-    for rows in rows.chunks(config.batch_size) {
+    for rows in rows.chunks(batch_size) {
         let images = table.plain(rows)?;
         let maps = context.pretrained.features(&images)?.maps;
         let logits: Vec<Vec<f32>> = context.detector.forward(&maps, None)?.logits.to_vec2()?;
         scores.extend(logits.iter().map(|row| row[1] - row[0]));
     }
+    Ok(scores)
+}
+
+/// Accuracy and ROC AUC on the mixed set, of the score of each row's variant.
+pub(super) fn mixed_detection(
+    table: &InMemorySplit,
+    mixed: &[usize],
+    scores: &[f32],
+) -> DetectorMetrics {
     // A sample that equals its clean image is clean.
     let attacked = (mixed.iter().enumerate()).map(|(row, variant)| table.is_changed(row, *variant));
     let attacked: Vec<bool> = attacked.collect();
     let correct = scores.iter().zip(&attacked);
     let correct = correct.filter(|(score, attacked)| (**score > 0.0) == **attacked);
-    Ok(DetectorMetrics {
+    DetectorMetrics {
         accuracy: correct.count() as f64 / scores.len().max(1) as f64,
-        auc: auc::roc_auc(&scores, &attacked),
-    })
+        auc: auc::roc_auc(scores, &attacked),
+    }
 }

@@ -1,6 +1,9 @@
 //! Metrics of a run: `metrics.jsonl`, one line of JSON per epoch. Reading names the first line that is wrong;
-//! resuming repairs what a kill left.
+//! resuming repairs what a kill left. The submodules have what a final evaluation measures beside them.
 
+mod classes;
+mod detection;
+mod distance;
 pub mod events;
 mod ordered_map;
 
@@ -9,7 +12,12 @@ use std::{fs, io::Write, path::Path};
 use base::{Error, Result, files, log};
 use serde::{Deserialize, Serialize};
 
-pub use self::ordered_map::OrderedMap;
+pub use self::{
+    classes::{ClassResults, Confusion},
+    detection::{AttackDetection, Detection, Threshold, TruePositiveRate},
+    distance::{DistanceCurves, DistancePoint},
+    ordered_map::OrderedMap,
+};
 
 /// One epoch. Accuracies, shares and probabilities are parts of 1.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

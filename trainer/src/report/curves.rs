@@ -6,7 +6,7 @@ use super::{
     axis::Unit,
     format::short,
     names,
-    plot::{Band, LineChart, Series, StackedChart},
+    plot::{Band, Horizontal, LineChart, Series, StackedChart},
     run_record::RunRecord,
     table::{Cell, Table, TableRow},
 };
@@ -27,6 +27,7 @@ pub fn charts(run: &RunRecord) -> Markup {
 fn losses(run: &RunRecord) -> LineChart {
     LineChart {
         title: "Training loss".into(),
+        horizontal: Horizontal::Epochs,
         unit: Unit::Number,
         series: vec![
             series(run, "whole", 1, false, |e| Some(e.train.loss)),
@@ -44,6 +45,7 @@ fn accuracies(run: &RunRecord) -> LineChart {
     let detector = |e: &EpochMetrics| e.val.detector.map(|d| d.accuracy);
     LineChart {
         title: "Accuracy in percent".into(),
+        horizontal: Horizontal::Epochs,
         unit: Unit::Percent,
         series: vec![
             series(run, "training draws", 1, true, |e| Some(e.train.accuracy)),
@@ -68,6 +70,7 @@ fn accuracies_by_attack(run: &RunRecord) -> LineChart {
     });
     LineChart {
         title: "Validation accuracy in percent, by attack".into(),
+        horizontal: Horizontal::Epochs,
         unit: Unit::Percent,
         series: std::iter::once(clean).chain(attacked).collect(),
         marked: best_epoch(run),

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::metrics::{DetectorMetrics, OrderedMap};
+use crate::metrics::{ClassResults, Detection, DetectorMetrics, DistanceCurves, OrderedMap};
 
 /// The results of one trained model on the requested splits. Accuracies are parts of 1.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -51,6 +51,9 @@ pub struct SplitResult {
     pub clean: Option<f64>,
     /// On each attack's samples of all of them; empty without images.
     pub attacks: OrderedMap<f64>,
+    /// Part of the images that are classified correctly clean and on every stored sample; none without images.
+    #[serde(default)]
+    pub worst_case: Option<f64>,
     /// On the mixed set.
     pub mixed: Mixed,
     /// The detector's results on the mixed set; none where the run trained no detector.
@@ -60,6 +63,15 @@ pub struct SplitResult {
     /// Samples of each attack that equal their clean images; the detector is to call these clean.
     #[serde(default, skip_serializing_if = "no_count")]
     pub unchanged: OrderedMap<u64>,
+    /// The detector's results for each attack alone; none where the run trained no detector.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub detection: Option<Detection>,
+    /// Accuracy against the distance of the samples; none without images.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by_distance: Option<DistanceCurves>,
+    /// Results by class; none without images.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub classes: Option<ClassResults>,
 }
 
 fn no_count(counts: &OrderedMap<u64>) -> bool {
@@ -82,6 +94,12 @@ pub struct Baseline {
     pub clean: Option<f64>,
     /// On each attack's samples.
     pub attacks: OrderedMap<f64>,
+    /// Part of the images that it classifies correctly clean and on every stored sample.
+    #[serde(default)]
+    pub worst_case: Option<f64>,
     /// On the same mixed set as the model's.
     pub mixed: Option<f64>,
+    /// Accuracy against the distance of the samples.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by_distance: Option<DistanceCurves>,
 }

@@ -27,6 +27,7 @@ use base::{
 
 use self::run_record::RunRecord;
 pub use self::{
+    format::short,
     image_strip::{ClassifiedImage, ImageStrip},
     run_record::database,
 };

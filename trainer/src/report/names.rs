@@ -20,6 +20,14 @@ pub fn label(attack: &str) -> &str {
     kind(attack).map_or(attack, |kind| kind.label())
 }
 
+/// The label as the heading of a column: noise, which is not adversarial, is marked.
+pub fn heading(attack: &str) -> String {
+    match kind(attack) {
+        Some(kind) if !kind.traits().adversarial => format!("{} (noise)", kind.label()),
+        _ => label(attack).into(),
+    }
+}
+
 /// The attack's color of the palette. Ids never change, so neither do colors.
 pub fn color(attack: &str) -> usize {
     kind(attack).map_or(UNKNOWN, |kind| {
@@ -56,6 +64,11 @@ mod tests {
         );
         assert_eq!(label("cw"), "C&W");
         assert_eq!(label("no-such-attack"), "no-such-attack");
+        assert_eq!(heading("no-such-attack"), "no-such-attack");
+        assert_eq!(
+            ["gaussian", "nst"].map(heading),
+            ["Gaussian (noise)", "NST"]
+        );
     }
 
     #[test]

@@ -7,8 +7,9 @@ use toml::{Table, Value};
 
 use super::evaluation::Evaluation;
 use crate::{
-    folder::{CONFIG, METRICS, REPORT, RunState},
+    folder::{CONFIG, METRICS, REPORT, ROBUST, RunState},
     metrics::{self, EpochMetrics},
+    robust::summary::Robustness,
 };
 
 /// What a run folder holds.
@@ -21,6 +22,8 @@ pub struct RunRecord {
     pub epochs: Vec<EpochMetrics>,
     /// `report.json`; none until the run is evaluated.
     pub evaluation: Option<Evaluation>,
+    /// `robust/robust.json`; none until the model was attacked.
+    pub robustness: Option<Robustness>,
     /// Whether the run is whole.
     pub state: RunState,
 }
@@ -43,6 +46,9 @@ impl RunRecord {
             config,
             epochs: optional(METRICS).map_or(Ok(Vec::new()), |path| metrics::read(&path))?,
             evaluation: optional(REPORT).map(|path| evaluation(&path)).transpose()?,
+            robustness: optional(ROBUST)
+                .map(|path| Robustness::read(&path))
+                .transpose()?,
             state,
         })
     }

@@ -29,6 +29,8 @@ fn evaluating_the_surrogate_gives_the_stores_own_accuracies() {
         let baseline = &result["baseline"];
         assert_eq!(result["clean"], baseline["clean"]);
         assert_eq!(result["attacks"], baseline["attacks"]);
+        assert_eq!(result["worst_case"], baseline["worst_case"]);
+        assert_eq!(result["by_distance"], baseline["by_distance"]);
         assert_eq!(result["mixed"]["accuracy"], baseline["mixed"]);
         // And they are what the store's own view counts.
         let stored = info.splits.iter().find(|s| s.split == split).unwrap();
@@ -53,7 +55,8 @@ fn evaluating_the_surrogate_gives_the_stores_own_accuracies() {
         rows.map(|row| row[name.len()..].trim().to_string())
             .collect()
     };
-    assert_eq!(rows("surrogate").len(), 2);
+    // Of each split by attack and by distance, L2 and Linf.
+    assert_eq!(rows("surrogate").len(), 2 * 3);
     assert_eq!(rows("surrogate"), rows("pretrain"));
 }
 
@@ -85,7 +88,17 @@ fn evaluation_json_has_its_fields_and_equals_the_runs_report_json() {
         .zip([10, 20])
     {
         let fields = [
-            "split", "images", "clean", "attacks", "mixed", "detector", "baseline",
+            "split",
+            "images",
+            "clean",
+            "attacks",
+            "worst_case",
+            "mixed",
+            "detector",
+            "baseline",
+            "detection",
+            "by_distance",
+            "classes",
         ];
         assert_eq!(keys(result), fields);
         assert_eq!(result["images"], images);

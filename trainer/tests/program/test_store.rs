@@ -35,12 +35,36 @@ pub fn write_unchanged(data: &Path, weights: &Path, out: &Path) {
     write_with(data, weights, out, (true, None, "1/1"), &config);
 }
 
+/// A store with these predictions in place of the model's: of an image's id, an attack's id (0: clean) and the label.
+pub fn write_predictions(data: &Path, weights: &Path, out: &Path, predict: fn(u64, i64, u8) -> u8) {
+    let config = AttackConfig::preset(Preset::Standard);
+    write_predicted(
+        data,
+        weights,
+        out,
+        (true, None, "1/1"),
+        &config,
+        Some(predict),
+    );
+}
+
 fn write_with(
+    data: &Path,
+    weights: &Path,
+    out: &Path,
+    which: (bool, Option<usize>, &str),
+    config: &AttackConfig,
+) {
+    write_predicted(data, weights, out, which, config, None);
+}
+
+fn write_predicted(
     data: &Path,
     weights: &Path,
     out: &Path,
     (all, limit, shard): (bool, Option<usize>, &str),
     config: &AttackConfig,
+    predict: Option<fn(u64, i64, u8) -> u8>,
 ) {
     let data = data::load(data, 0, limit).unwrap();
     let loaded = Loaded::read(weights, None, &Device::Cpu).unwrap();
@@ -77,8 +101,9 @@ fn write_with(
         let clean: Vec<u8> = originals.iter().flat_map(|p| p.pixels.to_vec()).collect();
         let images = quantize::to_tensor(&clean, &Device::Cpu).unwrap();
         let preds = predicted_classes(&net.logits(&images).unwrap()).unwrap();
-        let row = |((id, image), clean_pred): ((&u64, &Image), u8)| {
-            ImageRow::new(*id, split, image, clean_pred)
+        let row = |((id, image), pred): ((&u64, &Image), u8)| {
+            let pred = predict.map_or(pred, |predict| predict(*id, 0, image.label));
+            ImageRow::new(*id, split, image, pred)
         };
         let rows: Vec<ImageRow> = ids.iter().zip(originals).zip(preds).map(row).collect();
         writer.insert_images(&rows).unwrap();
@@ -88,9 +113,14 @@ fn write_with(
             let samples =
                 attacks::generate(config.build(kind).as_ref(), net.as_ref(), &batch).unwrap();
             let attack_id = i64::from(kind.id());
-            let rows = std::iter::zip(&ids, samples);
+            let rows = std::iter::zip(std::iter::zip(&ids, &labels), samples);
             let rows: Vec<SampleRow> = rows
-                .map(|(id, sample)| SampleRow::new(*id, attack_id, sample))
+                .map(|((id, label), mut sample)| {
+                    if let Some(predict) = predict {
+                        sample.pred = predict(*id, attack_id, *label);
+                    }
+                    SampleRow::new(*id, attack_id, sample)
+                })
                 .collect();
             writer.insert_samples(&rows).unwrap();
         }

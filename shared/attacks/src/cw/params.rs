@@ -67,6 +67,7 @@ impl Parameters for Cw {
         needs_gradient: true,
         needs_style: false,
         strong: true,
+        adversarial: true,
     };
 
     fn preset(preset: Preset) -> Self {

@@ -5,9 +5,13 @@ mod by_hand;
 mod model;
 mod stored;
 
+use candle_core::Tensor;
+
 use super::{AttackConfig, AttackKind, Preset, Sample, generate};
+use base::{Error, Result};
 use data::IMAGE_BYTES;
 use model::{CLASSES, TestBatch, TestModel, random_images};
+use nn::model::{Classifier, Features};
 
 /// Every attack of the registry under both presets.
 fn each(property: impl Fn(AttackKind, &AttackConfig, &str)) {
@@ -121,6 +125,25 @@ fn a_model_with_zero_gradient_breaks_no_attack() {
                 "{name}"
             );
         }
+    });
+}
+
+/// A model that refuses every question.
+struct NoModel;
+
+impl Classifier for NoModel {
+    fn features(&self, _: &Tensor) -> Result<Features> {
+        Err(Error::invalid("no model", "it was asked"))
+    }
+}
+
+#[test]
+fn adversarial_attacks_and_no_others_use_the_model() {
+    let test = TestBatch::of(&TestModel::mlp(1), random_images(3));
+    each(|kind, config, name| {
+        let perturbed = config.build(kind).perturb(&NoModel, &test.batch());
+        let asked = perturbed.is_err_and(|error| error.to_string().contains("it was asked"));
+        assert_eq!(asked, kind.traits().adversarial, "{name}");
     });
 }
 

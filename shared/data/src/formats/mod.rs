@@ -1,6 +1,7 @@
-//! Formats of batch files: the trait, and one file per format.
+//! Formats of batch files: the trait, and one file per format; and NumPy arrays, which are no batch files.
 
 mod binary;
+pub mod npy;
 mod pickle;
 
 use crate::{IMAGE_BYTES, Image};

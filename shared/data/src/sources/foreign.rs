@@ -8,7 +8,10 @@ use base::{Result, output};
 const MAGIC: [(&[u8], &str); 11] = [
     (b"PAR1", "a Parquet file, as Hugging Face keeps data sets"),
     (b"ARROW1", "an Arrow file"),
-    (b"\x93NUMPY", "a NumPy array (.npy)"),
+    (
+        b"\x93NUMPY",
+        "a NumPy array (.npy), which trainer eval --images reads",
+    ),
     (b"PK\x03\x04", "a zip archive (.zip, .npz)"),
     (b"\x89HDF", "an HDF5 file"),
     (
@@ -69,7 +72,9 @@ fn folder(path: &Path) -> Option<String> {
         match name.extension()?.to_str()? {
             "parquet" => Some("Parquet files, as Hugging Face keeps data sets".to_string()),
             "arrow" => Some("Arrow files, as Hugging Face keeps data sets".into()),
-            "npy" | "npz" => Some("NumPy arrays".into()),
+            "npy" | "npz" => {
+                Some("NumPy arrays, such as those that trainer eval --cifar10-c reads".into())
+            }
             _ => None,
         }
     })

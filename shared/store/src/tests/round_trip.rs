@@ -46,6 +46,8 @@ fn a_split_is_loaded_with_every_variant_in_its_place() {
         for (attack, sample) in samples.iter().enumerate() {
             assert_eq!(table.variant(row, 1 + attack), &*sample.pixels);
             assert_eq!(table.preds[row * 6 + attack], sample.pred);
+            let distances = (table.l2[row * 6 + attack], table.linf[row * 6 + attack]);
+            assert_eq!(distances, (sample.l2 as f32, sample.linf as f32));
         }
     }
 }

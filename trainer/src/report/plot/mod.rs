@@ -1,16 +1,20 @@
-//! SVG charts over epochs, with a legend. Colors are classes that the page's style resolves, so that a chart
-//! suits light and dark pages.
+//! SVG charts over epochs or named values, with a legend. Colors are classes that the page's style resolves, so
+//! that a chart suits light and dark pages.
+
+mod horizontal;
 
 use std::fmt::Write;
 
 use maud::{Markup, Render, html};
 
+pub use self::horizontal::Horizontal;
+use self::horizontal::HorizontalAxis;
 use super::{
-    axis::{Axis, Unit, drawable, epoch_ticks},
+    axis::{Axis, Unit, drawable},
     format::{percent, short},
 };
 
-/// A quantity over the epochs.
+/// A quantity over the horizontal axis.
 pub struct Series {
     /// Its name in the legend.
     pub name: String,
@@ -18,14 +22,16 @@ pub struct Series {
     pub color: usize,
     /// Whether its line is dashed.
     pub dashed: bool,
-    /// (epoch, value), epochs rising; a value that is not finite leaves a gap.
+    /// (place on the horizontal axis, value), places rising; a value that is not finite leaves a gap.
     pub points: Vec<(f64, f64)>,
 }
 
-/// Lines over epochs.
+/// Lines over epochs or named values.
 pub struct LineChart {
     /// What the chart shows.
     pub title: String,
+    /// Its horizontal axis.
+    pub horizontal: Horizontal,
     /// Unit of the values.
     pub unit: Unit,
     /// The lines; those without points are left out.
@@ -62,33 +68,6 @@ const RIGHT: f64 = WIDTH - 10.0;
 const TOP: f64 = 10.0;
 const BOTTOM: f64 = HEIGHT - 36.0;
 
-/// Horizontal axis: from half an epoch before the first to half an epoch after the last.
-struct EpochAxis {
-    first: f64,
-    last: f64,
-}
-
-impl EpochAxis {
-    fn around(epochs: impl Iterator<Item = f64>) -> Self {
-        let (first, last) = epochs
-            .filter(|&epoch| drawable(epoch))
-            .fold((f64::INFINITY, f64::NEG_INFINITY), |(a, b), e| {
-                (a.min(e), b.max(e))
-            });
-        let (first, last) = if first > last {
-            (1.0, 1.0)
-        } else {
-            (first, last)
-        };
-        Self { first, last }
-    }
-
-    fn x(&self, epoch: f64) -> f64 {
-        let position = (epoch - self.first + 0.5) / (self.last - self.first + 1.0);
-        LEFT + (RIGHT - LEFT) * position.clamp(0.0, 1.0)
-    }
-}
-
 /// The y coordinate of a position on the vertical axis.
 fn y(position: f64) -> f64 {
     BOTTOM - (BOTTOM - TOP) * position.clamp(0.0, 1.0)
@@ -107,7 +86,7 @@ impl Render for LineChart {
                 .flat_map(|s| &s.points)
                 .filter(|p| drawable(p.1))
         };
-        let epochs = EpochAxis::around(points().map(|p| p.0));
+        let places = HorizontalAxis::around(&self.horizontal, points().map(|p| p.0));
         let axis = Axis::around(points().map(|p| p.1), self.unit);
         let legend = drawn.iter().map(|s| {
             let last = s.points.iter().rev().find(|p| drawable(p.1));
@@ -119,27 +98,27 @@ impl Render for LineChart {
             }
         });
         let svg = html! {
-            (frame(&epochs, &axis))
+            (frame(&places, &axis))
             @if let Some(epoch) = self.marked.filter(|_| !drawn.is_empty()) {
-                path.mark d=(format!("M{:.1} {TOP}V{BOTTOM}", epochs.x(epoch))) {
-                    title { "best: epoch " (epoch) }
+                path.mark d=(format!("M{:.1} {TOP}V{BOTTOM}", places.x(epoch))) {
+                    title { "best: " (places.words(epoch)) }
                 }
             }
-            @for series in &drawn { (line(series, &epochs, &axis, self.unit)) }
+            @for series in &drawn { (line(series, &places, &axis, self.unit)) }
         };
         figure(&self.title, legend, &svg, drawn.is_empty())
     }
 }
 
 /// One line, with a dot at the end of each part without gaps, so that a single point shows.
-fn line(series: &Series, epochs: &EpochAxis, axis: &Axis, unit: Unit) -> Markup {
+fn line(series: &Series, places: &HorizontalAxis, axis: &Axis, unit: Unit) -> Markup {
     let mut path = String::new();
     let mut ends = Vec::new();
     let parts = series.points.split(|p| !drawable(p.1));
     for part in parts.filter(|part| !part.is_empty()) {
-        for (i, &(epoch, value)) in part.iter().enumerate() {
+        for (i, &(place, value)) in part.iter().enumerate() {
             let command = if i == 0 { 'M' } else { 'L' };
-            let (x, y) = (epochs.x(epoch), y(axis.position(value)));
+            let (x, y) = (places.x(place), y(axis.position(value)));
             // Writing to a string cannot fail.
             let _ = write!(path, "{command}{x:.1} {y:.1}");
         }
@@ -148,10 +127,10 @@ fn line(series: &Series, epochs: &EpochAxis, axis: &Axis, unit: Unit) -> Markup 
     html! {
         g class={ "c" (series.color) @if series.dashed { " dashed" } } {
             path.line d=(path) { title { (series.name) } }
-            @for &(epoch, value) in &ends {
-                @let (x, y) = (epochs.x(epoch), y(axis.position(value)));
+            @for &(place, value) in &ends {
+                @let (x, y) = (places.x(place), y(axis.position(value)));
                 circle cx=(format!("{x:.1}")) cy=(format!("{y:.1}")) r="3" {
-                    title { (series.name) ", epoch " (epoch) ": " (value_text(value, unit)) }
+                    title { (series.name) ", " (places.words(place)) ": " (value_text(value, unit)) }
                 }
             }
         }
@@ -160,7 +139,7 @@ fn line(series: &Series, epochs: &EpochAxis, axis: &Axis, unit: Unit) -> Markup 
 
 impl Render for StackedChart {
     fn render(&self) -> Markup {
-        let epochs = EpochAxis::around(self.epochs.iter().copied());
+        let epochs = HorizontalAxis::around(&Horizontal::Epochs, self.epochs.iter().copied());
         let axis = Axis::around([0.0, 1.0].into_iter(), Unit::Percent);
         let mut below = vec![0.0; self.epochs.len()];
         let mut outlines = Vec::new();
@@ -195,10 +174,10 @@ impl Render for StackedChart {
 }
 
 /// The outline between two staircases: each epoch's step reaches to the next epoch's.
-fn outline(at: &[f64], below: &[f64], above: &[f64], epochs: &EpochAxis) -> String {
+fn outline(at: &[f64], below: &[f64], above: &[f64], epochs: &HorizontalAxis) -> String {
     let edge = |i: usize| match at.get(i) {
         Some(epoch) => epochs.x(epoch - 0.5),
-        None => epochs.x(epochs.last + 0.5),
+        None => epochs.end(),
     };
     let mut path = String::new();
     for (i, level) in above.iter().enumerate() {
@@ -217,20 +196,20 @@ fn outline(at: &[f64], below: &[f64], above: &[f64], epochs: &EpochAxis) -> Stri
 }
 
 /// Grid, ticks and labels of both axes.
-fn frame(epochs: &EpochAxis, axis: &Axis) -> Markup {
+fn frame(places: &HorizontalAxis, axis: &Axis) -> Markup {
     html! {
         @for (position, label) in axis.ticks() {
             @let y = y(position);
             path.grid d=(format!("M{LEFT} {y:.1}H{RIGHT}")) {}
             text.tick text-anchor="end" x=(LEFT - 7.0) y=(format!("{:.1}", y + 4.0)) { (label) }
         }
-        @for epoch in epoch_ticks(epochs.first, epochs.last) {
-            @let x = format!("{:.1}", epochs.x(epoch));
+        @for (place, label) in places.ticks() {
+            @let x = format!("{:.1}", places.x(place));
             path.axis d=(format!("M{x} {BOTTOM}V{}", BOTTOM + 4.0)) {}
-            text.tick text-anchor="middle" x=(x) y=(BOTTOM + 17.0) { (epoch) }
+            text.tick text-anchor="middle" x=(x) y=(BOTTOM + 17.0) { (label) }
         }
         path.axis d=(format!("M{LEFT} {BOTTOM}H{RIGHT}")) {}
-        text.tick text-anchor="middle" x=((LEFT + RIGHT) / 2.0) y=(HEIGHT - 3.0) { "epoch" }
+        text.tick text-anchor="middle" x=((LEFT + RIGHT) / 2.0) y=(HEIGHT - 3.0) { (places.title()) }
     }
 }
 

@@ -12,6 +12,7 @@ fn line_chart(series: &[&[(f64, f64)]], unit: Unit) -> String {
     let (title, marked) = ("loss & more".into(), Some(2.0));
     LineChart {
         title,
+        horizontal: Horizontal::Epochs,
         unit,
         series: series.collect(),
         marked,
@@ -65,6 +66,38 @@ fn a_line_chart_passes_through_its_points_and_stops_at_gaps() {
     assert!(html.contains(path), "{html}");
     assert_eq!(html.matches("<circle").count(), 2);
     assert!(html.contains("loss &amp; more") && html.contains("a &lt;b&gt;"));
+}
+
+#[test]
+fn named_values_stand_at_even_distances_with_their_names() {
+    let chart = |labels: &[&str], points: &[(f64, f64)]| {
+        let chart = LineChart {
+            title: "accuracy".into(),
+            horizontal: Horizontal::Named {
+                title: "L2 distance".into(),
+                labels: labels.iter().map(|label| (*label).into()).collect(),
+            },
+            unit: Unit::Percent,
+            series: vec![Series {
+                name: "run".into(),
+                color: 1,
+                dashed: false,
+                points: points.to_vec(),
+            }],
+            marked: None,
+        };
+        chart.render().into_string()
+    };
+    let html = chart(&["0", "<0.5>"], &[(0.0, 1.0), (1.0, 0.0)]);
+    // Each has half of 386 units after 44.
+    assert!(html.contains("d=\"M140.5 10.0L333.5 214.0\""), "{html}");
+    assert!(html.contains("run, L2 distance &lt;0.5&gt;: 0.0"), "{html}");
+    assert!(html.contains(">&lt;0.5&gt;</text>") && html.contains(">L2 distance</text>"));
+    assert_drawn_within(&html);
+    for points in [&[][..], &[(7.0, 0.5), (1e300, 0.25)]] {
+        assert_drawn_within(&chart(&["0"], points));
+        assert_drawn_within(&chart(&[], points));
+    }
 }
 
 #[test]

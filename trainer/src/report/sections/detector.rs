@@ -1,9 +1,9 @@
-//! Detector accuracy and ROC AUC on the mixed set (the paper's Table 3).
+//! Detector accuracy and ROC AUC on the mixed set (the paper's Table 3), and for each attack alone.
 
 use base::Result;
 use maud::html;
 
-use super::{Section, no_results};
+use super::{Section, detection_tables, no_results};
 use crate::report::{
     ReportData,
     elements::note,
@@ -13,6 +13,10 @@ use crate::report::{
     table::{Cell, Table, TableRow},
 };
 
+const EXPLANATION: &str = "As the paper's Table 3. An AUC of 0.5 is chance, 1 is perfect. One number for a mixture \
+    of attacks hides those that are not detected: read it together with the tables by attack. The paper's mixture \
+    is sorted by class, as that of its Table 2.";
+
 /// The section of the detectors.
 pub fn sections(data: &ReportData) -> Result<Vec<Section>> {
     let body = if results::splits(data.runs).is_empty() {
@@ -20,12 +24,13 @@ pub fn sections(data: &ReportData) -> Result<Vec<Section>> {
     } else if let Some(table) = table(data.runs) {
         html! {
             (table)
-            (note("As the paper's Table 3. An AUC of 0.5 is chance, 1 is perfect."))
+            (note(EXPLANATION))
             @if let Some(counts) = unchanged_samples(data.runs) {
                 (note(&format!(
                     "Samples that equal their clean image are clean to the detector. There are ({counts})."
                 )))
             }
+            (detection_tables::tables(data.runs))
         }
     } else {
         note("No evaluated run has a detector.")

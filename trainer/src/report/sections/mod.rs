@@ -1,10 +1,14 @@
 //! Sections of the report: one file and one row of [`SECTIONS`] each.
 
 mod by_attack;
+mod classes;
 mod contact_sheet;
+mod detection_tables;
 mod detector;
+mod distance;
 mod mixed_set;
 mod overview;
+mod robustness;
 mod training;
 
 use base::Result;
@@ -16,11 +20,14 @@ use super::{ReportData, elements::note};
 pub type BuildSections = fn(&ReportData) -> Result<Vec<Section>>;
 
 /// All kinds of sections, in the page's order.
-pub const SECTIONS: [BuildSections; 6] = [
+pub const SECTIONS: [BuildSections; 9] = [
     overview::sections,
+    robustness::sections,
     by_attack::sections,
     mixed_set::sections,
     detector::sections,
+    distance::sections,
+    classes::sections,
     training::sections,
     contact_sheet::sections,
 ];

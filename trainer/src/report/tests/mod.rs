@@ -6,6 +6,7 @@ use super::*;
 use fixtures::{TestRuns, config, line, strips};
 
 mod fixtures;
+mod measurements;
 
 #[test]
 fn a_report_has_every_section_escapes_its_text_and_is_self_contained() {
@@ -17,7 +18,17 @@ fn a_report_has_every_section_escapes_its_text_and_is_self_contained() {
     ];
     let page = runs.page(&folders, Some(&strips()));
     for id in [
-        "runs", "attacks", "mixed", "detector", "run-1", "run-2", "run-3", "images",
+        "runs",
+        "robustness",
+        "attacks",
+        "mixed",
+        "detector",
+        "distance",
+        "classes",
+        "run-1",
+        "run-2",
+        "run-3",
+        "images",
     ] {
         assert_eq!(
             page.matches(&format!("<section id=\"{id}\">")).count(),
@@ -179,4 +190,46 @@ fn only_a_report_is_replaced_without_force() {
             2
         );
     }
+}
+
+#[test]
+fn robustness_under_attack_stands_beside_transfer_with_its_curve_and_failed_checks() {
+    let runs = TestRuns::new();
+    let folder = runs.evaluated("joint", &config("joint", 40), 40, true, 0.0);
+    assert!(
+        runs.page(&[folder.clone()], None)
+            .contains("No run was attacked itself")
+    );
+    fs::create_dir(folder.join("robust")).unwrap();
+    let budget = |eps: f64, robust: f64| {
+        format!(
+            r#"{{"eps":{eps},"attacks":{{"apgd-ce":0.3125,"square":{robust}}},"robust":{robust},"interval":[0.1,0.2]}}"#
+        )
+    };
+    let defended = r#"{"eps":0.01,"success":{"joint-loss":[0.9,0.8]},"any":[0.91,0.81],"robust":[0.0917,0.1917],"interval":[[0,1],[0,1]]}"#;
+    let robustness = format!(
+        r#"{{"model":{{"name":"resnet34","method":"joint","width":64,"epoch":35}},"model_sha256":"01","norm":"linf","split":"test","images":1000,"seed":0,"clean":0.8613,"results":[{},{}],"detector":{{"thresholds":[],"results":[{defended}]}},"sanity":[{{"name":"a check","ok":true,"value":0,"limit":0,"meaning":"m"}},{{"name":"gradients","ok":false,"value":0.5,"limit":0.25,"meaning":"masked <b>"}}]}}"#,
+        budget(1.0 / 255.0, 0.1518),
+        budget(8.0 / 255.0, 0.0119),
+    );
+    fs::write(folder.join("robust/robust.json"), robustness).unwrap();
+    let page = runs.page(&[folder.clone()], None);
+    for text in [
+        "APGD-CE",
+        "Square",
+        "<td>86.1</td>",
+        "15.2",
+        "1.2",
+        "9.2",
+        "19.2",
+        "linf 8/255, 1000 images of test",
+        "Robust accuracy in percent against the budget",
+        "1 of 2 sanity checks",
+        "masked &lt;b&gt;",
+    ] {
+        assert!(page.contains(text), "{text}");
+    }
+    fs::write(folder.join("robust/robust.json"), "{}").unwrap();
+    let error = RunRecord::read(&folder).err().unwrap();
+    assert_eq!(error.exit_code(), 3);
 }
