@@ -12,7 +12,11 @@ pub fn wilson(count: usize, total: usize) -> [f64; 2] {
     let (n, share) = (total as f64, count as f64 / total as f64);
     let center = (share + Z * Z / (2.0 * n)) / (1.0 + Z * Z / n);
     let half = Z / (1.0 + Z * Z / n) * (share * (1.0 - share) / n + Z * Z / (4.0 * n * n)).sqrt();
-    [(center - half).max(0.0), (center + half).min(1.0)]
+    // Rounding must not put the share itself outside.
+    [
+        (center - half).clamp(0.0, share),
+        (center + half).clamp(share, 1.0),
+    ]
 }
 
 #[cfg(test)]

@@ -236,7 +236,11 @@ fn wrong_requests_of_a_robust_evaluation_are_one_line() {
         3,
         &["model.safetensors"],
     );
-    refused(&["--out", "data"], 2, &["not an evaluation of robustness"]);
+    fs::create_dir(dir.path("thesis")).unwrap();
+    fs::write(dir.path("thesis/thesis.tex"), "").unwrap();
+    let words = ["not an evaluation of robustness"];
+    refused(&["--out", "thesis", "--force"], 2, &words);
+    refused(&["--out", "data"], 2, &["is the input data"]);
 
     assert_success(&robust(&dir, "a", &[]));
     let words = ["a: holds another evaluation (--seed differs)", "--force"];
