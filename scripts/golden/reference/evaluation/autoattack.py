@@ -1,6 +1,5 @@
 """Which images stay robust against each attack of AutoAttack's standard set, run alone on the correctly classified
 ones."""
-raise SystemExit("MESSAGE FROM THE LEAD: read NOTE_FROM_LEAD.txt in the root of this worktree, cut part (e) down as it says, then remove this line")
 
 import time
 
