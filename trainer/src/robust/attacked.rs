@@ -3,13 +3,13 @@
 
 use std::ops::Range;
 
-use base::{Result, progress::Progress};
+use base::Result;
 use robustness::{EvaluationAttack, Target, ThreatModel};
 
 use super::{
     images::Selection,
     settings::RobustSettings,
-    table::{Keys, Rows, Table},
+    table::{Keys, Table},
 };
 
 /// The last column: whether the image is classified correctly after all attacks.
@@ -38,46 +38,25 @@ pub fn fill(
         .iter()
         .filter_map(|name| EvaluationAttack::named(name))
         .collect();
-    let missing = |table: &Table, positions: Range<usize>, eps: usize| -> Vec<usize> {
-        positions
-            .filter(|&position| !table.rows().contains_key(&(position, eps)))
-            .collect()
-    };
-    let total: usize = (0..settings.eps.len())
-        .map(|eps| missing(table, range.clone(), eps).len())
-        .sum();
-    let mut bar = Progress::new("attacks", total as u64);
     let (mut robust, mut done) = (0, 0);
-    for start in range.clone().step_by(batch_size) {
-        let chunk = start..range.end.min(start + batch_size);
-        for (number, eps) in settings.eps.iter().enumerate() {
-            let positions = missing(table, chunk.clone(), number);
-            if positions.is_empty() {
-                continue;
-            }
-            let threat = ThreatModel {
-                norm: settings.norm,
-                eps: eps.value() as f32,
-            };
-            let flags = attack(target, selection, &positions, &attacks, &threat, settings)?;
-            robust += flags
-                .iter()
-                .filter(|flags| flags.last() == Some(&true))
-                .count();
-            done += positions.len();
-            let row = |(position, flags): (usize, Vec<bool>)| {
-                let flags = flags.into_iter().map(|flag| u8::from(flag).to_string());
-                ((position, number), flags.collect())
-            };
-            let rows: Rows = positions.into_iter().zip(flags).map(row).collect();
-            let added = rows.len() as u64;
-            table.add(keys, rows)?;
-            let share = 100.0 * robust as f64 / done as f64;
-            bar.add(added, &format!("robust accuracy so far {share:.1} %"));
-        }
-    }
-    bar.finish();
-    Ok(())
+    table.fill(keys, "attacks", (range, batch_size), |positions, eps| {
+        let threat = settings.threat(eps);
+        let flags = attack(target, selection, positions, &attacks, &threat, settings)?;
+        robust += flags
+            .iter()
+            .filter(|flags| flags.last() == Some(&true))
+            .count();
+        done += positions.len();
+        let share = 100.0 * robust as f64 / done as f64;
+        let text = |flags: Vec<bool>| {
+            flags
+                .into_iter()
+                .map(|flag| u8::from(flag).to_string())
+                .collect()
+        };
+        let rows = flags.into_iter().map(text).collect();
+        Ok((rows, format!("robust accuracy so far {share:.1} %")))
+    })
 }
 
 /// For each image a flag after each attack, and the last one again.

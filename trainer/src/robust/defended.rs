@@ -4,7 +4,7 @@
 use std::ops::Range;
 
 use base::{Result, progress::Progress};
-use data::{IMAGE_BYTES, Image};
+use data::Image;
 use nn::model::{Classifier, Detector};
 use robustness::{
     Batch, Target, ThreatModel,
@@ -14,7 +14,7 @@ use robustness::{
 use super::{
     images::{Selection, floats},
     settings::RobustSettings,
-    table::{Keys, Rows, Table},
+    table::{Keys, Table},
 };
 
 /// The false positive rates of the thresholds.
@@ -96,48 +96,23 @@ pub fn fill(
     (target, settings, batch_size): (&Target, &RobustSettings, usize),
     (guard, threshold): (Guard, f32),
 ) -> Result<()> {
-    let missing = |table: &Table, positions: Range<usize>, eps: usize| -> Vec<usize> {
-        positions
-            .filter(|&position| !table.rows().contains_key(&(position, eps)))
-            .collect()
-    };
-    let total: usize = (0..settings.eps.len())
-        .map(|eps| missing(table, range.clone(), eps).len())
-        .sum();
-    let mut bar = Progress::new("attacks on model and detector", total as u64);
-    for start in range.clone().step_by(batch_size) {
-        let chunk = start..range.end.min(start + batch_size);
-        for (number, eps) in settings.eps.iter().enumerate() {
-            let positions = missing(table, chunk.clone(), number);
-            if positions.is_empty() {
-                continue;
-            }
-            let threat = ThreatModel {
-                norm: settings.norm,
-                eps: eps.value() as f32,
-            };
-            let batch = selection.batch(&positions);
-            let guides = selection.guides(&positions)?;
+    table.fill(
+        keys,
+        "attacks on model and detector",
+        (range, batch_size),
+        |positions, eps| {
+            let threat = settings.threat(eps);
+            let batch = selection.batch(positions);
+            let guides = selection.guides(positions)?;
             let defense = guard.defense(target, &batch, threshold);
-            let mut columns: Vec<Vec<String>> = Vec::new();
-            for attack in ADAPTIVE_ATTACKS {
-                let found = run(attack, &defense, &guides, &threat, settings)?;
-                columns.push(found);
-            }
-            let row = |(row, position): (usize, usize)| {
-                (
-                    (position, number),
-                    columns.iter().map(|column| column[row].clone()).collect(),
-                )
-            };
-            let rows: Rows = positions.into_iter().enumerate().map(row).collect();
-            let added = rows.len() as u64;
-            table.add(keys, rows)?;
-            bar.add(added, "");
-        }
-    }
-    bar.finish();
-    Ok(())
+            let columns = ADAPTIVE_ATTACKS
+                .iter()
+                .map(|attack| run(attack, &defense, &guides, &threat, settings))
+                .collect::<Result<Vec<_>>>()?;
+            let row = |row: usize| columns.iter().map(|column| column[row].clone()).collect();
+            Ok(((0..positions.len()).map(row).collect(), String::new()))
+        },
+    )
 }
 
 /// For each image the lowest score of a misclassified point as text; empty where none was found.
@@ -148,7 +123,6 @@ fn run(
     threat: &ThreatModel,
     settings: &RobustSettings,
 ) -> Result<Vec<String>> {
-    debug_assert_eq!(guides.len(), defense.batch.len() * IMAGE_BYTES);
     let found = attack.attack(defense, guides, threat, &settings.of_attacks())?;
     let text =
         |found: Option<robustness::Found>| found.map_or(String::new(), |f| f.score.to_string());

@@ -63,20 +63,19 @@ impl Folder {
         };
         let file = path.join(SETTINGS);
         if file.exists() {
-            let there = read_settings(&file);
-            match there
-                .as_ref()
-                .map(|there| folder.settings.difference(there))
-            {
-                Ok(None) => {}
-                Ok(Some(_)) | Err(Error::Data { .. }) if force => folder.remove()?,
-                Ok(Some(name)) => {
-                    return Err(Error::Usage(format!(
-                        "{}: holds another evaluation ({name} differs); name another folder, or add --force",
-                        path.display()
-                    )));
-                }
-                Err(_) => return Err(there.err().unwrap_or_else(|| Error::Usage(String::new()))),
+            match read_settings(&file) {
+                Ok(there) => match folder.settings.difference(&there) {
+                    None => {}
+                    Some(_) if force => folder.remove()?,
+                    Some(name) => {
+                        return Err(Error::Usage(format!(
+                            "{}: holds another evaluation ({name} differs); name another folder, or add --force",
+                            path.display()
+                        )));
+                    }
+                },
+                Err(Error::Data { .. }) if force => folder.remove()?,
+                Err(error) => return Err(error),
             }
         }
         files::create_folder(&path.join(PARTS))?;

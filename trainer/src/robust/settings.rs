@@ -1,7 +1,7 @@
 //! Settings of an evaluation, as `settings.json` keeps them: whatever its results depend on. A resumed evaluation,
 //! and all its shards, must have the same.
 
-use robustness::{Norm, Settings};
+use robustness::{Norm, Settings, ThreatModel};
 use serde::{Deserialize, Serialize};
 
 use super::eps::Eps;
@@ -47,6 +47,14 @@ impl RobustSettings {
             restarts: self.restarts,
             queries: self.queries,
             seed: self.seed,
+        }
+    }
+
+    /// The threat model of the budget of this number.
+    pub fn threat(&self, eps: usize) -> ThreatModel {
+        ThreatModel {
+            norm: self.norm,
+            eps: self.eps[eps].value() as f32,
         }
     }
 

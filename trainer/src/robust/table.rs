@@ -5,10 +5,11 @@ use std::{
     collections::BTreeMap,
     fs::{File, OpenOptions},
     io::Write,
+    ops::Range,
     path::{Path, PathBuf},
 };
 
-use base::{Error, Result, files};
+use base::{Error, Result, files, progress::Progress};
 
 /// Rows by (position of the image, number of the budget): the row's last columns.
 pub type Rows = BTreeMap<(usize, usize), Vec<String>>;
@@ -85,13 +86,48 @@ impl Table {
         }
     }
 
-    /// The rows so far.
-    pub fn rows(&self) -> &Rows {
-        &self.rows
+    /// Computes the rows that are missing of images, at most `batch_size` at once, under each budget.
+    /// `compute` gets their positions and the budget's number, and returns their last columns and a note for the
+    /// progress line.
+    pub fn fill(
+        &mut self,
+        keys: &Keys,
+        what: &str,
+        (images, batch_size): (Range<usize>, usize),
+        mut compute: impl FnMut(&[usize], usize) -> Result<(Vec<Vec<String>>, String)>,
+    ) -> Result<()> {
+        let missing = |rows: &Rows, images: Range<usize>, eps: usize| -> Vec<usize> {
+            images
+                .filter(|&image| !rows.contains_key(&(image, eps)))
+                .collect()
+        };
+        let budgets = 0..keys.budgets.len();
+        let total = budgets
+            .clone()
+            .map(|eps| missing(&self.rows, images.clone(), eps).len());
+        let mut bar = Progress::new(what, total.sum::<usize>() as u64);
+        for start in images.clone().step_by(batch_size) {
+            let chunk = start..images.end.min(start + batch_size);
+            for eps in budgets.clone() {
+                let positions = missing(&self.rows, chunk.clone(), eps);
+                if positions.is_empty() {
+                    continue;
+                }
+                let (values, note) = compute(&positions, eps)?;
+                let rows = positions
+                    .iter()
+                    .map(|&position| (position, eps))
+                    .zip(values);
+                self.add(keys, rows.collect())?;
+                bar.add(positions.len() as u64, &note);
+            }
+        }
+        bar.finish();
+        Ok(())
     }
 
     /// Adds rows and waits until they are on the disk.
-    pub fn add(&mut self, keys: &Keys, rows: Rows) -> Result<()> {
+    fn add(&mut self, keys: &Keys, rows: Rows) -> Result<()> {
         self.append(&lines(keys, &rows))?;
         self.rows.extend(rows);
         Ok(())
@@ -201,7 +237,7 @@ mod tests {
         let read = Table::read(&path, &keys, &columns).unwrap().unwrap();
         assert_eq!(read.len(), 2);
         let table = Table::open(&path, &keys, &columns).unwrap();
-        assert_eq!(*table.rows(), read);
+        assert_eq!(table.rows, read);
         assert_eq!(std::fs::read_to_string(&path).unwrap(), whole);
         assert_eq!(text(&keys, &columns, &read), whole);
     }
