@@ -117,7 +117,7 @@ impl Selection {
         let images = || positions.iter().map(|&position| &self.images[position]);
         let id = |image: &Image| (number(self.split) << 32) | u64::from(image.source_index);
         Batch {
-            clean: images().flat_map(|image| floats(image)).collect(),
+            clean: images().flat_map(floats).collect(),
             labels: images().map(|image| image.label).collect(),
             ids: images().map(id).collect(),
         }

@@ -41,6 +41,9 @@ pub enum Goal {
     FeatureMatching,
 }
 
+/// Puts together, in the first slice, two gradients of the image of this number.
+type Mix<'a> = dyn Fn(usize, &mut [f32], &[f32]) + Sync + 'a;
+
 /// A goal on a defense.
 pub struct AdaptiveObjective<'a> {
     /// The defense.
@@ -99,7 +102,7 @@ impl AdaptiveObjective<'_> {
             .map(|score| (score - threshold + SCORE_MARGIN).max(0.0))
             .collect();
         let bounded = |margin: f32| margin.min(ENOUGH_MARGIN);
-        let of_images = |mix: &(dyn Fn(usize, &mut [f32], &[f32]) + Sync), other: &[f32]| {
+        let of_images = |mix: &Mix, other: &[f32]| {
             let mut gradient = classifier.pixels.clone();
             gradient
                 .par_chunks_exact_mut(IMAGE_BYTES)

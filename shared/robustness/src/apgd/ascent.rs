@@ -56,34 +56,28 @@ impl<'a> Run<'a> {
         starts: &[f32],
     ) -> Result<Self> {
         let evaluated = objective.evaluate(rows, starts)?;
-        let starts = starts.chunks_exact(IMAGE_BYTES);
-        let gradients = evaluated.gradient.chunks_exact(IMAGE_BYTES);
-        let images = rows
-            .iter()
-            .zip(starts)
-            .zip(gradients)
-            .zip(&evaluated.losses);
-        let image =
-            |(((&row, start), gradient), &loss): (((&usize, &[f32]), &[f32]), &f32)| Ascent {
-                row,
-                point: start.to_vec(),
-                step_size: 2.0 * threat.eps,
-                losses: vec![loss],
-                previous: start.to_vec(),
-                gradient: gradient.to_vec(),
-                best: start.to_vec(),
-                best_gradient: gradient.to_vec(),
-                best_loss: loss,
-                best_loss_at_check: loss,
-                // No check before the first one: lack of improvement alone does not halve there.
-                halved_at_check: true,
-            };
+        let part =
+            |values: &[f32], i: usize| values[i * IMAGE_BYTES..(i + 1) * IMAGE_BYTES].to_vec();
+        let image = |(i, &row): (usize, &usize)| Ascent {
+            row,
+            point: part(starts, i),
+            step_size: 2.0 * threat.eps,
+            losses: vec![evaluated.losses[i]],
+            previous: part(starts, i),
+            gradient: part(&evaluated.gradient, i),
+            best: part(starts, i),
+            best_gradient: part(&evaluated.gradient, i),
+            best_loss: evaluated.losses[i],
+            best_loss_at_check: evaluated.losses[i],
+            // No check before the first one: lack of improvement alone does not halve there.
+            halved_at_check: true,
+        };
         Ok(Self {
             objective,
             batch,
             threat: *threat,
             schedule: Schedule::new(iterations),
-            images: images.map(image).collect(),
+            images: rows.iter().enumerate().map(image).collect(),
             verdicts: evaluated.verdicts,
         })
     }

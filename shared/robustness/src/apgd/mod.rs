@@ -113,7 +113,9 @@ pub fn targeted(
     let ranks: Vec<Vec<usize>> = logits.iter().map(|row| descending(row)).collect();
     let classes = ranks.first().map_or(0, Vec::len);
     let mut outcomes: Vec<Outcome> = vec![None; batch.len()];
-    for rank in 1..classes.min(1 + TARGET_CLASSES) {
+    // Rank 0 is the label: these images are classified correctly.
+    let other_ranks = 1..classes.min(1 + TARGET_CLASSES);
+    for rank in other_ranks {
         let open: Vec<usize> = (0..batch.len())
             .filter(|&row| outcomes[row].is_none())
             .collect();

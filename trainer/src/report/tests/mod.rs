@@ -197,7 +197,7 @@ fn robustness_under_attack_stands_beside_transfer_with_its_curve_and_failed_chec
     let runs = TestRuns::new();
     let folder = runs.evaluated("joint", &config("joint", 40), 40, true, 0.0);
     assert!(
-        runs.page(&[folder.clone()], None)
+        runs.page(std::slice::from_ref(&folder), None)
             .contains("No run was attacked itself")
     );
     fs::create_dir(folder.join("robust")).unwrap();
@@ -213,7 +213,7 @@ fn robustness_under_attack_stands_beside_transfer_with_its_curve_and_failed_chec
         budget(8.0 / 255.0, 0.0119),
     );
     fs::write(folder.join("robust/robust.json"), robustness).unwrap();
-    let page = runs.page(&[folder.clone()], None);
+    let page = runs.page(std::slice::from_ref(&folder), None);
     for text in [
         "APGD-CE",
         "Square",
