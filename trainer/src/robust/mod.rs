@@ -1,12 +1,13 @@
 //! Robustness of a model under white-box, black-box and adaptive attacks, as `trainer robust` measures it: image by
 //! image into resumable tables, then `images.csv` and `robust.json`.
 //!
-//! `images` selects what is attacked, `folder` keeps settings and tables, `attacked` and `defended` fill them,
+//! `request` reads the inputs, `evaluation` runs: `images` selects what is attacked, `folder` keeps settings and tables, `attacked` and `defended` fill them,
 //! `sanity` checks the attacks themselves, `summary` is the result.
 
 mod attacked;
 mod defended;
 mod eps;
+mod evaluation;
 mod folder;
 mod images;
 mod interval;
