@@ -24,7 +24,7 @@ pub struct Settings {
 
 /// Attacks images that the model classifies correctly: one outcome for each, in order. Where it is
 /// `Some`, the model's argmax is not the label there, and the point is in the ball.
-pub type Run = fn(&Target, &Batch, &ThreatModel, &Settings) -> Result<Vec<Outcome>>;
+pub type RunAttack = fn(&Target, &Batch, &ThreatModel, &Settings) -> Result<Vec<Outcome>>;
 
 /// A row of the registry.
 #[derive(Debug)]
@@ -40,7 +40,7 @@ pub struct EvaluationAttack {
     /// The classes that its loss needs at least.
     pub min_classes: usize,
     /// The attack.
-    pub run: Run,
+    pub run: RunAttack,
 }
 
 const BOTH: &[Norm] = &[Norm::Linf, Norm::L2];

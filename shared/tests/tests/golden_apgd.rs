@@ -15,7 +15,7 @@ use common::Golden;
 use formula::formula;
 use robustness::{
     Batch, Norm, ThreatModel,
-    apgd::ascent::Run,
+    apgd::ascent::ApgdRun,
     loss::Loss,
     objective::{ClassifierObjective, Verdict},
 };
@@ -67,7 +67,8 @@ fn has_the_references_iterates(threat: ThreatModel, norm: &str) {
             let of = |step: usize| step * batch.len()..(step + 1) * batch.len();
             let all: Vec<usize> = (0..batch.len()).collect();
             let starts = starts(batch, &threat);
-            let mut run = Run::new(&objective, batch, &threat, iterations, &all, &starts).unwrap();
+            let mut run =
+                ApgdRun::new(&objective, batch, &threat, iterations, &all, &starts).unwrap();
             let first: Vec<f32> = run.images().iter().map(|image| image.losses[0]).collect();
             assert_near(
                 &format!("{name}, start: loss"),

@@ -94,7 +94,7 @@ fn fab_has_the_references_iterates() {
         let read = |what: &str| golden.floats(&format!("{name}/{what}"));
         let (distances, flags) = (read("distance"), read("misclassified"));
         let threat = ThreatModel { norm, eps: 1.0 };
-        let mut run = fab::Run::new(&threat, batch.clone(), targets.clone());
+        let mut run = fab::FabRun::new(&threat, batch.clone(), targets.clone());
         for step in 1..=25 {
             let misclassified = run.advance(&target).unwrap();
             let of_step = (step - 1) * batch.len()..step * batch.len();

@@ -9,7 +9,7 @@ use robustness::{EvaluationAttack, Target, ThreatModel};
 use super::{
     images::Selection,
     settings::RobustSettings,
-    table::{Keys, Table},
+    table::{Keys, RowTable},
 };
 
 /// The last column: whether the image is classified correctly after all attacks.
@@ -27,7 +27,7 @@ pub fn columns(settings: &RobustSettings) -> Vec<String> {
 
 /// Computes the rows that are missing of these images, `batch_size` at once.
 pub fn fill(
-    table: &mut Table,
+    table: &mut RowTable,
     keys: &Keys,
     selection: &Selection,
     range: Range<usize>,

@@ -14,7 +14,7 @@ use robustness::{
 use super::{
     images::{Selection, floats},
     settings::RobustSettings,
-    table::{Keys, Table},
+    table::{Keys, RowTable},
 };
 
 /// The false positive rates of the thresholds.
@@ -89,7 +89,7 @@ pub fn thresholds(clean: &[f32]) -> Option<[f32; 2]> {
 
 /// Computes the rows that are missing of these images.
 pub fn fill(
-    table: &mut Table,
+    table: &mut RowTable,
     keys: &Keys,
     selection: &Selection,
     range: Range<usize>,

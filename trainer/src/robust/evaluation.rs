@@ -30,7 +30,7 @@ pub struct Guarding {
 }
 
 /// The parts of a running evaluation.
-pub struct Evaluation<'a> {
+pub struct ShardEvaluation<'a> {
     /// What was asked for.
     pub request: &'a RobustRequest,
     /// The model under attack.
@@ -43,7 +43,7 @@ pub struct Evaluation<'a> {
     pub loaded: &'a Loaded,
 }
 
-impl Evaluation<'_> {
+impl ShardEvaluation<'_> {
     /// Does the shard's part; the result, unless other shards are still to be done.
     pub fn run(
         &self,

@@ -14,7 +14,7 @@ use store::Shard;
 use super::{
     settings::RobustSettings,
     summary::Robustness,
-    table::{Keys, Rows, Table},
+    table::{Keys, RowTable, Rows},
 };
 
 /// The settings.
@@ -100,16 +100,16 @@ impl Folder {
     }
 
     /// Opens this shard's table of a kind, with a lock on it.
-    pub fn table(&self, kind: &str, keys: &Keys, columns: &[String]) -> Result<(Lock, Table)> {
+    pub fn table(&self, kind: &str, keys: &Keys, columns: &[String]) -> Result<(Lock, RowTable)> {
         let path = self.part(kind, self.shard);
-        Ok((Lock::beside(&path)?, Table::open(&path, keys, columns)?))
+        Ok((Lock::beside(&path)?, RowTable::open(&path, keys, columns)?))
     }
 
     /// The rows of all shards of a kind, if every image has its rows.
     pub fn all_rows(&self, kind: &str, keys: &Keys, columns: &[String]) -> Result<Option<Rows>> {
         let mut all = Rows::new();
         for shard in self.shard.all() {
-            if let Some(rows) = Table::read(&self.part(kind, shard), keys, columns)? {
+            if let Some(rows) = RowTable::read(&self.part(kind, shard), keys, columns)? {
                 all.extend(rows);
             }
         }

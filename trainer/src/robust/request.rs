@@ -14,7 +14,7 @@ use store::{Shard, Store};
 
 use super::{
     eps::Budgets,
-    evaluation::{Evaluation, Guarding},
+    evaluation::{Guarding, ShardEvaluation},
     folder::Folder,
     images::ImageSource,
     settings::RobustSettings,
@@ -131,7 +131,7 @@ impl RobustRequest {
         let stop = Stop::listen()?;
         let poll = || stop.check(RESUME);
         let target = Target::new(model.as_ref(), device, &poll);
-        let evaluation = Evaluation {
+        let evaluation = ShardEvaluation {
             request: self,
             target: &target,
             selection: &selection,

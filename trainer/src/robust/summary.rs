@@ -57,14 +57,14 @@ pub struct BudgetResult {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct DefenseResult {
     /// One threshold for each false positive rate.
-    pub thresholds: Vec<Threshold>,
+    pub thresholds: Vec<DefenseThreshold>,
     /// A result for each budget.
     pub results: Vec<DefenseBudget>,
 }
 
 /// A threshold of the detector, from clean `val` images.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Threshold {
+pub struct DefenseThreshold {
     /// The share of clean `val` images above it.
     pub fpr: f64,
     /// The score.
@@ -157,7 +157,7 @@ pub fn defense(
     (columns, rows): (&[String], &Rows),
 ) -> DefenseResult {
     let share = |count: usize| count as f64 / clean.len() as f64;
-    let threshold = |(&fpr, threshold): (&f64, f32)| Threshold {
+    let threshold = |(&fpr, threshold): (&f64, f32)| DefenseThreshold {
         fpr,
         threshold: f64::from(threshold),
         measured_fpr: share(clean.iter().filter(|image| image.score > threshold).count()),

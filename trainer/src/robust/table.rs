@@ -25,14 +25,14 @@ pub struct Keys {
 }
 
 /// A table that is being filled.
-pub struct Table {
+pub struct RowTable {
     path: PathBuf,
     file: File,
     header: String,
     rows: Rows,
 }
 
-impl Table {
+impl RowTable {
     /// Opens or creates a table with these columns after the keys'.
     ///
     /// # Errors
@@ -227,16 +227,16 @@ mod tests {
         let path = folder.path().join("a.csv");
         let (keys, columns) = (keys(), ["pgd".to_string(), "robust".into()]);
         let row = || vec!["1".to_string(), "1".into()];
-        let mut table = Table::open(&path, &keys, &columns).unwrap();
+        let mut table = RowTable::open(&path, &keys, &columns).unwrap();
         table
             .add(&keys, Rows::from([((0, 0), row()), ((1, 1), row())]))
             .unwrap();
         drop(table);
         let whole = std::fs::read_to_string(&path).unwrap();
         std::fs::write(&path, format!("{whole}test,9,1,3,0.")).unwrap();
-        let read = Table::read(&path, &keys, &columns).unwrap().unwrap();
+        let read = RowTable::read(&path, &keys, &columns).unwrap().unwrap();
         assert_eq!(read.len(), 2);
-        let table = Table::open(&path, &keys, &columns).unwrap();
+        let table = RowTable::open(&path, &keys, &columns).unwrap();
         assert_eq!(table.rows, read);
         assert_eq!(std::fs::read_to_string(&path).unwrap(), whole);
         assert_eq!(text(&keys, &columns, &read), whole);
@@ -256,7 +256,7 @@ mod tests {
             (format!("{header}test,4,0,0,1,1\ntest,4,0,0,1,1\n"), 3),
         ] {
             std::fs::write(&path, text).unwrap();
-            let error = Table::open(&path, &keys, &columns).err().unwrap();
+            let error = RowTable::open(&path, &keys, &columns).err().unwrap();
             assert_eq!(error.exit_code(), 3);
             assert!(
                 error.to_string().contains(&format!("a.csv, line {line}: ")),

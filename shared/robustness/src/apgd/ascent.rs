@@ -36,7 +36,7 @@ pub struct Ascent {
 }
 
 /// A run on images that may leave it.
-pub struct Run<'a> {
+pub struct ApgdRun<'a> {
     objective: &'a dyn Objective,
     batch: &'a Batch,
     threat: ThreatModel,
@@ -45,7 +45,7 @@ pub struct Run<'a> {
     verdicts: Vec<Verdict>,
 }
 
-impl<'a> Run<'a> {
+impl<'a> ApgdRun<'a> {
     /// Evaluates the starts (`3072` numbers for each of `rows`) of a run of `iterations`.
     pub fn new(
         objective: &'a dyn Objective,

@@ -8,7 +8,7 @@ mod schedule;
 use base::Result;
 use rayon::prelude::*;
 
-use self::ascent::Run;
+use self::ascent::ApgdRun;
 use crate::{
     Batch, Outcome, Settings, Target, ThreatModel,
     loss::{Loss, descending},
@@ -54,7 +54,7 @@ impl Apgd {
                 threat.random_surface_point(batch.image(row), self.seed, self.purpose, &indices)
             };
             let starts: Vec<f32> = rows.par_iter().flat_map_iter(start).collect();
-            let mut run = Run::new(objective, batch, threat, self.iterations, &rows, &starts)?;
+            let mut run = ApgdRun::new(objective, batch, threat, self.iterations, &rows, &starts)?;
             let (rows, points, verdicts) = run.iterates();
             search.record(&rows, &points, verdicts);
             for _ in 0..self.iterations {

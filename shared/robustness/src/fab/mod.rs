@@ -8,7 +8,7 @@
 pub mod projection;
 mod run;
 
-pub use run::Run;
+pub use run::FabRun;
 
 use base::Result;
 
@@ -46,7 +46,7 @@ pub fn fab_t(
             // The likeliest class is the label.
             let rank = nth + 1;
             let classes = open.iter().map(|&row| ranks[row][rank]).collect();
-            let mut run = Run::new(threat, batch.select(&open), classes);
+            let mut run = FabRun::new(threat, batch.select(&open), classes);
             if restart > 0 {
                 let indices = [rank as u64, u64::from(restart)];
                 run = run.at_random(settings.seed, indices);
@@ -61,7 +61,12 @@ pub fn fab_t(
 
 /// Takes the steps of a run; returns the rows of the images for which an adversarial example lies within the radius, and
 /// its pixels.
-fn finish(mut run: Run, target: &Target, eps: f32, steps: u32) -> Result<Vec<(usize, Vec<f32>)>> {
+fn finish(
+    mut run: FabRun,
+    target: &Target,
+    eps: f32,
+    steps: u32,
+) -> Result<Vec<(usize, Vec<f32>)>> {
     let mut found = Vec::new();
     let mut rows: Vec<usize> = (0..run.len()).collect();
     for _ in 0..steps {

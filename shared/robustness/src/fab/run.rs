@@ -19,14 +19,14 @@ const KEPT: f32 = 0.9;
 const MIN_LENGTH: f32 = 1e-8;
 
 /// Iterates of a batch, each with its target class.
-pub struct Run {
+pub struct FabRun {
     threat: ThreatModel,
     images: Batch,
     classes: Vec<usize>,
     points: Vec<f32>,
 }
 
-impl Run {
+impl FabRun {
     /// Starts at the clean images, with a target class for each, other than its label.
     pub fn new(threat: &ThreatModel, images: Batch, classes: Vec<usize>) -> Self {
         Self {

@@ -82,13 +82,13 @@ pub fn search<R: Random + Send>(
 
 /// The images that are not misclassified yet, and a proposal for each.
 struct Active<'a, R> {
-    searches: Vec<Search<'a, R>>,
+    searches: Vec<SquareSearch<'a, R>>,
     ids: Vec<u64>,
     labels: Vec<u8>,
     proposals: Vec<f32>,
 }
 
-struct Search<'a, R> {
+struct SquareSearch<'a, R> {
     row: usize,
     clean: &'a [f32],
     random: R,
@@ -109,7 +109,7 @@ impl<'a, R: Random + Send> Active<'a, R> {
                 margin: f32::INFINITY,
                 misclassified: false,
             };
-            Search {
+            SquareSearch {
                 row,
                 clean,
                 random,

@@ -27,14 +27,14 @@ const EXPLANATION: &str = "An image counts at a distance if it is classified cor
 const COLORS: usize = 10;
 
 /// A norm: its name, its unit in units of `[0,1]`, its name with the unit, and a classifier's points.
-type Norm = (
+type DistanceNorm = (
     &'static str,
     f64,
     &'static str,
     fn(&DistanceCurves) -> &[DistancePoint],
 );
 
-const NORMS: [Norm; 2] = [
+const NORMS: [DistanceNorm; 2] = [
     ("L2", 1.0, "L2 distance", |curves| &curves.l2),
     ("Linf", 255.0, "Linf distance, in 255ths", |curves| {
         &curves.linf
@@ -72,7 +72,11 @@ fn charts(runs: &[RunRecord], split: &str) -> Markup {
 }
 
 /// The curves of the baselines, dashed, and of the runs.
-fn chart(runs: &[RunRecord], split: &str, (norm, per_unit, axis, points_of): &Norm) -> LineChart {
+fn chart(
+    runs: &[RunRecord],
+    split: &str,
+    (norm, per_unit, axis, points_of): &DistanceNorm,
+) -> LineChart {
     // Files of other versions may have other distances.
     let mut grid: Vec<f64> = Vec::new();
     let mut curves: Vec<(String, usize, bool, &[DistancePoint])> = Vec::new();

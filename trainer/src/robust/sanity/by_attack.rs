@@ -116,7 +116,8 @@ pub fn plateau(evidence: &Evidence) -> Result<Option<(f64, f64)>> {
         )
     };
     let starts: Vec<f32> = rows.iter().flat_map(start).collect();
-    let mut run = apgd::ascent::Run::new(&objective, &batch, &threat, ITERATIONS, &rows, &starts)?;
+    let mut run =
+        apgd::ascent::ApgdRun::new(&objective, &batch, &threat, ITERATIONS, &rows, &starts)?;
     for _ in 0..ITERATIONS {
         run.advance()?;
     }
