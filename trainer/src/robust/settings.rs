@@ -71,6 +71,7 @@ impl RobustSettings {
                 self.detector_sha256 != other.detector_sha256,
             ),
             ("the split", self.split != other.split),
+            ("--seed", self.seed != other.seed),
             (
                 "the images",
                 (&self.images_hash, self.images) != (&other.images_hash, other.images),
@@ -82,7 +83,6 @@ impl RobustSettings {
             ("--restarts", self.restarts != other.restarts),
             ("--queries", self.queries != other.queries),
             ("--sanity", self.sanity != other.sanity),
-            ("--seed", self.seed != other.seed),
         ];
         differs
             .iter()

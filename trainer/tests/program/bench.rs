@@ -39,7 +39,8 @@ fn bench_json_has_every_workload() {
         .map(|row| row["name"].as_str().unwrap())
         .collect();
     let attacks = AttackKind::ALL.map(|kind| format!("attack_{kind}"));
-    assert_eq!(names, [&STEPS.map(String::from)[..], &attacks].concat());
+    let (steps, robust) = (STEPS.map(String::from), ["robust_pgd".to_string()]);
+    assert_eq!(names, [&steps[..], &attacks, &robust].concat());
     for row in results {
         assert_eq!((&row["width"], &row["batch"]), (&4.into(), &4.into()));
         assert_eq!(

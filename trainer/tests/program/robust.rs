@@ -25,7 +25,7 @@ const FEW: [&str; 12] = [
     "--queries",
     "20",
     "--eps",
-    "1/255,8/255",
+    "1/255,64/255",
     "--limit",
     "12",
     "--sanity",
@@ -67,7 +67,12 @@ fn robust_json_and_images_csv_agree_and_accuracy_falls_from_attack_to_attack() {
         .filter(|row| row[2] == row[3] && row[4].starts_with("0.003"))
         .count();
     assert_eq!(result["clean"], share(correct));
-    for (budget, eps) in result["results"].as_array().unwrap().iter().zip([1.0, 8.0]) {
+    for (budget, eps) in result["results"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .zip([1.0, 64.0])
+    {
         assert_eq!(budget["eps"], eps / 255.0);
         let of = |column: usize| {
             let rows = rows
