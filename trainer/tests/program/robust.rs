@@ -27,7 +27,7 @@ const FEW: [&str; 12] = [
     "--eps",
     "1/255,64/255",
     "--limit",
-    "12",
+    "20",
     "--sanity",
     "4",
 ];
@@ -60,8 +60,8 @@ fn robust_json_and_images_csv_agree_and_accuracy_falls_from_attack_to_attack() {
     let header = "split,source_index,label,clean_pred,eps,pgd,square,robust";
     assert_eq!(csv.lines().next(), Some(header));
     let rows = rows(&csv);
-    assert_eq!((rows.len(), &result["images"]), (24, &Value::from(12)));
-    let share = |count: usize| count as f64 / 12.0;
+    assert_eq!((rows.len(), &result["images"]), (40, &Value::from(20)));
+    let share = |count: usize| count as f64 / 20.0;
     let correct = rows
         .iter()
         .filter(|row| row[2] == row[3] && row[4].starts_with("0.003"))
