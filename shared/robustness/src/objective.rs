@@ -51,6 +51,18 @@ pub struct ClassifierObjective<'a> {
     pub targets: Vec<usize>,
 }
 
+impl<'a> ClassifierObjective<'a> {
+    /// A loss without a target class.
+    pub fn untargeted(target: &'a Target<'a>, batch: &'a Batch, loss: Loss) -> Self {
+        Self {
+            target,
+            batch,
+            loss,
+            targets: Vec::new(),
+        }
+    }
+}
+
 impl Objective for ClassifierObjective<'_> {
     fn evaluate(&self, rows: &[usize], pixels: &[f32]) -> Result<Evaluated> {
         let ids: Vec<u64> = rows.iter().map(|&row| self.batch.ids[row]).collect();

@@ -117,12 +117,7 @@ pub fn on_classifier(
     loss: Loss,
     purpose: &'static str,
 ) -> Result<Vec<Outcome>> {
-    let objective = ClassifierObjective {
-        target,
-        batch,
-        loss,
-        targets: Vec::new(),
-    };
+    let objective = ClassifierObjective::untargeted(target, batch, loss);
     let (steps, restarts) = (
         settings.steps.unwrap_or(STEPS),
         settings.restarts.unwrap_or(1),

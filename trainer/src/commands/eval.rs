@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use base::{Error, Result, log};
 use clap::Args;
 use cli::{
-    arguments::{Parsed, part, positive},
+    arguments::{part, positive},
     device::DeviceArguments,
     normalization::NormalizationArguments,
 };
@@ -14,6 +14,7 @@ use nn::ComputeDevice;
 use serde::Serialize;
 use store::Store;
 
+use super::options::evaluated_split;
 use super::shift_options::{Images, ShiftOptions, SourceArguments};
 use crate::{
     evaluate::{
@@ -48,7 +49,7 @@ pub struct Eval {
     #[arg(long, value_name = "W", conflicts_with_all = ["images", "cifar10_c", "data"])]
     detector: Option<PathBuf>,
     /// Split to evaluate on: val or test [default: both with --db, test with --data]
-    #[arg(long, value_name = "SPLIT", value_parser = split, conflicts_with_all = ["images", "cifar10_c"])]
+    #[arg(long, value_name = "SPLIT", value_parser = evaluated_split, conflicts_with_all = ["images", "cifar10_c"])]
     split: Option<Split>,
     /// Adversarial share of the mixed set
     #[arg(long, default_value_t = EvalConfig::default().share, value_name = "R", value_parser = part,
@@ -151,13 +152,5 @@ impl Eval {
         } else {
             log::result(text())
         }
-    }
-}
-
-fn split(text: &str) -> Parsed<Split> {
-    match text {
-        "val" => Ok(Split::Val),
-        "test" => Ok(Split::Test),
-        _ => Err("a model is evaluated on val or test".into()),
     }
 }

@@ -9,9 +9,10 @@ use clap::{
     builder::{PossibleValue, PossibleValuesParser},
 };
 use cli::{
-    arguments::{not_negative, part, positive},
+    arguments::{Parsed, not_negative, part, positive},
     device::DeviceArguments,
 };
+use data::Split;
 use nn::model::{ARCHITECTURES, Architecture, DetectorInput, Normalization};
 
 use crate::{
@@ -262,4 +263,13 @@ pub fn architectures() -> PossibleValuesParser {
 fn policies() -> PossibleValuesParser {
     let value = |entry: &PolicyEntry| PossibleValue::new(entry.name).help(entry.about);
     POLICIES.iter().map(value).collect::<Vec<_>>().into()
+}
+
+/// A split that a model is evaluated on.
+pub fn evaluated_split(text: &str) -> Parsed<Split> {
+    match text {
+        "val" => Ok(Split::Val),
+        "test" => Ok(Split::Test),
+        _ => Err("a model is evaluated on val or test".into()),
+    }
 }

@@ -15,6 +15,7 @@ use nn::Precision;
 use robustness::{EvaluationAttack, Norm, Settings};
 use store::Shard;
 
+use super::options::evaluated_split;
 use crate::robust::{self, Budgets, Files, ImageSource, RobustRequest};
 
 /// `trainer robust`.
@@ -66,7 +67,7 @@ pub struct Robust {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     queries: Option<u32>,
     /// Split of the images: val or test
-    #[arg(long, default_value = "test", value_name = "SPLIT", value_parser = split)]
+    #[arg(long, default_value = "test", value_name = "SPLIT", value_parser = evaluated_split)]
     split: Split,
     /// Attack only N images, a seeded choice
     #[arg(long, value_name = "N", value_parser = positive)]
@@ -178,12 +179,4 @@ fn attacks_help() -> String {
         robustness::AUTOATTACK.join(","),
         lines.join("; ")
     )
-}
-
-fn split(text: &str) -> Parsed<Split> {
-    match text {
-        "val" => Ok(Split::Val),
-        "test" => Ok(Split::Test),
-        _ => Err("a model is evaluated on val or test".into()),
-    }
 }

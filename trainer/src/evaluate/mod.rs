@@ -22,4 +22,5 @@ pub use self::{
     request::{EvalRequest, describe_model},
     split::{EvalConfig, SplitMetrics, evaluate_split},
     surrogate::{surrogate, val_was_trained_on},
+    thresholds::{FPR_PERCENT, thresholds},
 };

@@ -17,9 +17,6 @@ use super::{
     table::{Keys, RowTable},
 };
 
-/// The false positive rates of the thresholds.
-pub const FALSE_POSITIVE_RATES: [f64; 2] = [0.01, 0.05];
-
 /// The columns of the attacks.
 pub fn columns() -> Vec<String> {
     ADAPTIVE_ATTACKS
@@ -74,19 +71,6 @@ impl Guard<'_> {
     }
 }
 
-/// For each false positive rate the score above which an image counts as adversarial: that share of the clean
-/// scores lies above it. None without scores.
-pub fn thresholds(clean: &[f32]) -> Option<[f32; 2]> {
-    let mut sorted = clean.to_vec();
-    sorted.sort_by(f32::total_cmp);
-    let last = sorted.len().checked_sub(1)?;
-    let quantile = |rate: f64| {
-        let above = (sorted.len() as f64 * rate).floor() as usize;
-        sorted[last.saturating_sub(above)]
-    };
-    Some(FALSE_POSITIVE_RATES.map(quantile))
-}
-
 /// Computes the rows that are missing of these images.
 pub fn fill(
     table: &mut RowTable,
@@ -127,19 +111,4 @@ fn run(
     let text =
         |found: Option<robustness::Found>| found.map_or(String::new(), |f| f.score.to_string());
     Ok(found.into_iter().map(text).collect())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_false_positive_rate_at_a_threshold_is_the_one_asked_for() {
-        let scores: Vec<f32> = (0..200).rev().map(|i| i as f32).collect();
-        let [one, five] = thresholds(&scores).unwrap();
-        let above = |threshold| scores.iter().filter(|&&score| score > threshold).count();
-        assert_eq!((above(one), above(five)), (2, 10));
-        assert_eq!(thresholds(&[3.0]), Some([3.0, 3.0]));
-        assert_eq!(thresholds(&[]), None);
-    }
 }

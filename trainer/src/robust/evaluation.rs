@@ -17,7 +17,10 @@ use super::{
     summary::{self, CleanVerdict, Robustness},
     table::{self, Keys},
 };
-use crate::{evaluate::describe_model, metrics::OrderedMap};
+use crate::{
+    evaluate::{FPR_PERCENT, describe_model, thresholds},
+    metrics::OrderedMap,
+};
 
 /// A detector with the pretrained model.
 pub struct Guarding {
@@ -83,8 +86,10 @@ impl ShardEvaluation<'_> {
                     &self.selection.val,
                     batch_size,
                 )?;
-                let thresholds = defended::thresholds(&val)
-                    .ok_or_else(|| Error::data("the val split", "no images", "some"))?;
+                let wrong = |reason: String| Error::invalid("the detector's thresholds", reason);
+                let thresholds = thresholds(&val).map_err(wrong)?.try_into();
+                let thresholds: [f32; FPR_PERCENT.len()] =
+                    thresholds.map_err(|found: Vec<f32>| wrong(format!("found {found:?}")))?;
                 let scores =
                     guard.scores("scores of clean images", self.target, images, batch_size)?;
                 let keys = self.keys(&classes, Some(&scores));

@@ -7,10 +7,8 @@ use base::{Error, Result, files};
 use robustness::Norm;
 use serde::{Deserialize, Serialize};
 
-use super::{
-    defended::FALSE_POSITIVE_RATES, interval::wilson, settings::RobustSettings, table::Rows,
-};
-use crate::{metrics::OrderedMap, report::evaluation::Model};
+use super::{interval::wilson, settings::RobustSettings, table::Rows};
+use crate::{evaluate::FPR_PERCENT, metrics::OrderedMap, report::evaluation::Model};
 
 /// The whole result.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -152,13 +150,13 @@ pub struct CleanVerdict {
 /// The defense's results, of complete rows.
 pub fn defense(
     settings: &RobustSettings,
-    thresholds: [f32; 2],
+    thresholds: [f32; FPR_PERCENT.len()],
     clean: &[CleanVerdict],
     (columns, rows): (&[String], &Rows),
 ) -> DefenseResult {
     let share = |count: usize| count as f64 / clean.len() as f64;
-    let threshold = |(&fpr, threshold): (&f64, f32)| DefenseThreshold {
-        fpr,
+    let threshold = |(&percent, threshold): (&usize, f32)| DefenseThreshold {
+        fpr: percent as f64 / 100.0,
         threshold: f64::from(threshold),
         measured_fpr: share(clean.iter().filter(|image| image.score > threshold).count()),
         clean: share(
@@ -201,11 +199,7 @@ pub fn defense(
         }
     };
     DefenseResult {
-        thresholds: FALSE_POSITIVE_RATES
-            .iter()
-            .zip(thresholds)
-            .map(threshold)
-            .collect(),
+        thresholds: FPR_PERCENT.iter().zip(thresholds).map(threshold).collect(),
         results: settings.eps.iter().enumerate().map(budget).collect(),
     }
 }

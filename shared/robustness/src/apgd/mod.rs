@@ -1,6 +1,6 @@
 //! APGD, Auto-PGD (Croce & Hein 2020, "Reliable evaluation of adversarial robustness with an ensemble of
 //! diverse parameter-free attacks"): PGD with momentum whose step sizes adapt, from random starts on the
-//! ball's surface; untargeted, and targeted at the nine likeliest other classes.
+//! ball's surface; untargeted, and targeted at the nine other classes with the largest logits.
 
 pub mod ascent;
 mod schedule;
@@ -31,7 +31,7 @@ pub struct Apgd {
 
 /// Iterations where the settings name none.
 const ITERATIONS: u32 = 100;
-/// Classes that a targeted attack tries, the likeliest ones; nine in AutoAttack.
+/// Classes that a targeted attack tries, those with the largest logits; nine in AutoAttack.
 const TARGET_CLASSES: usize = 9;
 
 impl Apgd {
@@ -88,12 +88,7 @@ pub fn untargeted(
     loss: Loss,
     purpose: &'static str,
 ) -> Result<Vec<Outcome>> {
-    let objective = ClassifierObjective {
-        target,
-        batch,
-        loss,
-        targets: Vec::new(),
-    };
+    let objective = ClassifierObjective::untargeted(target, batch, loss);
     let mut search = Search::new(&objective, batch.len());
     let apgd = Apgd::of(settings, purpose);
     apgd.run(&objective, batch, threat, 0, &mut search)?;

@@ -43,7 +43,7 @@ pub fn fab_t(
             if open.is_empty() {
                 return Ok(outcomes);
             }
-            // The likeliest class is the label.
+            // The class with the largest logit is the label.
             let rank = nth + 1;
             let classes = open.iter().map(|&row| ranks[row][rank]).collect();
             let mut run = FabRun::new(threat, batch.select(&open), classes);

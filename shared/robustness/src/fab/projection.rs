@@ -56,11 +56,11 @@ fn rate(norm: Norm, weight: f64) -> f64 {
 /// The multiplier `t`; infinite if all coordinates together do not reach the hyperplane.
 fn multiplier(norm: Norm, mut free: Vec<Coordinate>, mut excess: f64) -> f64 {
     loop {
-        let slope: f64 = free.iter().map(|c| c.weight * rate(norm, c.weight)).sum();
-        if free.is_empty() || slope == 0.0 {
+        let decrease: f64 = free.iter().map(|c| c.weight * rate(norm, c.weight)).sum();
+        if free.is_empty() || decrease == 0.0 {
             return f64::INFINITY;
         }
-        let multiplier = excess / slope;
+        let multiplier = excess / decrease;
         let before = free.len();
         free.retain(|c| {
             let stays = c.room >= multiplier * rate(norm, c.weight);

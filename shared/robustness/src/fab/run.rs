@@ -128,9 +128,9 @@ impl FabRun {
 /// One step: `normal` is the gradient at `point` of the target's logit less the label's, `difference` its value there.
 fn step(norm: Norm, point: &mut [f32], clean: &[f32], normal: &[f32], difference: f64) {
     let moved = point.iter().zip(clean).zip(normal);
-    let slope = moved.map(|((&x, &c), &w)| f64::from(w) * (f64::from(c) - f64::from(x)));
+    let toward_clean = moved.map(|((&x, &c), &w)| f64::from(w) * (f64::from(c) - f64::from(x)));
     let from_point = displacement(norm, point, normal, difference);
-    let from_clean = displacement(norm, clean, normal, difference + slope.sum::<f64>());
+    let from_clean = displacement(norm, clean, normal, difference + toward_clean.sum::<f64>());
     let of_point = length(norm, &from_point).max(MIN_LENGTH);
     let of_clean = length(norm, &from_clean).max(MIN_LENGTH);
     let part = (of_point / (of_point + of_clean)).min(MAX_CLEAN_PART);

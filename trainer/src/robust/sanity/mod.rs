@@ -155,12 +155,7 @@ impl Evidence<'_> {
     }
 
     fn objective<'b>(&'b self, target: &'b Target, batch: &'b Batch) -> ClassifierObjective<'b> {
-        ClassifierObjective {
-            target,
-            batch,
-            loss: Loss::CrossEntropy,
-            targets: Vec::new(),
-        }
+        ClassifierObjective::untargeted(target, batch, Loss::CrossEntropy)
     }
 
     fn correct(&self, target: &Target) -> Result<Batch> {
