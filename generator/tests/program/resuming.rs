@@ -81,7 +81,7 @@ fn a_locked_store_refuses_a_second_build() {
     let dir = TestDir::new();
     let mut first = RunningProgram::start(dir.build("a.db", &["--batch-size", "1"]));
     first.wait_for_line("building");
-    first.signal("STOP");
+    first.stop();
     let expected = ["a.db: another program is writing to it"];
     dir.assert_refused(&mut dir.build("a.db", &[]), 2, &expected);
     dir.assert_refused(&mut dir.build("a.db", &["--force"]), 2, &expected);

@@ -3,9 +3,11 @@
 use std::{
     collections::BTreeMap,
     fs,
-    io::{BufRead, BufReader, Read},
+    io::{self, BufRead, BufReader, Read},
     path::{Path, PathBuf},
     process::{Child, ChildStderr, Command, Output, Stdio},
+    thread,
+    time::Duration,
 };
 
 /// Runs a command that must fail with this exit code and one error line that contains all `words`, print
@@ -95,6 +97,21 @@ impl RunningProgram {
         let id = self.child.id().to_string();
         let sent = Command::new("kill").args(["-s", name, &id]).status();
         assert!(sent.unwrap().success());
+    }
+
+    /// Stops the program, and returns when all its threads have stopped: the signal alone lets a thread end
+    /// the system call it is in, such as a write.
+    pub fn stop(&self) {
+        self.signal("STOP");
+        let threads = format!("/proc/{}/task", self.child.id());
+        let stopped = |thread: io::Result<fs::DirEntry>| {
+            let stat = fs::read_to_string(thread.unwrap().path().join("stat")).unwrap();
+            // The state follows the name of the program, which is in parentheses.
+            stat.rsplit_once(") ").unwrap().1.starts_with('T')
+        };
+        while !fs::read_dir(&threads).unwrap().all(stopped) {
+            thread::sleep(Duration::from_millis(1));
+        }
     }
 
     /// Waits for the end of the program.

@@ -218,7 +218,7 @@ fn a_run_folder_locked_by_another_training_is_refused() {
     whole(&dir, PRETRAIN);
     let mut first = RunningProgram::start(PRETRAIN(&dir, "run"));
     first.wait_for_line("epoch 1/3");
-    first.signal("STOP");
+    first.stop();
     let stderr = ["run: another program is writing to it"];
     dir.assert_refused(&mut PRETRAIN(&dir, "run"), 2, &stderr);
     dir.assert_refused(PRETRAIN(&dir, "run").arg("--force"), 2, &stderr);
