@@ -29,24 +29,26 @@ RUN ?= runs/$(METHOD)
 
 ## channels of the models' stem (64: ResNet34 as in the paper)
 WIDTH ?= 64
-## passes over the training images
-EPOCHS ?= 150
+## settings of both trainings: recipes/RECIPE.toml, or a TOML file; what is set here wins (empty: the paper's)
+RECIPE ?=
+## passes over the training images (empty: the recipe's, or 150)
+EPOCHS ?=
 ## the same, for the baseline
 BASELINE_EPOCHS ?= $(EPOCHS)
 ## the same as LIMIT, for the baseline
 BASELINE_LIMIT ?= $(LIMIT)
-## images per training step
-BATCH_SIZE ?= 64
-## attack parameters: paper or standard
+## images per training step (empty: the recipe's, or 64)
+BATCH_SIZE ?=
+## attack parameters: paper, standard or published
 PRESET ?= paper
-## joint (with the detector) or adversarial (without)
+## joint (with the detector), adversarial (without), or one that attacks the model itself: pgd-at, trades, fast-at, atta
 METHOD ?= joint
-## adversarial share of the draws: a number, or a range such as 0.25..0.75
-ADV_RATIO ?= 0.5
-## feature maps the detector sees: full (four stages) or low (the first)
-DETECTOR_INPUT ?= full
-## Transformer layers of the detector
-DETECTOR_LAYERS ?= 2
+## adversarial share of the draws: a number, or a range such as 0.25..0.75 (empty: the recipe's, or 0.5)
+ADV_RATIO ?=
+## feature maps the detector sees: full (four stages) or low (the first) (empty: the recipe's, or full)
+DETECTOR_INPUT ?=
+## Transformer layers of the detector (empty: the recipe's, or 2)
+DETECTOR_LAYERS ?=
 
 ## the Python for make bench and test-python (with PyTorch) and make cuda-toolkit (with pip)
 PYTHON ?= python3
@@ -65,6 +67,15 @@ TRAIN_FLAGS ?=
 ROBUST_LIMIT ?= 1000
 ## more options for trainer robust
 ROBUST_FLAGS ?=
+
+## rounds of make rounds
+ROUNDS ?= 6
+## epochs of each round
+REFRESH ?= 5
+## learning rate of the first round; a cosine over the rounds
+ROUNDS_LR ?= 0.1
+## folder of the rounds' stores and runs
+ROUNDS_RUN ?= runs/rounds
 
 # ---- The demo: end to end, within three minutes on two cores. ----
 
@@ -88,7 +99,7 @@ SHELL = bash
 .SHELLFLAGS = -euo pipefail -c
 .DEFAULT_GOAL = build
 .NOTPARALLEL:
-.PHONY: help build data baseline dataset train robust demo clean-demo test bench lint check-cuda \
+.PHONY: help build data baseline dataset train robust rounds demo clean-demo test bench lint check-cuda \
         cuda-toolkit gpu-bundle test-reliability fuzz test-slurm test-python bench-store
 
 BIN = $(or $(CARGO_TARGET_DIR),target)/release
@@ -99,7 +110,12 @@ COMMON = --seed $(SEED) --device $(DEVICE)
 LEARN = $(COMMON) --precision $(PRECISION)
 SUBSET = $(if $(LIMIT),--limit $(LIMIT))
 BASELINE_SUBSET = $(if $(BASELINE_LIMIT),--limit $(BASELINE_LIMIT))
-DETECTOR = $(if $(filter joint,$(METHOD)),--detector-input $(DETECTOR_INPUT) --detector-layers $(DETECTOR_LAYERS))
+CONFIG = $(if $(RECIPE),--config '$(or $(wildcard $(RECIPE)),recipes/$(RECIPE).toml)')
+BASELINE_SIZE = $(if $(BASELINE_EPOCHS),--epochs $(BASELINE_EPOCHS)) $(if $(BATCH_SIZE),--batch-size $(BATCH_SIZE))
+SIZE = $(if $(EPOCHS),--epochs $(EPOCHS)) $(if $(BATCH_SIZE),--batch-size $(BATCH_SIZE))
+DRAWS = $(if $(ADV_RATIO),--adv-ratio $(ADV_RATIO))
+DETECTOR = $(if $(filter joint,$(METHOD)),$(if $(DETECTOR_INPUT),--detector-input $(DETECTOR_INPUT)) \
+    $(if $(DETECTOR_LAYERS),--detector-layers $(DETECTOR_LAYERS)))
 
 # Expands ~ in a path: shells other than bash leave it in NAME=~/path, and quotes do in any shell.
 path = $(if $(filter ~/%,$(firstword $(1))),$(patsubst ~/%,$(HOME)/%,$(1)),$(1))
@@ -151,7 +167,7 @@ endif
 ## trains the baseline, the model to attack, on clean images
 baseline: build data
 	$(TRAINER) pretrain --data '$(call path,$(DATA))' --out '$(call path,$(BASELINE))' --width $(WIDTH) \
-	    --epochs $(BASELINE_EPOCHS) --batch-size $(BATCH_SIZE) $(BASELINE_SUBSET) $(LEARN) $(BASELINE_FLAGS)
+	    $(CONFIG) $(BASELINE_SIZE) $(BASELINE_SUBSET) $(LEARN) $(BASELINE_FLAGS)
 
 ## baseline, then the store: every attack on every image, verified
 dataset: baseline
@@ -161,8 +177,8 @@ dataset: baseline
 
 ## trains the robust model from the store, evaluates it, writes report.html
 train: build
-	$(TRAINER) train --db '$(call path,$(DB))' --out '$(call path,$(RUN))' --method $(METHOD) --adv-ratio $(ADV_RATIO) $(DETECTOR) \
-	    --epochs $(EPOCHS) --batch-size $(BATCH_SIZE) $(LEARN) $(TRAIN_FLAGS)
+	$(TRAINER) train --db '$(call path,$(DB))' --out '$(call path,$(RUN))' --method $(METHOD) $(CONFIG) \
+	    $(DRAWS) $(DETECTOR) $(SIZE) $(LEARN) $(TRAIN_FLAGS)
 	$(TRAINER) eval --db '$(call path,$(DB))' --model '$(call path,$(RUN))/best.safetensors' --device $(DEVICE)
 	$(TRAINER) report '$(call path,$(RUN))' --out '$(call path,$(RUN))/report.html'
 
@@ -170,6 +186,13 @@ train: build
 robust: build
 	$(TRAINER) robust --db '$(call path,$(DB))' --model '$(call path,$(RUN))/best.safetensors' --device $(DEVICE) \
 	    --seed $(SEED) $(if $(ROBUST_LIMIT),--limit $(ROBUST_LIMIT)) $(ROBUST_FLAGS)
+
+## trains in rounds: each attacks the last round's model into a new store, and trains on it
+rounds: build data
+	BIN='$(BIN)' DATA='$(call path,$(DATA))' MODEL='$(call path,$(BASELINE))/best.safetensors' FOLDER='$(call path,$(ROUNDS_RUN))' \
+	    ROUNDS=$(ROUNDS) REFRESH=$(REFRESH) LR=$(ROUNDS_LR) COMMON='$(COMMON)' \
+	    BUILD_FLAGS='$(SUBSET) $(DATASET_FLAGS)' TRAIN_FLAGS='$(CONFIG) $(if $(BATCH_SIZE),--batch-size $(BATCH_SIZE)) $(TRAIN_FLAGS)' \
+	    scripts/rounds
 
 ## end to end on a small synthetic data set, no download
 demo: build clean-demo

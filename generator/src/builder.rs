@@ -12,6 +12,8 @@ use nn::{
 };
 use store::{ImageRow, SampleRow, Shard, Writer};
 
+use crate::start::Start;
+
 /// Checks that an attack that transfers styles finds an image of another class in every split with images.
 ///
 /// # Errors
@@ -54,6 +56,8 @@ pub struct Builder<'a> {
     pub data: &'a Dataset,
     /// The part to do.
     pub shard: Shard,
+    /// Samples at which attacks begin.
+    pub start: Option<&'a Start>,
     /// Where the model computes.
     pub device: &'a ComputeDevice,
     /// The flag of a signal, checked before every batch.
@@ -166,7 +170,10 @@ impl Builder<'_> {
         let labels: Vec<u8> = images.iter().map(|image| image.label).collect();
         let clean = pixels_of(&images);
         let styles = SplitStyles(self.data.split(split));
-        let batch = AttackBatch::new(&clean, &labels, ids, self.seed, self.device)?;
+        let mut batch = AttackBatch::new(&clean, &labels, ids, self.seed, self.device)?;
+        if let Some(start) = self.start.and_then(|start| start.of(kind, ids)) {
+            batch = batch.with_start(&start)?;
+        }
         let samples = attacks::generate(attack, self.model, &batch.with_styles(&styles))?;
         let attack_id = i64::from(kind.id());
         let row = |(id, sample): (&u64, _)| SampleRow::new(*id, attack_id, sample);

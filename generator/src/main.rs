@@ -5,6 +5,7 @@ mod card;
 mod commands;
 mod export;
 mod spec;
+mod start;
 mod warnings;
 mod work;
 

@@ -51,16 +51,28 @@ pub struct Inputs<'a> {
     pub data: &'a Dataset,
     /// The part to do.
     pub shard: Shard,
+    /// Content hash of the store at whose samples attacks begin.
+    pub start: Option<&'a str>,
 }
 
 impl Inputs<'_> {
+    /// An attack's parameters; its start is one, since it decides the samples.
+    fn params(&self, kind: AttackKind) -> String {
+        let params = self.config.params_json(kind);
+        match self.start.filter(|_| kind.traits().takes_start) {
+            None => params,
+            // An object of JSON, which is never empty.
+            Some(hash) => format!("{},\"start\":\"{hash}\"}}", params.trim_end_matches('}')),
+        }
+    }
+
     /// The specification that the store keeps, and that a resumed build must repeat.
     pub fn spec(&self, model: ModelRow) -> BuildSpec {
         let part = |split| self.shard.range(self.data.split(split).len() as u64);
         let attack = |kind: &AttackKind| AttackRow {
             id: i64::from(kind.id()),
             name: kind.name().to_string(),
-            params: self.config.params_json(*kind),
+            params: self.params(*kind),
             model_id: model.id,
         };
         BuildSpec {

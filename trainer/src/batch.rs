@@ -21,6 +21,14 @@ pub struct TrainBatch {
     pub variants: Vec<usize>,
     /// `B`: whether the image differs from the clean one; a sample that equals it is clean to the detector.
     pub attacked: Vec<bool>,
+    /// `B` image ids.
+    pub ids: Vec<u64>,
+    /// `B` rows of the training split.
+    pub rows: Vec<usize>,
+    /// `B` windows: how each image was augmented.
+    pub windows: Vec<CropWindow>,
+    /// Epochs before this one.
+    pub epoch: u64,
     /// Steps before this one in the whole run; key of the step's random numbers.
     pub step: u64,
 }
@@ -70,14 +78,14 @@ impl BatchSource {
         }
     }
 
-    /// The augmented images of `(row, variant)`. Augmentation is a function of the seed, the epoch and the
-    /// image's id alone.
+    /// The augmented images of `(row, variant)`, and how they were augmented: a function of the seed, the epoch and
+    /// the image's id alone.
     pub fn augmented(
         &self,
         rows: &[(usize, usize)],
         augment: &Augment,
         (seed, epoch): (u64, u64),
-    ) -> Result<Tensor> {
+    ) -> Result<(Tensor, Vec<CropWindow>)> {
         let window = |&(row, _): &(usize, usize)| {
             augment.draw(&mut Stream::new(
                 seed,
@@ -85,7 +93,8 @@ impl BatchSource {
                 &[epoch, self.table.ids[row]],
             ))
         };
-        self.show(rows, &rows.iter().map(window).collect::<Vec<_>>())
+        let windows: Vec<CropWindow> = rows.iter().map(window).collect();
+        Ok((self.show(rows, &windows)?, windows))
     }
 
     /// The images of `(row, variant)` without augmentation.

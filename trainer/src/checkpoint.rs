@@ -27,6 +27,18 @@ pub struct RunProgress {
     pub sampler: Option<sampler::SamplerState>,
     /// The best score on `val` so far.
     pub best: Option<f64>,
+    /// The best accuracy on `val` under attack so far.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub best_robust: Option<f64>,
+}
+
+/// What a checkpoint keeps beside the counters.
+#[derive(Debug, Default)]
+pub struct Parts {
+    /// Weights and optimizer states by their files' names.
+    pub weights: BTreeMap<String, Weights>,
+    /// Perturbations of the training images (ATTA).
+    pub perturbations: Option<Vec<u8>>,
 }
 
 /// `state.json`.
@@ -55,16 +67,26 @@ fn not_json(reason: serde_json::Error) -> Error {
 }
 
 /// Replaces `RUN/last/`.
-pub fn save(run: &Path, progress: &RunProgress, parts: &BTreeMap<&str, Weights>) -> Result<()> {
+pub fn save(
+    run: &Path,
+    progress: &RunProgress,
+    parts: &BTreeMap<&str, Weights>,
+    perturbations: Option<Vec<u8>>,
+) -> Result<()> {
     let [last, before, old, new] = folders(run);
     files::remove(&new)?;
     files::create_folder(&new)?;
     let mut hashes = BTreeMap::new();
+    let mut write = |file: String, bytes: &[u8]| {
+        hashes.insert(file.clone(), blake3::hash(bytes).to_hex().to_string());
+        files::write_whole(&new.join(file), bytes)
+    };
     for (name, weights) in parts {
-        let bytes = weights.bytes(&Metadata::new())?;
         let file = format!("{name}.safetensors");
-        hashes.insert(file.clone(), blake3::hash(&bytes).to_hex().to_string());
-        files::write_whole(&new.join(file), &bytes)?;
+        write(file, &weights.bytes(&Metadata::new())?)?;
+    }
+    if let Some(bytes) = perturbations {
+        write(PERTURBATIONS.into(), &bytes)?;
     }
     let state = StateFile::new(progress.clone(), hashes)?;
     let text = serde_json::to_vec_pretty(&state).map_err(not_json)?;
@@ -86,10 +108,7 @@ pub fn save(run: &Path, progress: &RunProgress, parts: &BTreeMap<&str, Weights>)
 ///
 /// # Errors
 /// [`Error::Data`] when all checkpoints are damaged.
-pub fn load(
-    run: &Path,
-    device: &Device,
-) -> Result<Option<(RunProgress, BTreeMap<String, Weights>)>> {
+pub fn load(run: &Path, device: &Device) -> Result<Option<(RunProgress, Parts)>> {
     let [last, before, old, _] = folders(run);
     let mut damage = None;
     let there = [&last, &before, &old].into_iter();
@@ -139,12 +158,13 @@ pub fn clear(run: &Path) -> Result<()> {
 }
 
 const STATE: &str = "state.json";
+const PERTURBATIONS: &str = "perturbations.bin";
 
 fn folders(run: &Path) -> [PathBuf; 4] {
     ["last", "last.before", "last.old", "last.new"].map(|name| run.join(name))
 }
 
-fn read(folder: &Path, device: &Device) -> Result<(RunProgress, BTreeMap<String, Weights>)> {
+fn read(folder: &Path, device: &Device) -> Result<(RunProgress, Parts)> {
     let path = folder.join(STATE);
     let text = fs::read(&path).map_err(Error::io("read", &path))?;
     let state: StateFile = serde_json::from_slice(&text)
@@ -154,7 +174,7 @@ fn read(folder: &Path, device: &Device) -> Result<(RunProgress, BTreeMap<String,
         let found = format!("hash {}", state.hash);
         return Err(Error::data(path.display(), found, expected.hash));
     }
-    let mut parts = BTreeMap::new();
+    let mut parts = Parts::default();
     for (file, hash) in &expected.files {
         let path = folder.join(file);
         if path.parent() != Some(folder) {
@@ -165,8 +185,13 @@ fn read(folder: &Path, device: &Device) -> Result<(RunProgress, BTreeMap<String,
         if found != *hash {
             return Err(Error::data(path.display(), format!("hash {found}"), hash));
         }
+        if file == PERTURBATIONS {
+            parts.perturbations = Some(bytes);
+            continue;
+        }
         let (weights, _) = Weights::parse(&path.display().to_string(), &bytes, device)?;
-        parts.insert(file.trim_end_matches(".safetensors").to_string(), weights);
+        let name = file.trim_end_matches(".safetensors").to_string();
+        parts.weights.insert(name, weights);
     }
     Ok((expected.progress, parts))
 }
@@ -183,8 +208,8 @@ mod tests {
         BTreeMap::from([("net", weights)])
     }
 
-    fn value(parts: &BTreeMap<String, Weights>) -> f32 {
-        parts["net"].get("a").unwrap().to_vec1().unwrap()[0]
+    fn value(parts: &Parts) -> f32 {
+        parts.weights["net"].get("a").unwrap().to_vec1().unwrap()[0]
     }
 
     fn saved() -> tempfile::TempDir {
@@ -194,7 +219,8 @@ mod tests {
                 epochs,
                 ..RunProgress::default()
             };
-            save(run.path(), &progress, &weights(number)).unwrap();
+            let bytes = Some(vec![number as u8]);
+            save(run.path(), &progress, &weights(number), bytes).unwrap();
         }
         run
     }
@@ -218,6 +244,7 @@ mod tests {
         let run = saved();
         let (progress, parts) = load(run.path(), &Device::Cpu).unwrap().unwrap();
         assert_eq!((progress.epochs, value(&parts)), (2, 20.0));
+        assert_eq!(parts.perturbations, Some(vec![20]));
         assert!(
             load(&run.path().join("last"), &Device::Cpu)
                 .unwrap()
@@ -227,7 +254,7 @@ mod tests {
 
     #[test]
     fn a_damaged_checkpoint_falls_back_to_the_one_before_it() {
-        for file in ["state.json", "net.safetensors"] {
+        for file in ["state.json", "net.safetensors", "perturbations.bin"] {
             let run = saved();
             let path = run.path().join("last").join(file);
             let mut bytes = fs::read(&path).unwrap();
@@ -236,7 +263,7 @@ mod tests {
             let (progress, parts) = load(run.path(), &Device::Cpu).unwrap().unwrap();
             assert_eq!((progress.epochs, value(&parts)), (1, 10.0));
             // It is the last one now, so the next save keeps it.
-            save(run.path(), &progress, &weights(30.0)).unwrap();
+            save(run.path(), &progress, &weights(30.0), None).unwrap();
             fs::remove_dir_all(run.path().join("last")).unwrap();
             let (_, parts) = load(run.path(), &Device::Cpu).unwrap().unwrap();
             assert_eq!(value(&parts), 10.0);

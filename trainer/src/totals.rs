@@ -104,6 +104,10 @@ mod tests {
                 .enumerate()
                 .map(|(i, v)| *v > 0 && i != 2)
                 .collect(),
+            ids: vec![0; labels.len()],
+            rows: vec![0; labels.len()],
+            windows: vec![nn::CropWindow::WHOLE; labels.len()],
+            epoch: 0,
             step: 0,
         };
         let step_metrics = |loss: f64, predictions: &[u8], detected: &[u8]| StepMetrics {

@@ -27,7 +27,8 @@ impl Attacks {
 /// Options for the parameters of the attacks.
 #[derive(Debug, Args)]
 pub struct AttackParameters {
-    /// Attack parameters: paper (its Table 1) or standard (8/255 and the usual steps of other papers)
+    /// Attack parameters: paper (its Table 1), standard (8/255 and the usual steps of other papers), or published
+    /// (what the paper's code computes: C&W on the margin alone)
     #[arg(long, default_value = "paper", value_name = "NAME")]
     pub preset: Preset,
     /// TOML file that overrides single parameters of the preset; see `generator attacks`

@@ -15,7 +15,9 @@ use store::{Shard, Writer};
 use super::attacks::AttackParameters;
 use crate::{
     builder::{self, Builder},
-    spec, warnings,
+    spec,
+    start::Start,
+    warnings,
 };
 
 /// `generator build`.
@@ -25,7 +27,9 @@ Examples:
   generator build --data cifar-10-batches-bin --model runs/baseline/best.safetensors --out cifar10.db
   generator build --data cifar10/ --model public.safetensors --mean 0.4914,0.4822,0.4465 \\
       --std 0.2023,0.1994,0.2010 --preset standard --attacks fgsm,bim --limit 2000 --out small.db
-  generator build --data cifar10/ --model best.safetensors --shard 3/8 --out part-3.db")]
+  generator build --data cifar10/ --model best.safetensors --shard 3/8 --out part-3.db
+  generator build --data cifar10/ --model runs/round-1/best.safetensors --preset standard --attacks pgd \\
+      --start round-0.db --out round-1.db")]
 pub struct Build {
     /// Images: CIFAR-10 or CIFAR-100, binary or Python version (folder or .tar.gz), or an image folder
     #[arg(long, value_name = "PATH")]
@@ -43,6 +47,9 @@ pub struct Build {
     /// Attacks to run, such as fgsm,cw; all: the six of the paper. Others run only when named
     #[arg(long, default_value = "all", value_name = "A,B")]
     attacks: String,
+    /// Begin iterative attacks (bim, pgd) at this store's samples of the same attack, or of its only one
+    #[arg(long, value_name = "DB")]
+    start: Option<PathBuf>,
     /// Use only N training images, a multiple of the class count and balanced over the classes, and N/5 of val and test each
     #[arg(long, value_name = "N")]
     limit: Option<usize>,
@@ -65,12 +72,13 @@ pub struct Build {
 impl Build {
     /// Builds the store, or the rows that are missing in it.
     pub fn run(self) -> Result<()> {
-        if self.device.precision == Precision::Bf16 {
+        if self.device.precision() == Precision::Bf16 {
             let advice = "attacks look for small differences: take f32 or tf32";
             return Err(Error::Usage(format!("--precision bf16: {advice}")));
         }
         let mut inputs = vec![self.data.as_path(), self.model.as_path()];
         inputs.extend(self.parameters.attacks_config.as_deref());
+        inputs.extend(self.start.as_deref());
         let out = output::check(&self.out, &store::OUTPUT, &inputs, self.force)?;
         let device = self.device.open()?;
         let config = self.parameters.load()?;
@@ -81,6 +89,9 @@ impl Build {
         let description = loaded.network.describe();
         description.check_classes(&self.model.display(), data.classes.len())?;
         builder::check_styles(&kinds, &data)?;
+        let start = self.start.as_deref();
+        let start = start.map(|path| Start::read(path, &kinds, &data, self.seed, self.limit));
+        let start = start.transpose()?;
         let model = spec::surrogate(&loaded);
         let spec = spec::Inputs {
             seed: self.seed,
@@ -90,6 +101,7 @@ impl Build {
             kinds: &kinds,
             data: &data,
             shard,
+            start: start.as_ref().map(|start| start.hash.as_str()),
         }
         .spec(model);
         let (network, metadata) = (loaded.network, loaded.metadata);
@@ -127,6 +139,7 @@ impl Build {
             model: model.as_ref(),
             data: &data,
             shard,
+            start: start.as_ref(),
             device: &device,
             stop: &stop,
         };

@@ -8,5 +8,6 @@ mod outputs;
 mod real_images;
 mod resuming;
 mod shards;
+mod start;
 mod stores;
 mod weights;

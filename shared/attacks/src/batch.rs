@@ -16,6 +16,7 @@ pub struct AttackBatch<'a> {
     ids: &'a [u64],
     seed: u64,
     styles: Option<&'a dyn StyleSource>,
+    start: Option<Tensor>,
 }
 
 impl<'a> AttackBatch<'a> {
@@ -46,6 +47,7 @@ impl<'a> AttackBatch<'a> {
             ids,
             seed,
             styles: None,
+            start: None,
         })
     }
 
@@ -57,6 +59,22 @@ impl<'a> AttackBatch<'a> {
             styles: Some(styles),
             ..self
         }
+    }
+
+    /// The same batch with images of `B * 3072` bytes at which iterative attacks begin
+    /// ([`AttackTraits::takes_start`](crate::AttackTraits)), in place of their own start.
+    ///
+    /// # Errors
+    /// [`Error::Data`] for another number of bytes.
+    pub fn with_start(self, pixels: &[u8]) -> Result<Self> {
+        if pixels.len() != self.pixels.len() {
+            let (found, expected) = (pixels.len(), self.pixels.len());
+            return Err(Error::data("bytes of the start", found, expected));
+        }
+        Ok(Self {
+            start: Some(quantize::to_tensor(pixels, self.device())?),
+            ..self
+        })
     }
 
     /// How many images.
@@ -97,6 +115,11 @@ impl<'a> AttackBatch<'a> {
     /// The build's seed.
     pub fn seed(&self) -> u64 {
         self.seed
+    }
+
+    /// The images at which iterative attacks begin, `[B,3,32,32]`; none where they choose their own start.
+    pub fn start(&self) -> Option<&Tensor> {
+        self.start.as_ref()
     }
 
     /// For each image its style image, `[B,3,32,32]`, f32 in `[0,1]`.

@@ -33,13 +33,14 @@ impl Parameters for Bim {
         skips_misclassified: false,
         needs_gradient: true,
         needs_style: false,
+        takes_start: true,
         strong: true,
         adversarial: true,
     };
 
     fn preset(preset: Preset) -> Self {
         match preset {
-            Preset::Paper => Self {
+            Preset::Paper | Preset::Published => Self {
                 eps: 1.0,
                 step: 0.001,
                 steps: 5,

@@ -94,8 +94,12 @@ pub(super) fn changed<P: Parameters>(
     let mut parameters = parameters.clone();
     for (name, value) in changes {
         let what = format!("{file}: [{kind}]");
-        if !table.contains_key(name) {
-            let names: Vec<&str> = table.keys().map(String::as_str).collect();
+        let is_optional = |name: &String| P::OPTIONAL.contains(&name.as_str());
+        if !table.contains_key(name) && !is_optional(name) {
+            let mut names: Vec<&str> = table.keys().map(String::as_str).collect();
+            names.extend(P::OPTIONAL);
+            names.sort_unstable();
+            names.dedup();
             return Err(Error::data(
                 what,
                 name,
@@ -125,7 +129,7 @@ mod tests {
 
     #[test]
     fn presets_survive_a_round_trip_through_toml() {
-        for preset in [Preset::Paper, Preset::Standard] {
+        for preset in Preset::ALL {
             assert_eq!(preset.name().parse(), Ok(preset));
             let config = AttackConfig::preset(preset);
             let text = config.to_toml().unwrap();
@@ -149,6 +153,24 @@ mod tests {
              \"channel_scale\":[1.0,1.0,1.0],\"first_step\":0.0}"
         );
         assert_eq!(config.params_json(AttackKind::Gaussian), "{\"std\":0.1}");
+    }
+
+    #[test]
+    fn the_objective_of_cw_can_be_set_and_is_kept_in_a_store_only_where_it_is_the_margin() {
+        let json = |config: &AttackConfig| config.params_json(AttackKind::Cw);
+        let paper = AttackConfig::preset(Preset::Paper);
+        let margin = paper
+            .clone()
+            .overlay("[cw]\nobjective = \"margin\"", "F.toml")
+            .unwrap();
+        assert_eq!(margin, AttackConfig::preset(Preset::Published));
+        assert!(!json(&paper).contains("objective"));
+        assert!(json(&margin).contains("\"objective\":\"margin\""));
+        let error = paper.overlay("[cw]\nobjectiv = 1", "F.toml").unwrap_err();
+        assert!(
+            error.to_string().contains("lr, objective, on_failure"),
+            "{error}"
+        );
     }
 
     #[test]

@@ -37,13 +37,14 @@ impl Parameters for DeepFool {
         skips_misclassified: true,
         needs_gradient: true,
         needs_style: false,
+        takes_start: false,
         strong: true,
         adversarial: true,
     };
 
     fn preset(preset: Preset) -> Self {
         let (steps, overshoot) = match preset {
-            Preset::Paper => (5, 0.0),
+            Preset::Paper | Preset::Published => (5, 0.0),
             Preset::Standard => (50, 0.02),
         };
         Self {

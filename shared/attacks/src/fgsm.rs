@@ -27,13 +27,14 @@ impl Parameters for Fgsm {
         skips_misclassified: false,
         needs_gradient: true,
         needs_style: false,
+        takes_start: false,
         strong: true,
         adversarial: true,
     };
 
     fn preset(preset: Preset) -> Self {
         let (step, channel_scale) = match preset {
-            Preset::Paper => (0.005, [0.2023, 0.1994, 0.2010]),
+            Preset::Paper | Preset::Published => (0.005, [0.2023, 0.1994, 0.2010]),
             Preset::Standard => (8.0 / 255.0, [1.0; 3]),
         };
         Self {

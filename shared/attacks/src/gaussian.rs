@@ -25,6 +25,7 @@ impl Parameters for Gaussian {
         skips_misclassified: false,
         needs_gradient: false,
         needs_style: false,
+        takes_start: false,
         strong: false,
         adversarial: false,
     };

@@ -13,6 +13,8 @@ pub struct AttackTraits {
     pub needs_gradient: bool,
     /// Takes a style image for each image, so that a split must hold two classes.
     pub needs_style: bool,
+    /// Goes on from a given start, such as another store's sample ([`AttackBatch::with_start`](crate::AttackBatch)).
+    pub takes_start: bool,
     /// Fools an undefended model on nearly all images.
     pub strong: bool,
     /// Uses the model to find its errors; noise does not.

@@ -19,7 +19,6 @@ pub mod logits;
 mod params;
 mod preset;
 mod requantize;
-mod signed_gradient;
 mod style;
 
 pub mod bim;
@@ -30,6 +29,7 @@ pub mod gaussian;
 pub mod nst;
 pub mod pgd;
 pub mod quantize;
+pub mod signed_gradient;
 
 #[cfg(test)]
 mod tests;

@@ -91,13 +91,14 @@ impl Parameters for Nst {
         skips_misclassified: false,
         needs_gradient: false,
         needs_style: true,
+        takes_start: false,
         strong: false,
         adversarial: true,
     };
 
     fn preset(preset: Preset) -> Self {
         match preset {
-            Preset::Paper => Self {
+            Preset::Paper | Preset::Published => Self {
                 style: Style::Features,
                 content: Content::StyleImage,
                 distance: Distance::Mean,

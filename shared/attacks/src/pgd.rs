@@ -32,6 +32,7 @@ impl Parameters for Pgd {
         skips_misclassified: false,
         needs_gradient: false,
         needs_style: false,
+        takes_start: true,
         strong: true,
         adversarial: true,
     };

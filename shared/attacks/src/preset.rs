@@ -14,14 +14,20 @@ pub enum Preset {
     Paper,
     /// The usual values of other libraries and papers, such as 8/255.
     Standard,
+    /// What the paper's published code computes: as the paper, but C&W descends the margin alone.
+    Published,
 }
 
 impl Preset {
-    /// `paper` or `standard`.
+    /// All presets.
+    pub const ALL: [Self; 3] = [Self::Paper, Self::Standard, Self::Published];
+
+    /// `paper`, `standard` or `published`.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Paper => "paper",
             Self::Standard => "standard",
+            Self::Published => "published",
         }
     }
 }
@@ -36,10 +42,13 @@ impl FromStr for Preset {
     type Err = String;
 
     fn from_str(text: &str) -> std::result::Result<Self, String> {
-        [Self::Paper, Self::Standard]
+        Self::ALL
             .into_iter()
             .find(|preset| preset.name() == text)
-            .ok_or_else(|| format!("'{text}' is none of paper, standard"))
+            .ok_or_else(|| {
+                let names = Self::ALL.map(Self::name).join(", ");
+                format!("'{text}' is none of {names}")
+            })
     }
 }
 
@@ -47,6 +56,8 @@ impl FromStr for Preset {
 pub trait Parameters: Attack + Clone + Serialize + DeserializeOwned {
     /// How the attack behaves.
     const TRAITS: AttackTraits;
+    /// Parameters that are written only where they are not the default.
+    const OPTIONAL: &[&str] = &[];
     /// The preset's parameters.
     fn preset(preset: Preset) -> Self;
     /// Refuses parameters that are not finite or out of range.

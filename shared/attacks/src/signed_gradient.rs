@@ -1,9 +1,11 @@
-//! Iterated signed-gradient ascent in an Linf ball: the loop of which FGSM and BIM are presets.
+//! Iterated signed-gradient ascent in an Linf ball: the loop of which FGSM, BIM and PGD are presets, and the inner
+//! loop of adversarial training.
 //!
 //! Random start, step size and projection are its parameters, as in Foolbox's base class of
 //! gradient descent attacks.
 
 use candle_core::{D, Tensor};
+use rayon::prelude::*;
 
 use super::{AttackBatch, Perturbed, gradient, logits};
 use base::{
@@ -46,48 +48,97 @@ impl Default for SignedGradient {
 }
 
 impl SignedGradient {
-    /// Takes all steps; the last iterate is the result.
+    /// Takes all steps on the cross entropy; the last iterate is the result. They begin at the batch's given
+    /// start, at a random point, or at the clean image.
     pub fn perturb(&self, model: &dyn Classifier, batch: &AttackBatch) -> Result<Perturbed> {
         let clean = batch.images();
+        let start = match (batch.start(), self.random_start) {
+            (Some(start), _) => start.clone(),
+            (None, Some(purpose)) => {
+                let key = |&id: &u64| key(batch.seed(), purpose, &[id]);
+                let keys: Vec<u64> = batch.ids().iter().map(key).collect();
+                (clean + uniform_noise(clean, self.eps, &keys)?)?
+            }
+            (None, None) => clean.clone(),
+        };
+        let images = self.ascend(clean, start, &|images| {
+            cross_entropy_sign(model, images, batch.labels(), batch.ids())
+        })?;
+        Ok(Perturbed {
+            images,
+            steps: vec![self.steps + u32::from(self.first_step > 0.0); batch.len()],
+        })
+    }
+
+    /// Takes all steps from `start`, projected onto the ball around `clean`, along what `sign` gives for an
+    /// iterate; all `[B,3,32,32]`.
+    pub fn ascend(
+        &self,
+        clean: &Tensor,
+        start: Tensor,
+        sign: &dyn Fn(&Tensor) -> Result<Tensor>,
+    ) -> Result<Tensor> {
         let low = (clean - self.eps)?.maximum(0f32)?;
         let high = (clean + self.eps)?.minimum(1f32)?;
         let project = |images: Tensor| images.maximum(&low)?.minimum(&high);
         let ascend = |images: &Tensor, step: &Tensor| -> Result<Tensor> {
-            let sign = gradient_sign(model, images, batch)?;
-            Ok(project((images + sign.broadcast_mul(step)?)?)?)
+            Ok(project((images + sign(images)?.broadcast_mul(step)?)?)?)
         };
-
-        let mut images = match self.random_start {
-            Some(purpose) => project((clean + uniform_noise(self.eps, purpose, batch)?)?)?,
-            None => clean.clone(),
-        };
-        let mut taken = self.steps;
+        let mut images = project(start)?;
         if self.first_step > 0.0 {
-            let step = channel_step(self.first_step, &[1.0; 3], clean)?;
-            images = ascend(&images, &step)?;
-            taken += 1;
+            images = ascend(&images, &channel_step(self.first_step, &[1.0; 3], clean)?)?;
         }
         let step = channel_step(self.step, &self.channel_scale, clean)?;
         for _ in 0..self.steps {
             images = ascend(&images, &step)?;
         }
-        Ok(Perturbed {
-            images,
-            steps: vec![taken; batch.len()],
-        })
+        Ok(images)
     }
 }
 
-/// The sign of d sum of cross entropies / d pixels at `images`: -1, 0 or 1, of their shape.
-pub fn gradient_sign(
+/// The sign of d sum of cross entropies / d pixels at `images`: -1, 0 or 1, of their shape. `labels` and `ids` are
+/// the images'.
+///
+/// # Errors
+/// [`base::Error::NonFinite`] for a gradient that is not finite, [`base::Error::Data`] for a label that is no class.
+pub fn cross_entropy_sign(
     model: &dyn Classifier,
     images: &Tensor,
-    batch: &AttackBatch,
+    labels: &[u8],
+    ids: &[u64],
+) -> Result<Tensor> {
+    sign(model, images, ids, |logits| {
+        cross_entropy_grad(logits, labels, ids)
+    })
+}
+
+/// The same of the sum of Kullback-Leibler divergences of the softmax at `images` from the probabilities
+/// `expected`, `[B,classes]`.
+///
+/// # Errors
+/// [`base::Error::NonFinite`] for a gradient that is not finite.
+pub fn divergence_sign(
+    model: &dyn Classifier,
+    images: &Tensor,
+    expected: &Tensor,
+    ids: &[u64],
+) -> Result<Tensor> {
+    sign(model, images, ids, |logits| {
+        Ok((candle_nn::ops::softmax(logits, D::Minus1)? - expected)?)
+    })
+}
+
+/// The sign of the gradient in the pixels of a loss with this gradient in the logits.
+fn sign(
+    model: &dyn Classifier,
+    images: &Tensor,
+    ids: &[u64],
+    grad_logits: impl FnOnce(&Tensor) -> Result<Tensor>,
 ) -> Result<Tensor> {
     let pixels = gradient::variable(images)?;
     let logits = model.logits(&pixels)?;
-    let grad_logits = cross_entropy_grad(&logits.detach(), batch)?;
-    Ok(gradient::vjp(&pixels, &logits, &grad_logits, batch.ids())?.sign()?)
+    let grad_logits = grad_logits(&logits.detach())?;
+    Ok(gradient::vjp(&pixels, &logits, &grad_logits, ids)?.sign()?)
 }
 
 /// `step / channel_scale`, `[1,3,1,1]`.
@@ -96,26 +147,36 @@ fn channel_step(step: f64, channel_scale: &[f64; 3], like: &Tensor) -> Result<Te
     Ok(Tensor::new(&steps, like.device())?.reshape((1, 3, 1, 1))?)
 }
 
-/// Uniform in `[-eps, eps)` for every pixel, keyed by (seed, purpose, image id).
-fn uniform_noise(eps: f64, purpose: &str, batch: &AttackBatch) -> Result<Tensor> {
-    let mut noise = Vec::with_capacity(batch.pixels().len());
-    for &id in batch.ids() {
-        let key = key(batch.seed(), purpose, &[id]);
-        let pixel = |i: usize| eps * (2.0 * f64::from(uniform_at(key, i as u64)) - 1.0);
-        noise.extend((0..IMAGE_BYTES).map(|i| pixel(i) as f32));
-    }
-    Ok(Tensor::from_vec(
-        noise,
-        batch.images().dims(),
-        batch.device(),
-    )?)
+/// Uniform numbers in `[-eps, eps)` of the shape of `images`, from a key for each image.
+pub fn uniform_noise(images: &Tensor, eps: f64, keys: &[u64]) -> Result<Tensor> {
+    noise(images, keys, |key, i| {
+        eps * (2.0 * f64::from(uniform_at(key, i)) - 1.0)
+    })
+}
+
+/// Numbers of the shape of `images`: `value(key, i)` for the i-th of the image that has this key.
+pub fn noise(
+    images: &Tensor,
+    keys: &[u64],
+    value: impl Fn(u64, u64) -> f64 + Sync,
+) -> Result<Tensor> {
+    let mut noise = vec![0f32; keys.len() * IMAGE_BYTES];
+    noise
+        .par_chunks_exact_mut(IMAGE_BYTES)
+        .zip(keys)
+        .for_each(|(noise, &key)| {
+            for (number, i) in noise.iter_mut().zip(0..) {
+                *number = value(key, i) as f32;
+            }
+        });
+    Ok(Tensor::from_vec(noise, images.dims(), images.device())?)
 }
 
 /// d sum of cross entropies / d logits = softmax - one-hot, `[B,classes]`.
-fn cross_entropy_grad(logits: &Tensor, batch: &AttackBatch) -> Result<Tensor> {
-    let classes = logits::check(logits, batch.ids(), batch.labels())?;
-    let mut one_hot = vec![0f32; batch.len() * classes];
-    for (row, &label) in one_hot.chunks_exact_mut(classes).zip(batch.labels()) {
+fn cross_entropy_grad(logits: &Tensor, labels: &[u8], ids: &[u64]) -> Result<Tensor> {
+    let classes = logits::check(logits, ids, labels)?;
+    let mut one_hot = vec![0f32; labels.len() * classes];
+    for (row, &label) in one_hot.chunks_exact_mut(classes).zip(labels) {
         row[usize::from(label)] = 1.0;
     }
     let one_hot = Tensor::from_vec(one_hot, logits.dims(), logits.device())?;

@@ -38,6 +38,17 @@ pub fn uniform_at(key: u64, index: u64) -> f32 {
     (bits_at(key, index) >> 40) as f32 * (1.0 / (1u64 << 24) as f32)
 }
 
+/// The `index`-th standard normal number of a key (Box and Muller, 1958); random access.
+pub fn normal_at(key: u64, index: u64) -> f32 {
+    let uniform = |index: u64| (bits_at(key, index) >> 11) as f64 * (1.0 / (1u64 << 53) as f64);
+    box_muller(uniform(2 * index), uniform(2 * index + 1)) as f32
+}
+
+/// A standard normal number of two uniform ones in [0, 1).
+fn box_muller(radius: f64, angle: f64) -> f64 {
+    (-2.0 * (1.0 - radius).ln()).sqrt() * (std::f64::consts::TAU * angle).cos()
+}
+
 /// A stream of random numbers.
 #[derive(Clone, Debug)]
 pub struct Stream {
@@ -84,8 +95,7 @@ impl Stream {
 
     /// Standard normal (Box and Muller, 1958).
     pub fn normal(&mut self) -> f64 {
-        let radius = (-2.0 * (1.0 - self.uniform()).ln()).sqrt();
-        radius * (std::f64::consts::TAU * self.uniform()).cos()
+        box_muller(self.uniform(), self.uniform())
     }
 
     /// Shuffles in place (Fisher and Yates).
@@ -128,6 +138,14 @@ mod tests {
         ];
         for (i, a) in keys.iter().enumerate() {
             assert!(keys[i + 1..].iter().all(|b| a != b));
+        }
+    }
+
+    #[test]
+    fn normal_numbers_at_random_access_are_those_of_a_stream() {
+        let mut stream = Stream { state: 5 };
+        for index in 0..10 {
+            assert_eq!(normal_at(5, index), stream.normal() as f32);
         }
     }
 

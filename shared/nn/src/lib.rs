@@ -19,7 +19,7 @@ pub use ops::{
     dropout::DropoutMask,
     elementwise::{add, relu},
     linear::{layer_norm, linear},
-    loss::{cross_entropy, smooth_l1},
+    loss::{cross_entropy, kl_divergence, smooth_l1, smoothed_cross_entropy},
     pool::global_avg_pool,
     residual::{ConvBn, FoldedConvBn, ResidualLayer, ResidualVjp, residual_eval, residual_train},
     sgd::{SgdConfig, SgdParam},

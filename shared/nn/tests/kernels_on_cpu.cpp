@@ -289,19 +289,23 @@ static void dropout() {
 
 static void sgd_step() {
     const int lens[2] = {1000, 3}, piece = 300;
-    for (float loss : {1.0f, NAN, INFINITY}) {
+    const std::pair<float, int> cases[] = {{1, 0}, {1, 1}, {NAN, 0}, {INFINITY, 1}};
+    for (const auto [loss, nesterov] : cases) {
         Numbers<float> p0(lens[0]), v0(lens[0]), g0(lens[0]), p1(lens[1]), v1(lens[1]), g1(lens[1]);
         const Array arrays[2] = {{p0.at, v0.at, g0.at, lens[0]}, {p1.at, v1.at, g1.at, lens[1]}};
         const Block blocks[5] = {{0, 0}, {0, 1}, {0, 2}, {0, 3}, {1, 0}};
-        independent(5, [&] { sgd(arrays, blocks, piece, &loss, 0.1f, 0.9f, 5e-4f); });
+        independent(5, [&, loss = loss, nesterov = nesterov] {
+            sgd(arrays, blocks, piece, &loss, 0.1f, 0.9f, 5e-4f, nesterov);
+        });
         const bool moves = std::isfinite(loss);
         for (int i = 0; i < lens[0] + lens[1]; i++) {
             const bool first = i < lens[0];
             const int at = first ? i : i - lens[0];
             const auto &[p, v, g] = first ? std::tie(p0, v0, g0) : std::tie(p1, v1, g1);
-            const double velocity = 0.9 * v.initial[at] + g[at] + 5e-4 * p.initial[at];
+            const double direction = g[at] + 5e-4 * p.initial[at], velocity = 0.9 * v.initial[at] + direction;
+            const double step = 0.1 * (nesterov ? direction + 0.9 * velocity : velocity);
             near(v[at], moves ? velocity : v.initial[at], 1e-6, "velocity");
-            near(p[at], moves ? p.initial[at] - 0.1 * velocity : p.initial[at], 1e-6, "parameter");
+            near(p[at], moves ? p.initial[at] - step : p.initial[at], 1e-6, "parameter");
         }
     }
 }

@@ -121,6 +121,9 @@ pub const ATTACKS: &[EvaluationAttack] = &[
 ];
 
 impl EvaluationAttack {
+    /// PGD on the cross entropy.
+    pub const PGD: &'static Self = &ATTACKS[0];
+
     /// The attack of this name.
     pub fn named(name: &str) -> Option<&'static Self> {
         ATTACKS.iter().find(|attack| attack.name == name)

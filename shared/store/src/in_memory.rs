@@ -54,6 +54,64 @@ impl InMemorySplit {
         &self.pixels[start..start + IMAGE_BYTES]
     }
 
+    /// The same images without their samples.
+    #[must_use]
+    pub fn clean_only(self) -> Self {
+        let images = 0..self.len();
+        let pixels = images.flat_map(|row| self.variant(row, 0).iter().copied());
+        Self {
+            pixels: pixels.collect(),
+            attacks: Vec::new(),
+            preds: Vec::new(),
+            changed: Vec::new(),
+            l2: Vec::new(),
+            linf: Vec::new(),
+            ..self
+        }
+    }
+
+    /// The same images with their samples and those of `other`, a split of the same images.
+    ///
+    /// # Errors
+    /// What differs, for splits of other images.
+    pub fn with_samples_of(self, other: Self) -> std::result::Result<Self, String> {
+        if self.ids != other.ids || self.labels != other.labels {
+            return Err("other ids or labels".into());
+        }
+        let mut both = Self {
+            attacks: [&self.attacks[..], &other.attacks].concat(),
+            ..Self::default()
+        };
+        let (ours, theirs) = (self.attacks.len(), other.attacks.len());
+        both.pixels
+            .reserve_exact(self.len() * (1 + ours + theirs) * IMAGE_BYTES);
+        for row in 0..self.len() {
+            if self.variant(row, 0) != other.variant(row, 0) {
+                return Err(format!("other pixels of image {}", self.ids[row]));
+            }
+            for variant in 0..=ours {
+                both.pixels.extend_from_slice(self.variant(row, variant));
+            }
+            for variant in 1..=theirs {
+                both.pixels.extend_from_slice(other.variant(row, variant));
+            }
+            for (part, attacks) in [(&self, ours), (&other, theirs)] {
+                let samples = row * attacks..(row + 1) * attacks;
+                both.preds.extend_from_slice(&part.preds[samples.clone()]);
+                both.changed
+                    .extend_from_slice(&part.changed[samples.clone()]);
+                both.l2.extend_from_slice(&part.l2[samples.clone()]);
+                both.linf.extend_from_slice(&part.linf[samples]);
+            }
+        }
+        Ok(Self {
+            ids: self.ids,
+            labels: self.labels,
+            clean_preds: self.clean_preds,
+            ..both
+        })
+    }
+
     /// As [`Store::load`].
     pub(super) fn read(store: &Store, split: Split) -> Result<Self> {
         store.check_complete()?;

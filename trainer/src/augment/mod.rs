@@ -49,13 +49,7 @@ const NAMED: [(&str, Augment); 3] = [
             flip: false,
         },
     ),
-    (
-        "pad",
-        Augment {
-            crop: Crop::Pad(4),
-            flip: true,
-        },
-    ),
+    ("pad", Augment::PADDED),
     (
         "resized",
         Augment {
@@ -99,6 +93,12 @@ impl fmt::Display for Augment {
 }
 
 impl Augment {
+    /// `pad`: a random crop of the image padded with 4 zeros on each side, and flips.
+    pub const PADDED: Self = Self {
+        crop: Crop::Pad(4),
+        flip: true,
+    };
+
     /// A random window.
     pub fn draw(&self, stream: &mut Stream) -> CropWindow {
         let window = match self.crop {

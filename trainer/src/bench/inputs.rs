@@ -13,7 +13,7 @@ use data::{
     synthetic::{SHAPES, draw},
 };
 use nn::{
-    ComputeDevice,
+    ComputeDevice, CropWindow,
     model::{
         Architecture, Classifier, Metadata, ModelDescription, Network, Weights, calibrated,
         predicted_classes, top2_margin,
@@ -86,6 +86,10 @@ impl BenchInputs {
             labels: self.labels.clone(),
             variants: (0..self.labels.len()).map(|row| row % 2).collect(),
             attacked: (0..self.labels.len()).map(|row| row % 2 == 1).collect(),
+            ids: self.ids.clone(),
+            rows: (0..self.labels.len()).collect(),
+            windows: vec![CropWindow::WHOLE; self.labels.len()],
+            epoch: 0,
             step: 0,
         }
     }

@@ -1,15 +1,15 @@
 //! Workloads of the benchmarks by name.
 
 use attacks::{AttackConfig, AttackKind, Preset};
-use base::Result;
+use base::{Error, Result};
 use candle_core::{Tensor, Var};
 use nn::model::Detector;
 use robustness::{Batch, Norm, Settings, Target, ThreatModel, loss::Loss, pgd};
 
 use super::inputs::BenchInputs;
 use crate::{
-    config::{Joint, Optimizer},
-    methods::{ClassifierStep, JointStep, Step},
+    config::{Config, Joint, Optimizer},
+    methods::{ClassifierStep, JointStep, Method, MethodInputs, Step},
 };
 
 /// A workload.
@@ -23,6 +23,8 @@ pub enum Workload {
     TrainStep,
     /// A joint training step of model and detector.
     JointStep,
+    /// A training step of PGD adversarial training with its ten attack steps.
+    PgdAtStep,
     /// A whole attack.
     Attack(AttackKind),
     /// PGD of 20 steps as `trainer robust` runs it.
@@ -40,6 +42,7 @@ impl Workload {
             Self::InputGradient,
             Self::TrainStep,
             Self::JointStep,
+            Self::PgdAtStep,
         ];
         let attacks = AttackKind::ALL.map(Self::Attack);
         first.into_iter().chain(attacks).chain([Self::RobustPgd])
@@ -52,6 +55,7 @@ impl Workload {
             Self::InputGradient => "input_gradient".into(),
             Self::TrainStep => "train_step".into(),
             Self::JointStep => "joint_step".into(),
+            Self::PgdAtStep => "pgd_at_step".into(),
             Self::Attack(kind) => format!("attack_{kind}"),
             Self::RobustPgd => "robust_pgd".into(),
         }
@@ -68,11 +72,12 @@ impl Workload {
                 let targets = inputs.batch().targets()?;
                 Ok(Box::new(move || input_gradient(inputs, &targets)))
             }
-            Self::TrainStep => training(
-                inputs,
-                ClassifierStep::new(inputs.trainable()?, &Optimizer::default())?,
-            ),
-            Self::JointStep => training(inputs, joint_step(inputs)?),
+            Self::TrainStep => {
+                let step = ClassifierStep::new(inputs.trainable()?, &Optimizer::default())?;
+                training(inputs, Box::new(step))
+            }
+            Self::JointStep => training(inputs, Box::new(joint_step(inputs)?)),
+            Self::PgdAtStep => training(inputs, pgd_at_step(inputs)?),
             Self::Attack(kind) => {
                 let attack = AttackConfig::preset(Preset::Standard).build(kind);
                 let batch = inputs.attack_batch()?;
@@ -113,13 +118,27 @@ fn robust_pgd(inputs: &BenchInputs, batch: &Batch) -> Result<Option<f64>> {
 }
 
 /// Steps on the same batch, each with its own random numbers.
-fn training(inputs: &BenchInputs, mut step: impl Step + 'static) -> Result<Iteration<'_>> {
+fn training(inputs: &BenchInputs, mut step: Box<dyn Step>) -> Result<Iteration<'_>> {
     let mut batch = inputs.batch();
     Ok(Box::new(move || {
         step.step(&batch, 1.0)?;
         batch.step += 1;
         Ok(None)
     }))
+}
+
+/// A step of `pgd-at` with its default settings.
+fn pgd_at_step(inputs: &BenchInputs) -> Result<Box<dyn Step>> {
+    let Some(method) = Method::find("pgd-at") else {
+        return Err(Error::Usage("there is no method pgd-at".into()));
+    };
+    method.build(MethodInputs {
+        config: &Config::default_of(method),
+        target: inputs.trainable()?,
+        train_images: inputs.labels.len(),
+        pretrained: None,
+        device: &inputs.device,
+    })
 }
 
 /// A joint step with the default settings of `trainer train`.

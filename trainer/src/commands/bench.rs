@@ -105,7 +105,7 @@ impl Bench {
             |workload: &Workload| self.only.is_empty() || self.only.contains(&workload.name());
         let rows = Workload::all()
             .filter(selected)
-            .map(|workload| run(workload, &inputs, budget, self.device.precision))
+            .map(|workload| run(workload, &inputs, budget, self.device.precision()))
             .collect::<Result<Vec<_>>>()
             .map_err(|error| error.of_batch(self.batch_size))?;
         if self.json {

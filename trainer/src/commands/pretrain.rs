@@ -2,10 +2,10 @@
 
 use std::path::PathBuf;
 
-use base::Result;
+use base::{Error, Result};
 use clap::Args;
 use cli::normalization::NormalizationArguments;
-use nn::model::{Architecture, Origin, PAPER_WIDTH};
+use nn::model::{Origin, PAPER_WIDTH};
 
 use super::options::TrainingOptions;
 use crate::{
@@ -41,10 +41,11 @@ pub struct Pretrain {
 impl Pretrain {
     /// Trains the baseline, or resumes its training.
     pub fn run(self) -> Result<()> {
-        let device = self.options.device.open()?;
         let normalization = self.normalization.given()?;
-        let architecture = Architecture::named(&self.options.arch)?;
-        let config = self.options.config(Method::PRETRAIN, normalization)?;
+        let base = self.options.recipe()?.settings(Method::PRETRAIN)?;
+        let config = self.options.config(base, normalization)?;
+        config.check()?;
+        let device = self.options.open_device(&config)?;
         let data = data::load(&self.data, config.seed, self.limit)?;
         let config = Config {
             data: Some(self.data),
@@ -54,11 +55,22 @@ impl Pretrain {
             ..config
         };
         let classes = data.classes.len();
-        let mut target = architecture.init(self.width, classes, config.seed, &device)?;
-        target.set_normalization(normalization)?;
+        let (target, init) =
+            (self.options).initial_model(&config, classes, normalization, &device)?;
+        if let Some(origin) = Origin::of(&init)
+            && origin.overlaps_val(&data.source_hash, config.seed)
+        {
+            let found = format!("trained with --seed {}", origin.split_seed);
+            let expected = format!(
+                "the same --seed {}: others hold out other images",
+                config.seed
+            );
+            return Err(Error::data("--init", found, expected));
+        }
         let step = config.method.build(MethodInputs {
             config: &config,
             target,
+            train_images: data.train.len(),
             pretrained: None,
             device: &device,
         })?;

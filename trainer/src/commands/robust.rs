@@ -16,7 +16,10 @@ use robustness::{EvaluationAttack, Norm, Settings};
 use store::Shard;
 
 use super::options::evaluated_split;
-use crate::robust::{self, Budgets, Files, ImageSource, RobustRequest};
+use crate::{
+    eps::Budgets,
+    robust::{self, Files, ImageSource, RobustRequest},
+};
 
 /// `trainer robust`.
 #[derive(Debug, Args)]
@@ -105,10 +108,10 @@ pub struct Robust {
 impl Robust {
     /// Evaluates the model, or goes on, and prints the result.
     pub fn run(self) -> Result<()> {
-        if self.device.precision != Precision::F32 {
+        if self.device.precision() != Precision::F32 {
             return Err(Error::Usage(format!(
                 "--precision {}: robustness is measured in f32",
-                self.device.precision
+                self.device.precision()
             )));
         }
         let source = match (self.data, self.db) {

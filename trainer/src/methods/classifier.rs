@@ -8,17 +8,25 @@ use candle_core::Tensor;
 use nn::model::{Features, Network, Weights};
 
 use super::{DetectorContext, MethodInputs, Step, StepOutput, step::part};
-use crate::{batch::TrainBatch, config::Optimizer, optimizer::Sgd};
+use crate::{
+    batch::TrainBatch,
+    config::Optimizer,
+    ema::Ema,
+    optimizer::{ParameterOptimizer, Sgd},
+};
 
 // Checkpoints have had these names since their first version.
 const MODEL: &str = "net";
 const MOMENTUM: &str = "net-momentum";
+const EMA: &str = "ema";
 
 /// A model and its optimizer.
 pub struct ClassifierStep {
     model: Box<dyn Network>,
+    ema: Option<Ema>,
     sgd: Sgd,
     lr: f64,
+    label_smoothing: f64,
 }
 
 /// The row's constructor.
@@ -31,9 +39,12 @@ impl ClassifierStep {
     /// Trains `model`.
     pub fn new(model: Box<dyn Network>, optimizer: &Optimizer) -> Result<Self> {
         let variables = model.weights().variables()?;
+        let ema = optimizer.ema.map(|decay| Ema::new(model.as_ref(), decay));
         Ok(Self {
-            sgd: Sgd::new(variables, optimizer.momentum, optimizer.weight_decay)?,
+            ema: ema.transpose()?,
+            sgd: Sgd::new(variables, optimizer)?,
             lr: optimizer.lr,
+            label_smoothing: optimizer.label_smoothing,
             model,
         })
     }
@@ -41,20 +52,39 @@ impl ClassifierStep {
     /// Features and cross entropy of a batch, in training mode.
     pub fn forward_loss(&self, batch: &TrainBatch) -> Result<(Features, Tensor)> {
         let features = self.model.train(&batch.images)?;
-        let loss = nn::cross_entropy(&features.logits, &batch.targets()?)?;
+        let loss = self.cross_entropy(&features.logits, batch)?;
         Ok((features, loss))
     }
 
+    /// Mean cross entropy of logits with the batch's smoothed labels.
+    pub fn cross_entropy(&self, logits: &Tensor, batch: &TrainBatch) -> Result<Tensor> {
+        let targets = batch.targets()?;
+        Ok(nn::smoothed_cross_entropy(
+            logits,
+            &targets,
+            self.label_smoothing,
+        )?)
+    }
+
     /// An SGD step on `loss`.
-    pub fn update(&mut self, loss: &Tensor, lr_factor: f64) -> Result<()> {
+    pub fn step_on(&mut self, loss: &Tensor, lr_factor: f64) -> Result<()> {
         self.sgd.step(loss, self.lr * lr_factor)
+    }
+
+    /// Takes the weights into their average, after all of a training step's updates.
+    pub fn average(&self, batch: &TrainBatch) -> Result<()> {
+        match &self.ema {
+            Some(ema) => ema.update(self.model.weights(), batch.step),
+            None => Ok(()),
+        }
     }
 }
 
 impl Step for ClassifierStep {
     fn step(&mut self, batch: &TrainBatch, lr_factor: f64) -> Result<StepOutput> {
         let (features, loss) = self.forward_loss(batch)?;
-        self.update(&loss, lr_factor)?;
+        self.step_on(&loss, lr_factor)?;
+        self.average(batch)?;
         let loss = loss.detach();
         Ok(StepOutput {
             step: batch.step,
@@ -71,19 +101,30 @@ impl Step for ClassifierStep {
         self.model.as_ref()
     }
 
+    fn evaluated(&self) -> &dyn Network {
+        self.ema.as_ref().map_or(self.model.as_ref(), Ema::network)
+    }
+
     fn detector(&self) -> Option<DetectorContext<'_>> {
         None
     }
 
     fn parts(&self) -> Result<BTreeMap<&'static str, Weights>> {
-        Ok(BTreeMap::from([
+        let mut parts = BTreeMap::from([
             (MODEL, self.model.weights().clone()),
             (MOMENTUM, self.sgd.state()?.into_iter().collect()),
-        ]))
+        ]);
+        if let Some(ema) = &self.ema {
+            parts.insert(EMA, ema.network().weights().clone());
+        }
+        Ok(parts)
     }
 
     fn restore(&mut self, parts: &BTreeMap<String, Weights>) -> Result<()> {
         self.model.weights().set(part(parts, MODEL)?)?;
+        if let Some(ema) = &self.ema {
+            ema.network().weights().set(part(parts, EMA)?)?;
+        }
         self.sgd.restore(part(parts, MOMENTUM)?.tensors())
     }
 }

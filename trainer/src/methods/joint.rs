@@ -11,8 +11,8 @@ use nn::model::{Classifier, Detector, Dropout, Network, Weights};
 use super::{ClassifierStep, DetectorContext, MethodInputs, Step, StepOutput, step::part};
 use crate::{
     batch::TrainBatch,
-    config::{Joint, Optimizer},
-    optimizer::Sgd,
+    config::{DetectorOptimizer, Joint, Optimizer, Updates},
+    optimizer::{AdamW, ParameterOptimizer, Sgd},
 };
 
 const DETECTOR: &str = "detector";
@@ -25,7 +25,7 @@ pub struct JointStep {
     detector: Detector,
     /// Shares the detector's memory, as constants: gradients pass through it to the target alone.
     frozen: Detector,
-    sgd: Sgd,
+    optimizer: Box<dyn ParameterOptimizer>,
     settings: Joint,
     /// Key of the dropout masks.
     seed: u64,
@@ -73,7 +73,19 @@ impl JointStep {
             pretrained,
             target: ClassifierStep::new(target, optimizer)?,
             frozen: Detector::new("the detector", detector.weights().frozen())?,
-            sgd: Sgd::new(variables, optimizer.momentum, optimizer.weight_decay)?,
+            optimizer: match settings.detector_optimizer {
+                DetectorOptimizer::Sgd => Box::new(Sgd::new(
+                    variables,
+                    &Optimizer {
+                        momentum: optimizer.momentum,
+                        weight_decay: optimizer.weight_decay,
+                        ..Optimizer::default()
+                    },
+                )?),
+                DetectorOptimizer::Adamw => {
+                    Box::new(AdamW::new(variables, optimizer.weight_decay)?)
+                }
+            },
             detector,
             settings,
             seed,
@@ -103,20 +115,41 @@ impl Step for JointStep {
             alpha,
             beta,
             detector_lr,
+            updates,
             ..
         } = self.settings;
         let maps = self.pretrained.features(&batch.images)?.maps;
         let detection = self.detector.forward(&maps, self.dropout(batch.step, 0))?;
         let detector_loss = nn::cross_entropy(&detection.logits, &batch.detector_targets()?)?;
-        self.sgd.step(&detector_loss, detector_lr * lr_factor)?;
+        self.optimizer
+            .step(&detector_loss, detector_lr * lr_factor)?;
 
         let (features, cross_entropy) = self.target.forward_loss(batch)?;
-        let of_target = self
-            .frozen
-            .forward(&features.maps, self.dropout(batch.step, 1))?;
-        let distance = nn::smooth_l1(&of_target.feature, &detection.feature.detach())?;
-        let loss = (weighted(&cross_entropy, alpha)? + weighted(&distance, beta)?)?;
-        self.target.update(&loss, lr_factor)?;
+        let detection_feature = detection.feature.detach();
+        let distance_of = |maps: &[Tensor], frozen: &Detector, dropout| -> Result<Tensor> {
+            let of_target = frozen.forward(maps, dropout)?;
+            Ok(nn::smooth_l1(&of_target.feature, &detection_feature)?)
+        };
+        let dropout = self.dropout(batch.step, 1);
+        let (loss, distance) = match updates {
+            Updates::Joint => {
+                let distance = distance_of(&features.maps, &self.frozen, dropout)?;
+                let loss = (weighted(&cross_entropy, alpha)? + weighted(&distance, beta)?)?;
+                self.target.step_on(&loss, lr_factor)?;
+                (loss, distance)
+            }
+            Updates::TwoStage => {
+                let first = weighted(&cross_entropy, alpha)?;
+                self.target.step_on(&first, lr_factor)?;
+                // The cross entropy without weight: every parameter has a gradient, and so momentum and decay.
+                let (moved, unweighted) = self.target.forward_loss(batch)?;
+                let distance = distance_of(&moved.maps, &self.frozen, dropout)?;
+                let second = (weighted(&unweighted, 0.0)? + weighted(&distance, beta)?)?;
+                self.target.step_on(&second, lr_factor)?;
+                ((first.detach() + second.detach())?, distance)
+            }
+        };
+        self.target.average(batch)?;
         Ok(StepOutput {
             step: batch.step,
             loss: loss.detach(),
@@ -132,6 +165,10 @@ impl Step for JointStep {
         self.target.model()
     }
 
+    fn evaluated(&self) -> &dyn Network {
+        self.target.evaluated()
+    }
+
     fn detector(&self) -> Option<DetectorContext<'_>> {
         Some(DetectorContext {
             detector: &self.detector,
@@ -142,13 +179,13 @@ impl Step for JointStep {
     fn parts(&self) -> Result<BTreeMap<&'static str, Weights>> {
         let mut parts = self.target.parts()?;
         parts.insert(DETECTOR, self.detector.weights().clone());
-        parts.insert(MOMENTUM, self.sgd.state()?.into_iter().collect());
+        parts.insert(MOMENTUM, self.optimizer.state()?.into_iter().collect());
         Ok(parts)
     }
 
     fn restore(&mut self, parts: &BTreeMap<String, Weights>) -> Result<()> {
         self.target.restore(parts)?;
         self.detector.weights().set(part(parts, DETECTOR)?)?;
-        self.sgd.restore(part(parts, MOMENTUM)?.tensors())
+        self.optimizer.restore(part(parts, MOMENTUM)?.tensors())
     }
 }

@@ -6,6 +6,7 @@ use base::{Error, Result};
 use candle_core::Tensor;
 use nn::model::{Classifier, Detector, Network, Weights, predicted_classes};
 
+use super::atta::Perturbations;
 use crate::batch::TrainBatch;
 
 /// Models and optimizers of a training method.
@@ -17,6 +18,11 @@ pub trait Step {
     /// The model that is trained.
     fn model(&self) -> &dyn Network;
 
+    /// The model that is evaluated and saved: the same, or the average of its weights.
+    fn evaluated(&self) -> &dyn Network {
+        self.model()
+    }
+
     /// The detector that is trained, with the model whose features it reads.
     fn detector(&self) -> Option<DetectorContext<'_>>;
 
@@ -25,6 +31,16 @@ pub trait Step {
 
     /// Restores what [`Step::parts`] returned.
     fn restore(&mut self, parts: &BTreeMap<String, Weights>) -> Result<()>;
+
+    /// The perturbation of each training image that a checkpoint keeps, too (ATTA).
+    fn perturbations(&self) -> Option<&Perturbations> {
+        None
+    }
+
+    /// The same, to be restored.
+    fn perturbations_mut(&mut self) -> Option<&mut Perturbations> {
+        None
+    }
 }
 
 /// A detector and the frozen model whose features it reads.

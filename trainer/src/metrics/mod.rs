@@ -77,6 +77,9 @@ pub struct ValMetrics {
     pub attacks: OrderedMap<f64>,
     /// On the mixed set; none without a store or images.
     pub mixed: Option<f64>,
+    /// On clean images under attack; none where it is not measured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub robust: Option<f64>,
     /// The detector's (joint training only).
     pub detector: Option<DetectorMetrics>,
 }
@@ -108,6 +111,7 @@ pub fn append(path: &Path, metrics: &EpochMetrics) -> Result<()> {
         train.detector_loss,
         train.detector_accuracy,
         val.mixed,
+        val.robust,
     ];
     if parse(path, 1, &line).is_err() || optional.iter().flatten().any(|n| !n.is_finite()) {
         let epoch = metrics.epoch;

@@ -3,6 +3,7 @@
 use candle_core::{DType, Device};
 
 use super::*;
+use crate::config::Optimizer;
 
 const RATES: [f64; 4] = [0.1, 0.1, 0.01, 0.5];
 
@@ -61,7 +62,7 @@ fn assert_close(found: &[f32], expected: &[f32]) {
 #[test]
 fn four_sgd_steps_and_velocities_equal_pytorch() {
     let variables = variables();
-    let mut sgd = Sgd::new(variables.clone(), 0.9, 5e-4).unwrap();
+    let mut sgd = Sgd::new(variables.clone(), &Optimizer::default()).unwrap();
     for (lr, expected) in RATES.iter().zip(EXPECTED) {
         sgd.step(&loss(&variables), *lr).unwrap();
         let found = values([&variables["weight"], &variables["bias"]]);
@@ -71,11 +72,73 @@ fn four_sgd_steps_and_velocities_equal_pytorch() {
     assert_close(&values([&state["weight"], &state["bias"]]), &VELOCITY);
 }
 
+/// Parameters after each of four steps with the rates above.
+fn steps(
+    optimizer: &mut dyn ParameterOptimizer,
+    variables: &BTreeMap<String, Var>,
+    expected: &[[f32; 6]; 4],
+) {
+    for (lr, expected) in RATES.iter().zip(expected) {
+        optimizer.step(&loss(variables), *lr).unwrap();
+        let found = values([&variables["weight"], &variables["bias"]]);
+        assert_close(&found, expected);
+    }
+}
+
+// The same with torch.optim.SGD(..., nesterov=True) and, before each step,
+// torch.nn.utils.clip_grad_norm_([w, b], 1.0); and with torch.optim.AdamW([w, b], lr=0.1, weight_decay=5e-4).
+#[rustfmt::skip]
+const NESTEROV_CLIPPED: [[f32; 6]; 4] = [
+    [0.931_875_17, -1.965_331_6, 0.451_248_65, 3.148_920_3, 0.187_440_13, -0.791_619_5],
+    [0.841_854_7, -1.912_577_9, 0.389_868_08, 3.367_603_3, 0.106_273_636, -0.855_906_5],
+    [0.831_439_3, -1.905_357_2, 0.383_149_65, 3.395_936_5, 0.097_021_07, -0.864_828_35],
+    [0.230_854_75, -1.464_740_5, 0.003_736_764_2, 5.093_558_8, -0.433_702_74, -1.411_336_2],
+];
+#[rustfmt::skip]
+const ADAMW: [[f32; 6]; 4] = [
+    [0.899_950_03, -1.899_9, 0.399_975, 3.099_85, 0.149_987_5, -0.849_962_5],
+    [0.800_235_6, -1.800_424_5, 0.301_381_7, 3.199_827_2, 0.050_605_94, -0.949_981_4],
+    [0.790_338_64, -1.790_491_5, 0.291_857_33, 3.209_845_3, 0.040_788_535, -0.960_000_1],
+    [0.297_316_25, -1.290_477_9, -0.175_797_2, 3.711_566_4, -0.447_244_14, -1.462_607_9],
+];
+
+#[test]
+fn four_nesterov_steps_with_clipped_gradients_equal_pytorch() {
+    let variables = variables();
+    let settings = Optimizer {
+        nesterov: true,
+        clip_norm: Some(1.0),
+        ..Optimizer::default()
+    };
+    let mut sgd = Sgd::new(variables.clone(), &settings).unwrap();
+    steps(&mut sgd, &variables, &NESTEROV_CLIPPED);
+}
+
+#[test]
+fn four_adamw_steps_equal_pytorch_also_when_resumed_after_two() {
+    let variables = variables();
+    let mut adamw = AdamW::new(variables.clone(), 5e-4).unwrap();
+    for (lr, expected) in RATES.iter().zip(ADAMW) {
+        adamw.step(&loss(&variables), *lr).unwrap();
+        assert_close(
+            &values([&variables["weight"], &variables["bias"]]),
+            &expected,
+        );
+        let state = adamw.state().unwrap();
+        adamw = AdamW::new(variables.clone(), 5e-4).unwrap();
+        adamw.restore(&state).unwrap();
+    }
+    let before = values([&variables["weight"], &variables["bias"]]);
+    let infinite = (loss(&variables) * f64::INFINITY).unwrap();
+    adamw.step(&infinite, 0.1).unwrap();
+    assert_eq!(values([&variables["weight"], &variables["bias"]]), before);
+}
+
 #[test]
 fn a_non_finite_loss_updates_nothing() {
     let variables = variables();
     let before = values([&variables["weight"], &variables["bias"]]);
-    let mut sgd = Sgd::new(variables.clone(), 0.9, 5e-4).unwrap();
+    let mut sgd = Sgd::new(variables.clone(), &Optimizer::default()).unwrap();
     let loss = (loss(&variables) * f64::NAN).unwrap();
     sgd.step(&loss, 0.1).unwrap();
     assert_eq!(values([&variables["weight"], &variables["bias"]]), before);
@@ -85,7 +148,7 @@ fn a_non_finite_loss_updates_nothing() {
 #[test]
 fn a_restored_optimizer_resumes_bit_for_bit() {
     let whole = variables();
-    let mut sgd = Sgd::new(whole.clone(), 0.9, 5e-4).unwrap();
+    let mut sgd = Sgd::new(whole.clone(), &Optimizer::default()).unwrap();
     for lr in &RATES[..2] {
         sgd.step(&loss(&whole), *lr).unwrap();
     }
@@ -95,7 +158,7 @@ fn a_restored_optimizer_resumes_bit_for_bit() {
         .iter()
         .map(|(name, var)| (name.clone(), copy(var)))
         .collect();
-    let mut other = Sgd::new(resumed.clone(), 0.9, 5e-4).unwrap();
+    let mut other = Sgd::new(resumed.clone(), &Optimizer::default()).unwrap();
     other.restore(&state).unwrap();
     for lr in &RATES[2..] {
         sgd.step(&loss(&whole), *lr).unwrap();
@@ -118,7 +181,7 @@ fn a_restored_optimizer_resumes_bit_for_bit() {
 #[test]
 fn a_parameter_without_a_gradient_is_named_and_nothing_is_updated() {
     let variables = variables();
-    let mut sgd = Sgd::new(variables.clone(), 0.9, 5e-4).unwrap();
+    let mut sgd = Sgd::new(variables.clone(), &Optimizer::default()).unwrap();
     let loss = variables["bias"].sum_all().unwrap();
     let error = sgd.step(&loss, 0.1).unwrap_err();
     assert!(error.to_string().contains("parameter weight"), "{error}");
@@ -127,7 +190,7 @@ fn a_parameter_without_a_gradient_is_named_and_nothing_is_updated() {
 
 #[test]
 fn optimizer_state_of_another_model_is_refused() {
-    let mut sgd = Sgd::new(variables(), 0.9, 5e-4).unwrap();
+    let mut sgd = Sgd::new(variables(), &Optimizer::default()).unwrap();
     let good = sgd.state().unwrap();
     let zeros = |shape: &[usize]| Tensor::zeros(shape, DType::F32, &Device::Cpu).unwrap();
 

@@ -16,6 +16,7 @@ mod plot;
 mod results;
 mod run_record;
 mod sections;
+mod seeds;
 mod table;
 
 use std::path::{Path, PathBuf};

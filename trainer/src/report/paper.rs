@@ -39,12 +39,18 @@ pub fn implied_mixed(by_attack: &[f64; 7], share: f64) -> f64 {
     (1.0 - share) * clean + share * attacked
 }
 
-/// Table 3, its 2-layer detectors: input, share, accuracy.
-pub const DETECTOR: [(&str, f64, f64); 4] = [
-    ("low", 0.5, 0.7350),
-    ("low", 0.75, 0.8364),
-    ("full", 0.5, 0.7506),
-    ("full", 0.75, 0.8536),
+/// Table 3: input, share, layers, the detector's accuracy and the classifier's.
+pub const DETECTOR: [(&str, f64, u32, f64, f64); 10] = [
+    ("low", 0.5, 2, 0.7350, 0.8694),
+    ("low", 0.5, 4, 0.7340, 0.8658),
+    ("low", 0.75, 2, 0.8364, 0.8416),
+    ("low", 0.75, 4, 0.8332, 0.8420),
+    ("low", 0.75, 8, 0.8302, 0.8450),
+    ("full", 0.5, 2, 0.7506, 0.8688),
+    ("full", 0.5, 4, 0.7538, 0.8674),
+    ("full", 0.75, 2, 0.8536, 0.8462),
+    ("full", 0.75, 4, 0.8458, 0.8406),
+    ("full", 0.75, 8, 0.8492, 0.8446),
 ];
 
 #[cfg(test)]

@@ -39,7 +39,8 @@ pub enum Cell {
 }
 
 impl Cell {
-    fn value(&self) -> Option<f64> {
+    /// The number, if it is one that can be better or worse.
+    pub fn value(&self) -> Option<f64> {
         match self {
             Self::Text(_) => None,
             Self::Percent(value) | Self::Fraction(value) => *value,

@@ -6,7 +6,6 @@
 
 mod attacked;
 mod defended;
-mod eps;
 mod evaluation;
 mod folder;
 mod images;
@@ -19,7 +18,6 @@ pub mod summary;
 mod table;
 
 pub use self::{
-    eps::Budgets,
     images::ImageSource,
     print::text,
     request::{Files, RobustRequest, attacks, default_out},

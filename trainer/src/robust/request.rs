@@ -13,14 +13,13 @@ use robustness::{EvaluationAttack, Norm, Target};
 use store::{Shard, Store};
 
 use super::{
-    eps::Budgets,
     evaluation::{Guarding, ShardEvaluation},
     folder::Folder,
     images::ImageSource,
     settings::RobustSettings,
     summary::Robustness,
 };
-use crate::{config::Config, evaluate::surrogate, folder as run_folder};
+use crate::{config::Config, eps::Budgets, evaluate::surrogate, folder as run_folder};
 
 /// Advice after an interruption.
 const RESUME: &str = "the same command goes on from here";

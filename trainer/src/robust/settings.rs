@@ -4,7 +4,7 @@
 use robustness::{Norm, Settings, ThreatModel};
 use serde::{Deserialize, Serialize};
 
-use super::eps::Eps;
+use crate::eps::Eps;
 
 /// All settings.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

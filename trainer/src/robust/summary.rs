@@ -123,7 +123,7 @@ pub fn results(settings: &RobustSettings, rows: &Rows) -> Vec<BudgetResult> {
             .filter(|&image| rows[&(image, eps)][column] == "1")
             .count()
     };
-    let result = |(number, eps): (usize, &super::eps::Eps)| {
+    let result = |(number, eps): (usize, &crate::eps::Eps)| {
         let share = |(column, name): (usize, &String)| {
             (name.clone(), count(number, column) as f64 / images as f64)
         };
@@ -166,7 +166,7 @@ pub fn defense(
                 .count(),
         ),
     };
-    let budget = |(number, eps): (usize, &super::eps::Eps)| {
+    let budget = |(number, eps): (usize, &crate::eps::Eps)| {
         let fooled = |image: usize, column: usize, threshold: f32| {
             let score: Option<f32> = rows[&(image, number)][column].parse().ok();
             score.is_some_and(|score| score <= threshold)

@@ -111,16 +111,19 @@ pub struct Score {
     pub accuracy: Option<f64>,
     /// On the clean images of `val`.
     pub clean: Option<f64>,
+    /// On images of `val` under attack; none where it is not measured.
+    pub robust: Option<f64>,
 }
 
 /// Writes the best models so far; `metadata` without their score.
 pub fn save_best(folder: &Path, metadata: &Metadata, step: &dyn Step, score: &Score) -> Result<()> {
     let mut metadata = metadata.clone();
-    step.model().describe().write(&mut metadata);
+    step.evaluated().describe().write(&mut metadata);
     metadata.insert("epoch".into(), score.epoch.to_string());
     for (key, accuracy) in [
         ("accuracy", score.accuracy),
         ("clean_accuracy", score.clean),
+        ("robust_accuracy", score.robust),
     ] {
         if let Some(accuracy) = accuracy {
             metadata.insert(key.into(), accuracy.to_string());
@@ -134,5 +137,7 @@ pub fn save_best(folder: &Path, metadata: &Metadata, step: &dyn Step, score: &Sc
             .weights()
             .write(&folder.join(DETECTOR), &metadata)?;
     }
-    step.model().weights().write(&folder.join(BEST), &metadata)
+    step.evaluated()
+        .weights()
+        .write(&folder.join(BEST), &metadata)
 }

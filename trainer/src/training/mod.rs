@@ -5,6 +5,8 @@
 mod diverged;
 pub mod folder;
 mod log;
+mod overfitting;
+mod robust_val;
 
 use std::{path::PathBuf, time::Instant};
 
@@ -25,10 +27,10 @@ pub use self::folder::metadata;
 use crate::{
     batch::{BatchSource, TrainBatch},
     checkpoint::{self, RunProgress},
-    config::Config,
+    config::{Config, Select},
     evaluate::{self, EvalConfig, SplitMetrics},
     folder::{BEST, DIVERGED, METRICS, REPORT, RunState},
-    methods::{Step, StepOutput},
+    methods::{Perturbations, Step, StepOutput},
     metrics::{self, EpochMetrics, MixtureMetrics, OrderedMap, ValMetrics},
     sampler::Sampler,
     totals::Totals,
@@ -126,7 +128,10 @@ impl TrainingRun {
                 format!("less than {steps}"),
             ));
         }
-        self.step.restore(&parts)?;
+        self.step.restore(&parts.weights)?;
+        if let Some(perturbations) = self.step.perturbations_mut() {
+            perturbations.restore(parts.perturbations.as_deref().unwrap_or_default())?;
+        }
         if let (Some(sampler), Some(state)) = (&mut self.sampler, &progress.sampler) {
             sampler.restore(state)?;
         }
@@ -190,9 +195,14 @@ impl TrainingRun {
         }
         self.add_to_totals(progress, pending, bar)?;
         let seconds = started.elapsed().as_secs_f64();
-        let on_val = self.evaluate_val()?;
+        let (on_val, robust) = self.evaluate_val()?;
+        overfitting::check(progress, robust);
         let train = progress.totals.means();
-        let accuracy = on_val.mixed.or(on_val.clean);
+        let accuracy = match self.config.select {
+            Select::Mixed => on_val.mixed.or(on_val.clean),
+            Select::Clean => on_val.clean,
+            Select::Robust => robust,
+        };
         let score = accuracy.unwrap_or(-train.loss);
         let best = progress.best.is_none_or(|best| score > best);
         let epoch = progress.epochs + 1;
@@ -200,8 +210,9 @@ impl TrainingRun {
             progress.best = Some(score);
             let score = folder::Score {
                 epoch,
-                accuracy,
+                accuracy: on_val.mixed.or(on_val.clean),
                 clean: on_val.clean,
+                robust,
             };
             folder::save_best(&self.folder, &self.metadata, self.step.as_ref(), &score)?;
         }
@@ -216,6 +227,7 @@ impl TrainingRun {
                 clean: on_val.clean,
                 attacks: on_val.attacks,
                 mixed: on_val.mixed,
+                robust,
                 detector: on_val.detector,
             },
             best,
@@ -229,10 +241,17 @@ impl TrainingRun {
         self.save(progress)
     }
 
-    fn evaluate_val(&self) -> Result<SplitMetrics> {
+    /// The evaluated model's results on `val`, and its accuracy under attack there.
+    fn evaluate_val(&self) -> Result<(SplitMetrics, Option<f64>)> {
         let step = self.step.as_ref();
-        let model = step.model().eval()?;
-        evaluate::evaluate_split(model.as_ref(), step.detector(), &self.val, self.eval_config)
+        let model = step.evaluated().eval()?;
+        let model = model.as_ref();
+        let metrics = evaluate::evaluate_split(model, step.detector(), &self.val, self.eval_config);
+        let attack = self.config.robust_val.as_ref();
+        let robust = attack.map(|attack| {
+            robust_val::accuracy(model, &self.device, &self.val, attack, self.config.seed)
+        });
+        Ok((metrics?, robust.transpose()?.flatten()))
     }
 
     /// Reads a step's output and adds it to the totals.
@@ -284,14 +303,18 @@ impl TrainingRun {
         };
         let drawn: Vec<(usize, usize)> = rows.iter().map(|&row| (row, variant(row))).collect();
         let key = (self.config.seed, epoch);
-        let augment = &self.config.augment;
+        let (images, windows) = self.train.augmented(&drawn, &self.config.augment, key)?;
         Ok(TrainBatch {
-            images: self.train.augmented(&drawn, augment, key)?,
+            images,
+            windows,
             labels: rows.iter().map(|&row| self.train.labels[row]).collect(),
             attacked: (drawn.iter())
                 .map(|&(row, variant)| self.train.is_changed(row, variant))
                 .collect(),
             variants: drawn.into_iter().map(|(_, variant)| variant).collect(),
+            ids: rows.iter().map(|&row| self.train.ids[row]).collect(),
+            rows: rows.to_vec(),
+            epoch,
             step,
         })
     }
@@ -310,7 +333,8 @@ impl TrainingRun {
 
     fn save(&self, progress: &mut RunProgress) -> Result<()> {
         progress.sampler = self.sampler.as_ref().map(Sampler::state);
-        checkpoint::save(&self.folder, progress, &self.step.parts()?)?;
+        let perturbations = self.step.perturbations().map(Perturbations::bytes);
+        checkpoint::save(&self.folder, progress, &self.step.parts()?, perturbations)?;
         // The run is past the point where it diverged.
         files::remove(&self.folder.join(DIVERGED))
     }

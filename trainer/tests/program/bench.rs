@@ -7,7 +7,13 @@ use serde_json::Value;
 
 use library_tests::{assert_refused, assert_success};
 
-const STEPS: [&str; 4] = ["forward", "input_gradient", "train_step", "joint_step"];
+const STEPS: [&str; 5] = [
+    "forward",
+    "input_gradient",
+    "train_step",
+    "joint_step",
+    "pgd_at_step",
+];
 
 /// Small models and few runs.
 fn bench(more: &[&str]) -> Command {

@@ -5,6 +5,7 @@ mod bench;
 mod cases;
 mod common;
 mod measurements;
+mod methods;
 mod mismatches;
 mod refusals;
 mod results;

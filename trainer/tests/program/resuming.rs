@@ -8,7 +8,7 @@ use std::{
 };
 
 use crate::{
-    common::TestDir,
+    common::{TestDir, small},
     runs::{assert_same_run, metrics, progress_count},
 };
 use library_tests::{RunningProgram, assert_error, assert_success, edit, files};
@@ -17,6 +17,14 @@ use library_tests::{RunningProgram, assert_error, assert_success, edit, files};
 type TrainCommand = fn(&TestDir, &str) -> Command;
 const PRETRAIN: TrainCommand = |dir, out| dir.pretrain(out, &["--batch-size", "2"]);
 const JOINT: TrainCommand = |dir, out| dir.joint(out, &["--batch-size", "4"]);
+
+/// With everything that a checkpoint may keep: momentum, averaged weights, perturbations.
+const ATTA: TrainCommand = |dir, out| {
+    let mut command = dir.command(&["train", "--db", "a.db", "--method", "atta"]);
+    let more = ["--batch-size", "4", "--ema", "0.9", "--reset", "2"];
+    small(&mut command, out, &more);
+    command
+};
 
 /// An uninterrupted run in `whole`, and how long it took.
 fn whole(dir: &TestDir, train: TrainCommand) -> Duration {
@@ -61,6 +69,11 @@ fn killed_and_resumed(train: TrainCommand) {
     }
     assert_success(&train(&dir, "run").output().unwrap());
     assert_same_run(&dir.path("run"), &dir.path("whole"));
+}
+
+#[test]
+fn a_stopped_atta_run_resumes_to_the_perturbations_and_averaged_weights_of_an_uninterrupted_one() {
+    stopped_and_resumed(ATTA);
 }
 
 #[test]

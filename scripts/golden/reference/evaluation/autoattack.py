@@ -14,7 +14,6 @@ ATTACKS = ("apgd-ce", "apgd-t", "fab-t", "square")
 CASES = (
     ("natural", "Linf", 1),
     ("natural", "L2", 0.2),
-    ("robust", "Linf", 2),
     ("robust", "Linf", 4),
     ("robust", "Linf", 8),
     ("robust", "L2", 0.5),

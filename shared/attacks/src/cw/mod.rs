@@ -3,12 +3,13 @@
 //!
 //! Each image minimizes `|x - clean|^2 + c * max(margin + confidence, 0)`, where the margin is
 //! the label's logit minus another one's. The result is the smallest iterate that is misclassified
-//! with the given confidence.
+//! with the given confidence. With the objective `margin` it minimizes the margin alone, and the result is the
+//! first such iterate.
 
 mod params;
 mod state;
 
-pub use params::{Cw, OnFailure, Space, Target};
+pub use params::{Cw, Objective, OnFailure, Space, Target};
 
 use super::{
     Attack, AttackBatch, Perturbed,
@@ -49,14 +50,18 @@ impl Attack for Cw {
         for step in 0..self.steps {
             state.step(model)?;
             active.rows().iter().for_each(|&row| taken[row] += 1);
-            if self.early_stop && step % interval == 0 {
-                let increased = state.objective_increased();
-                if let Some(kept) = active.retire(&increased, &state.result()?)? {
-                    state.keep(&kept)?;
+            let finished = match self.objective {
+                Objective::Margin => state.succeeded(),
+                Objective::Distance if self.early_stop && step % interval == 0 => {
+                    state.objective_increased()
                 }
-                if active.is_empty() {
-                    break;
-                }
+                Objective::Distance => continue,
+            };
+            if let Some(kept) = active.retire(&finished, &state.result()?)? {
+                state.keep(&kept)?;
+            }
+            if active.is_empty() {
+                break;
             }
         }
         Ok(Perturbed {

@@ -16,6 +16,10 @@ pub struct Cw {
     pub space: Space,
     /// The class that the margin compares the label's logit with.
     pub target: Target,
+    /// What is minimized. Left out of the JSON that a store keeps unless it is the margin, so that stores have the
+    /// content hashes that they had before there was a choice.
+    #[serde(default, skip_serializing_if = "Objective::is_distance")]
+    pub objective: Objective,
     /// Weight of the margin against the distance, 0 to 1e6.
     pub c: f64,
     /// Margin by which another class has to lead the label, in logits, 0 to 1000.
@@ -29,6 +33,24 @@ pub struct Cw {
     pub early_stop: bool,
     /// The result for an image that never fooled the model.
     pub on_failure: OnFailure,
+}
+
+/// What an image minimizes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Objective {
+    /// The squared distance plus `c` times the margin; the smallest success is the result.
+    #[default]
+    Distance,
+    /// `c` times the margin alone, for as long as it is above 0; the first misclassified iterate is the result. So
+    /// the paper's published code computes it: its distance is always 0.
+    Margin,
+}
+
+impl Objective {
+    fn is_distance(&self) -> bool {
+        *self == Self::Distance
+    }
 }
 
 /// The variable that the optimizer moves.
@@ -66,14 +88,17 @@ impl Parameters for Cw {
         skips_misclassified: true,
         needs_gradient: true,
         needs_style: false,
+        takes_start: false,
         strong: true,
         adversarial: true,
     };
+    const OPTIONAL: &[&str] = &["objective"];
 
     fn preset(preset: Preset) -> Self {
         match preset {
             Preset::Paper => Self {
                 space: Space::Pixel,
+                objective: Objective::Distance,
                 target: Target::CleanRunnerUp,
                 c: 1.0,
                 confidence: 0.0,
@@ -82,8 +107,13 @@ impl Parameters for Cw {
                 early_stop: false,
                 on_failure: OnFailure::Last,
             },
+            Preset::Published => Self {
+                objective: Objective::Margin,
+                ..Self::preset(Preset::Paper)
+            },
             Preset::Standard => Self {
                 space: Space::Tanh,
+                objective: Objective::Distance,
                 target: Target::RunnerUp,
                 c: 1.0,
                 confidence: 0.0,

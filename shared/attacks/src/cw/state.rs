@@ -2,7 +2,7 @@
 
 use candle_core::Tensor;
 
-use super::params::{Cw, OnFailure, Space, Target};
+use super::params::{Cw, Objective, OnFailure, Space, Target};
 use crate::{
     active_set::{column, pick, select},
     adam::Adam,
@@ -92,7 +92,10 @@ impl CwState {
         let grad_hinge = gradient::vjp(&pixels, &logits, &grad_logits, &self.ids)?;
         self.keep_best(model, &images, squares, &rows)?;
 
-        let mut gradient = (grad_hinge + (change * 2.0)?)?;
+        let mut gradient = match self.params.objective {
+            Objective::Distance => (grad_hinge + (change * 2.0)?)?,
+            Objective::Margin => grad_hinge,
+        };
         if self.params.space == Space::Tanh {
             // dx/dw = (1 - tanh(w)^2) / 2
             let tanh = self.values.tanh()?;
@@ -156,9 +159,18 @@ impl CwState {
         increased
     }
 
+    /// Whether an iterate of each image has fooled the model.
+    pub fn succeeded(&self) -> Vec<bool> {
+        self.best_square
+            .iter()
+            .map(|square| square.is_finite())
+            .collect()
+    }
+
     /// The best iterates; the clean image or the last iterate where there is none.
     pub fn result(&self) -> Result<Tensor> {
-        if self.params.on_failure == OnFailure::Clean {
+        // `keep` leaves the tensors as they were where no image stays.
+        if self.params.on_failure == OnFailure::Clean || self.best_square.is_empty() {
             return Ok(self.best.clone());
         }
         let last = self.images()?.clamp(0f32, 1f32)?;

@@ -7,7 +7,7 @@ use crate::{
     Attack, AttackBatch, AttackConfig, AttackKind, Preset,
     cw::{OnFailure, Space},
     gradient, logits,
-    signed_gradient::gradient_sign,
+    signed_gradient::cross_entropy_sign,
 };
 use data::IMAGE_BYTES;
 use nn::model::Classifier;
@@ -244,6 +244,37 @@ fn cw_returns_the_smallest_iterate_with_the_required_confidence() {
 }
 
 #[test]
+fn cw_on_the_margin_alone_ends_at_the_first_misclassified_iterate_and_ignores_the_distance() {
+    let model = TestModel::mlp(6);
+    let test = TestBatch::confident(&model, 4);
+    let mut config = AttackConfig::preset(Preset::Published);
+    config.cw.lr = 0.0005;
+    let distance_of = |config: &AttackConfig, steps: u32| {
+        let mut cw = config.cw.clone();
+        cw.steps = steps;
+        let result = cw.perturb(&model, &test.batch()).unwrap();
+        let rows = model.logits(&result.images).unwrap();
+        let rows = logits::rows(&rows, &test.ids, &test.labels).unwrap();
+        let fooled = rows.iter().zip(&test.labels);
+        let fooled: Vec<bool> = fooled
+            .map(|(row, &label)| logits::argmax(row) != label)
+            .collect();
+        (result.steps, fooled)
+    };
+    let (steps, fooled) = distance_of(&config, 100);
+    assert_eq!(fooled, [true; 4]);
+    for (image, &taken) in steps.iter().enumerate() {
+        // The iterate before the result, which is where fewer steps end, is still classified correctly.
+        assert!(taken > 2 && taken < 100, "{steps:?}");
+        let before = distance_of(&config, taken - 2);
+        assert!(!before.1[image], "image {image}: {steps:?}");
+    }
+    // The weight of the margin is the only scale, and Adam ignores it.
+    config.cw.c = 7.0;
+    assert_eq!(distance_of(&config, 100).0, steps);
+}
+
+#[test]
 fn the_gradient_sign_is_that_of_candles_own_cross_entropy() {
     let model = TestModel::mlp(7);
     let test = TestBatch::of(&model, random_images(3));
@@ -255,7 +286,8 @@ fn the_gradient_sign_is_that_of_candles_own_cross_entropy() {
     let log_p = candle_nn::ops::log_softmax(&logits, D::Minus1).unwrap();
     let loss = candle_nn::loss::nll(&log_p, &labels).unwrap();
     let expected = floats(&gradient::gradient(&pixels, &loss, batch.ids()).unwrap());
-    let found = floats(&gradient_sign(&model, batch.images(), &batch).unwrap());
+    let found = cross_entropy_sign(&model, batch.images(), batch.labels(), batch.ids());
+    let found = floats(&found.unwrap());
     let size = expected.iter().fold(0f32, |size, g| size.max(g.abs()));
     let clear = std::iter::zip(&expected, &found).filter(|(g, _)| g.abs() > 1e-4 * size);
     assert!(clear.clone().count() > IMAGE_BYTES);

@@ -1,4 +1,4 @@
-//! Properties of every attack of the registry, under both presets; [`AttackTraits`](crate::AttackTraits)
+//! Properties of every attack of the registry, under every preset; [`AttackTraits`](crate::AttackTraits)
 //! says how attacks differ.
 
 mod by_hand;
@@ -13,9 +13,9 @@ use data::IMAGE_BYTES;
 use model::{CLASSES, TestBatch, TestModel, random_images};
 use nn::model::{Classifier, Features};
 
-/// Every attack of the registry under both presets.
+/// Every attack of the registry under every preset.
 fn each(property: impl Fn(AttackKind, &AttackConfig, &str)) {
-    for preset in [Preset::Paper, Preset::Standard] {
+    for preset in Preset::ALL {
         let config = AttackConfig::preset(preset);
         for kind in AttackKind::ALL {
             property(kind, &config, &format!("{kind} {preset}"));

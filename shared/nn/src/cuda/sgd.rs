@@ -47,6 +47,7 @@ pub fn sgd_step(config: &SgdConfig, loss: &Tensor, params: &[SgdParam]) -> Resul
             KernelArg::Float(config.rate),
             KernelArg::Float(config.momentum),
             KernelArg::Float(config.decay),
+            KernelArg::int(usize::from(config.nesterov))?,
         ];
         // SAFETY: the table's addresses are those of live tensors of the lengths beside them; both
         // tables are freed in the order of the stream, after the kernel.

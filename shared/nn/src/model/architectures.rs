@@ -122,6 +122,18 @@ impl Architecture {
     }
 }
 
+/// A network with copies of another one's weights, trainable ones where that one's are.
+///
+/// # Errors
+/// [`Error::Tensor`] when the device refuses the memory.
+pub fn duplicate(network: &dyn Network) -> Result<Box<dyn Network>> {
+    let (description, weights) = (network.describe(), network.weights());
+    let architecture = Architecture::named(description.architecture)?;
+    let mut copy = architecture.load("a copy", weights.duplicated()?)?;
+    copy.set_normalization(network.normalization())?;
+    Ok(copy)
+}
+
 /// What a network is: printed as "ResNet34 of width 64".
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ModelDescription {

@@ -18,7 +18,7 @@ mod transformer;
 mod weights;
 
 pub use accuracy::warn_of_accuracy;
-pub use architectures::{ARCHITECTURES, Architecture, ModelDescription};
+pub use architectures::{ARCHITECTURES, Architecture, ModelDescription, duplicate};
 pub use calibration::{calibrated, top2_margin};
 pub use detector::{Detection, Detector, DetectorInput};
 pub use linearized::{Graph, Linearized};

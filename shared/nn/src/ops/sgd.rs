@@ -1,12 +1,14 @@
 //! SGD with momentum on many parameters at once, in place, with the semantics of `torch.optim.SGD`
-//! (dampening 0, no Nesterov):
+//! (dampening 0):
 //!
 //! ```text
-//! velocity = momentum * velocity + (gradient + decay * parameter)
-//! parameter = parameter - rate * velocity
+//! direction = gradient + decay * parameter
+//! velocity = momentum * velocity + direction
+//! parameter = parameter - rate * velocity                              (without Nesterov)
+//! parameter = parameter - rate * (direction + momentum * velocity)     (with Nesterov)
 //! ```
 
-use candle_core::{CpuStorage, InplaceOp2, InplaceOp3, Layout, Result, Tensor, Var};
+use candle_core::{CpuStorage, InplaceOp3, Layout, Result, Tensor, Var};
 use rayon::prelude::*;
 
 use super::cpu_slices::{as_f32, as_f32_mut};
@@ -24,6 +26,8 @@ pub struct SgdConfig {
     pub momentum: f32,
     /// Weight decay.
     pub decay: f32,
+    /// Whether the step looks ahead by the new velocity (Nesterov).
+    pub nesterov: bool,
 }
 
 /// One parameter and its state; all contiguous f32 of one shape.
@@ -53,7 +57,8 @@ impl SgdConfig {
             param
                 .velocity
                 .inplace_op3(&param.gradient, parameter, &update)?;
-            parameter.inplace_op2(&param.velocity, &ParameterUpdate(*self))?;
+            let update = ParameterUpdate(*self);
+            parameter.inplace_op3(&param.velocity, &param.gradient, &update)?;
         }
         Ok(())
     }
@@ -95,10 +100,10 @@ impl InplaceOp3 for VelocityUpdate {
     }
 }
 
-/// `parameter = parameter - rate * velocity`.
+/// The parameter's step, after the velocity's.
 struct ParameterUpdate(SgdConfig);
 
-impl InplaceOp2 for ParameterUpdate {
+impl InplaceOp3 for ParameterUpdate {
     fn name(&self) -> &'static str {
         "sgd-parameter"
     }
@@ -109,16 +114,28 @@ impl InplaceOp2 for ParameterUpdate {
         parameter_layout: &Layout,
         velocity: &CpuStorage,
         velocity_layout: &Layout,
+        gradient: &CpuStorage,
+        gradient_layout: &Layout,
     ) -> Result<()> {
-        let SgdConfig { rate, .. } = self.0;
+        let SgdConfig {
+            rate,
+            momentum,
+            decay,
+            nesterov,
+        } = self.0;
         let parameter = as_f32_mut(parameter, parameter_layout)?;
         let velocity = as_f32(velocity, velocity_layout)?;
+        let gradient = as_f32(gradient, gradient_layout)?;
         parameter
             .par_chunks_mut(CHUNK)
             .zip(velocity.par_chunks(CHUNK))
-            .for_each(|(parameter, velocity)| {
-                for (p, v) in parameter.iter_mut().zip(velocity) {
-                    *p -= rate * v;
+            .zip(gradient.par_chunks(CHUNK))
+            .for_each(|((parameter, velocity), gradient)| {
+                let rows = parameter.iter_mut().zip(velocity).zip(gradient);
+                if nesterov {
+                    rows.for_each(|((p, v), g)| *p -= rate * ((g + decay * *p) + momentum * v));
+                } else {
+                    rows.for_each(|((p, v), _)| *p -= rate * v);
                 }
             });
         Ok(())

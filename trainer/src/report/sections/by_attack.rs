@@ -12,6 +12,7 @@ use crate::{
         evaluation::{Baseline, Evaluation, SplitResult, Surrogate},
         names, paper, results,
         run_record::RunRecord,
+        seeds,
         table::{Cell, Table, TableRow},
     },
 };
@@ -62,10 +63,11 @@ fn table(runs: &[RunRecord], split: &str) -> Table {
             results::baseline_row(surrogate, cells)
         })
         .collect();
-    rows.extend(measured.iter().map(|(run, evaluation, result)| {
+    let run_rows = measured.iter().map(|(run, evaluation, result)| {
         let cells = accuracies(result.clean, &result.attacks, result.worst_case);
-        results::run_row(run, evaluation, cells)
-    }));
+        (*run, results::run_row(run, evaluation, cells))
+    });
+    rows.extend(seeds::with_means(run_rows.collect()));
     rows.extend(paper::BY_ATTACK.map(|(model, accuracy)| {
         let on_attack = |attack: &&str| {
             let column = paper::ATTACKS.iter().position(|name| name == attack)?;

@@ -10,6 +10,7 @@ use crate::report::{
     format::percent,
     names, paper, results,
     run_record::RunRecord,
+    seeds,
     table::{Cell, Table, TableRow},
 };
 
@@ -41,7 +42,7 @@ pub fn sections(data: &ReportData) -> Result<Vec<Section>> {
 /// A row per run with a detector; none without any.
 fn table(runs: &[RunRecord]) -> Option<Table> {
     let splits: Vec<&str> = results::splits(runs);
-    let mut rows: Vec<TableRow> = Vec::new();
+    let mut rows: Vec<(&RunRecord, TableRow)> = Vec::new();
     for run in runs {
         let Some(evaluation) = &run.evaluation else {
             continue;
@@ -51,29 +52,36 @@ fn table(runs: &[RunRecord]) -> Option<Table> {
             continue;
         }
         let mut cells = vec![Cell::Text(percent(results::mixed_share(evaluation)))];
-        for detector in splits.iter().map(on) {
+        for split in &splits {
+            let (detector, result) = (on(split), results::of(evaluation, split));
             cells.push(Cell::Percent(detector.map(|d| d.accuracy)));
             cells.push(Cell::Fraction(detector.and_then(|d| d.auc)));
+            cells.push(Cell::Percent(result.and_then(|r| r.mixed.accuracy)));
         }
-        rows.push(results::run_row(run, evaluation, cells));
+        rows.push((run, results::run_row(run, evaluation, cells)));
     }
     if rows.is_empty() {
         return None;
     }
-    rows.extend(paper::DETECTOR.map(|(input, share, accuracy)| {
-        let mut cells = vec![Cell::Text(percent(share))];
-        for split in &splits {
-            cells.push(Cell::Percent(Some(accuracy).filter(|_| *split == "val")));
-            cells.push(Cell::Fraction(None));
-        }
-        results::reference_row(&format!("{input}, 2 layers"), cells)
-    }));
-    let columns = splits
-        .iter()
-        .flat_map(|split| [format!("{split} accuracy"), format!("{split} AUC")]);
+    let mut rows = seeds::with_means(rows);
+    rows.extend(
+        paper::DETECTOR.map(|(input, share, layers, accuracy, classifier)| {
+            let mut cells = vec![Cell::Text(percent(share))];
+            for split in &splits {
+                let on_val = |value: f64| Cell::Percent(Some(value).filter(|_| *split == "val"));
+                cells.extend([on_val(accuracy), Cell::Fraction(None), on_val(classifier)]);
+            }
+            results::reference_row(&format!("{input}, {layers} layers"), cells)
+        }),
+    );
+    let columns = splits.iter().flat_map(|split| {
+        ["accuracy", "AUC", "classifier"].map(|column| format!("{split} {column}"))
+    });
     Some(Table {
-        caption: "The detector on the mixed set: accuracy in percent, area under the ROC curve"
-            .into(),
+        caption:
+            "The detector on the mixed set: accuracy in percent, area under the ROC curve; and the \
+                  classifier's accuracy in percent"
+                .into(),
         head: ["Run".to_string(), "Attacked".into()]
             .into_iter()
             .chain(columns)

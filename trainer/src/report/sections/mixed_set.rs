@@ -10,6 +10,7 @@ use crate::report::{
     format::percent,
     paper, results,
     run_record::RunRecord,
+    seeds,
     table::{Cell, Table, TableRow},
 };
 
@@ -52,9 +53,9 @@ fn table(runs: &[RunRecord]) -> Table {
         if !rows.contains(&baseline) {
             rows.push(baseline);
         }
-        run_rows.push(results::run_row(run, evaluation, cells(of_model)));
+        run_rows.push((run, results::run_row(run, evaluation, cells(of_model))));
     }
-    rows.extend(run_rows);
+    rows.extend(seeds::with_means(run_rows));
     let reference = |label: String, share: f64, accuracy: f64| {
         let on_split = |split: &&str| Cell::Percent(Some(accuracy).filter(|_| *split == "val"));
         let share = Cell::Text(percent(share));

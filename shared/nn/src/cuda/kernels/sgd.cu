@@ -1,4 +1,4 @@
-// SGD with momentum and weight decay, one step of all parameters in one launch: a table lists the arrays, and a
+// SGD with momentum (Nesterov's if asked for) and weight decay, one step of all parameters in one launch: a table lists the arrays, and a
 // thread block updates one block of one array. A loss that is not finite updates nothing.
 
 struct Array {
@@ -13,7 +13,7 @@ struct Block {
 };
 
 extern "C" __global__ void sgd(const Array *arrays, const Block *blocks, int block_len, const float *loss,
-                               float rate, float momentum, float decay) {
+                               float rate, float momentum, float decay, int nesterov) {
     if (!isfinite(*loss)) return;
     Block block = blocks[blockIdx.x];
     Array array = arrays[block.array];
@@ -21,8 +21,9 @@ extern "C" __global__ void sgd(const Array *arrays, const Block *blocks, int blo
     long long last = first + block_len < array.len ? first + block_len : array.len;
     for (long long i = first + threadIdx.x; i < last; i += blockDim.x) {
         float p = array.parameter[i];
-        float v = momentum * array.velocity[i] + (array.gradient[i] + decay * p);
+        float direction = array.gradient[i] + decay * p;
+        float v = momentum * array.velocity[i] + direction;
         array.velocity[i] = v;
-        array.parameter[i] = p - rate * v;
+        array.parameter[i] = p - rate * (nesterov ? direction + momentum * v : v);
     }
 }

@@ -14,6 +14,20 @@ pub struct Eps {
 }
 
 impl Eps {
+    /// So many of the 255 levels of a pixel, at least 1.
+    pub fn levels(levels: u8) -> Self {
+        Self {
+            text: format!("{levels}/255"),
+            value: f64::from(levels) / 255.0,
+        }
+    }
+
+    /// A number above 0.
+    pub fn number(value: f64) -> Self {
+        let text = value.to_string();
+        Self { text, value }
+    }
+
     /// The value, above 0.
     pub fn value(&self) -> f64 {
         self.value

@@ -1,0 +1,212 @@
+//! Recipes: TOML files of training settings under the names of a run's `config.toml`, which is one itself. What a
+//! recipe does not name keeps its default, and a command line's own values win over it.
+
+use std::path::Path;
+
+use base::{Error, Result, files};
+use toml::{Table, Value};
+
+use crate::{
+    config::{Config, Joint, Sampling},
+    methods::Method,
+};
+
+/// Settings of a run that a recipe does not decide: its data, and what follows from them.
+const OF_THE_RUN: [&str; 11] = [
+    "method",
+    "data",
+    "db",
+    "more_db",
+    "data_hash",
+    "init",
+    "limit",
+    "version",
+    "width",
+    "mean",
+    "std",
+];
+/// Tables that are merged key by key; other values are replaced whole.
+const SECTIONS: [&str; 5] = [
+    "optimizer",
+    "sampling",
+    "joint",
+    "perturbation",
+    "robust_val",
+];
+
+/// A recipe's file.
+pub struct Recipe {
+    what: String,
+    table: Table,
+}
+
+impl Recipe {
+    /// Reads a recipe; none gives an empty one, which is all defaults.
+    ///
+    /// # Errors
+    /// [`Error::Io`] for a file that cannot be read, [`Error::Data`] for one that is not TOML.
+    pub fn read(path: Option<&Path>) -> Result<Self> {
+        let Some(path) = path else {
+            let (what, table) = (String::new(), Table::new());
+            return Ok(Self { what, table });
+        };
+        let what = path.display().to_string();
+        let table =
+            toml::from_str(&files::read_text(path)?).map_err(|reason: toml::de::Error| {
+                // The first line says where.
+                let shown = reason.to_string();
+                let place = shown.lines().next().unwrap_or_default();
+                wrong(&what, &format!("{place}: {}", reason.message()))
+            })?;
+        Ok(Self { what, table })
+    }
+
+    /// The training method that the file names.
+    ///
+    /// # Errors
+    /// [`Error::Data`] for an unknown one.
+    pub fn method(&self) -> Result<Option<Method>> {
+        let method = self.table.get("method").cloned();
+        let method = method.map(Value::try_into).transpose();
+        method.map_err(|reason: toml::de::Error| wrong(&self.what, reason.message()))
+    }
+
+    /// The settings of a run of `method`: the method's defaults, and over them the file's.
+    ///
+    /// # Errors
+    /// [`Error::Data`] naming a setting that is unknown or out of range.
+    pub fn settings(&self, method: Method) -> Result<Config> {
+        let defaults = Config::default_of(method);
+        // All sections, so that a file's section is checked even where the method has no use for it.
+        let whole = Config {
+            sampling: Some(Sampling::default()),
+            joint: Some(Joint::default()),
+            perturbation: Some(method.perturbation_or_default()),
+            robust_val: Some(method.robust_val_or_default()),
+            ..defaults.clone()
+        };
+        let mut settings = Table::try_from(&whole).map_err(|reason| {
+            Error::Usage(format!("settings cannot be written as TOML: {reason}"))
+        })?;
+        for (key, value) in &self.table {
+            if OF_THE_RUN.contains(&key.as_str()) {
+                continue;
+            }
+            match (settings.get_mut(key), value) {
+                (Some(Value::Table(section)), Value::Table(values))
+                    if SECTIONS.contains(&key.as_str()) =>
+                {
+                    section.extend(values.clone());
+                }
+                _ => {
+                    settings.insert(key.clone(), value.clone());
+                }
+            }
+        }
+        let read: Config = settings
+            .try_into()
+            .map_err(|reason: toml::de::Error| wrong(&self.what, reason.message()))?;
+        let asks_robust_val = self.table.contains_key("robust_val");
+        let config = Config {
+            sampling: read.sampling.filter(|_| defaults.sampling.is_some()),
+            joint: read.joint.filter(|_| defaults.joint.is_some()),
+            perturbation: read
+                .perturbation
+                .filter(|_| defaults.perturbation.is_some()),
+            robust_val: (read.robust_val)
+                .filter(|_| defaults.robust_val.is_some() || asks_robust_val),
+            ..read
+        };
+        if !self.what.is_empty() {
+            config
+                .check()
+                .map_err(|reason| wrong(&self.what, &reason.to_string()))?;
+        }
+        Ok(config)
+    }
+}
+
+fn wrong(what: &str, found: &str) -> Error {
+    let lines: Vec<&str> = found.lines().map(str::trim).collect();
+    let expected = "settings of a training, as in a run's config.toml";
+    Error::data(what, lines.join(" "), expected)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{config::Select, methods::METHODS};
+
+    fn recipe(text: &str) -> Recipe {
+        Recipe {
+            what: "recipe".into(),
+            table: toml::from_str(text).unwrap(),
+        }
+    }
+
+    fn method(name: &str) -> Method {
+        Method::find(name).unwrap()
+    }
+
+    #[test]
+    fn the_recipes_of_the_repository_fit_every_method() {
+        for text in [
+            include_str!("../../recipes/paper.toml"),
+            include_str!("../../recipes/strong.toml"),
+        ] {
+            for entry in METHODS {
+                recipe(text).settings(method(entry.name)).unwrap();
+            }
+        }
+        let paper = recipe(include_str!("../../recipes/paper.toml"));
+        // Methods that attack have another augmentation of their own.
+        for entry in METHODS.iter().filter(|entry| entry.perturbation.is_none()) {
+            let method = method(entry.name);
+            assert_eq!(paper.settings(method).unwrap(), Config::default_of(method));
+        }
+    }
+
+    #[test]
+    fn a_recipe_replaces_single_settings_and_keeps_other_defaults() {
+        let text = "select = 'clean'\n[optimizer]\nlr = 0.1\n[joint]\nbeta = 2.0";
+        let read = recipe(text).settings(method("joint")).unwrap();
+        let default = Config::default_of(method("joint"));
+        assert_eq!((read.optimizer.lr, read.select), (0.1, Select::Clean));
+        assert_eq!(read.optimizer.momentum, default.optimizer.momentum);
+        assert_eq!(read.joint.unwrap().beta, 2.0);
+        let without = recipe(text).settings(method("adversarial")).unwrap();
+        assert_eq!(without.joint, None);
+    }
+
+    #[test]
+    fn a_runs_config_is_a_recipe() {
+        for entry in METHODS {
+            let mut config = Config::default_of(method(entry.name));
+            config.epochs = 7;
+            config.db = Some("a.db".into());
+            let read = recipe(&toml::to_string(&config).unwrap());
+            assert_eq!(read.method().unwrap(), Some(config.method));
+            let settings = read.settings(config.method).unwrap();
+            assert_eq!((settings.epochs, settings.db), (7, None));
+        }
+    }
+
+    #[test]
+    fn unknown_and_impossible_settings_of_a_recipe_are_refused_by_name() {
+        for (text, word) in [
+            ("epoch = 3", "epoch"),
+            ("[optimizer]\nrate = 3", "rate"),
+            ("[joint]\nlayers = 3", "layers"),
+            ("epochs = 0", "epochs"),
+            ("[optimizer]\nlr = -1.0", "optimizer.lr"),
+            ("[optimizer]\nema = 1.0", "optimizer.ema"),
+            ("method = 'no'", "no"),
+        ] {
+            let read = recipe(text);
+            let error = read.method().and_then(|_| read.settings(method("joint")));
+            let error = error.unwrap_err();
+            assert_eq!(error.exit_code(), 3, "{error}");
+            assert!(error.to_string().contains(word), "{error}");
+        }
+    }
+}

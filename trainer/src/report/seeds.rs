@@ -1,0 +1,134 @@
+//! Runs that differ in nothing but their seed: mean and spread of their rows in a table.
+
+use super::{
+    format::percent,
+    run_record::RunRecord,
+    table::{Cell, TableRow},
+};
+
+/// Settings that follow from the seed, or say where a run's data lie.
+const OF_THE_SEED: [&str; 6] = ["seed", "data", "db", "more_db", "data_hash", "init"];
+
+/// The rows of runs, and after them a row for each group of runs that differ in nothing but their seed.
+pub fn with_means(rows: Vec<(&RunRecord, TableRow)>) -> Vec<TableRow> {
+    let mut groups: Vec<(String, Vec<usize>)> = Vec::new();
+    for (position, (run, _)) in rows.iter().enumerate() {
+        let key = settings(run);
+        match groups.iter_mut().find(|(other, _)| *other == key) {
+            Some((_, members)) => members.push(position),
+            None => groups.push((key, vec![position])),
+        }
+    }
+    let means: Vec<TableRow> = groups
+        .iter()
+        .filter(|(_, members)| members.len() > 1)
+        .map(|(_, members)| {
+            let members: Vec<&(&RunRecord, TableRow)> =
+                members.iter().map(|&position| &rows[position]).collect();
+            mean(&members)
+        })
+        .collect();
+    rows.into_iter().map(|(_, row)| row).chain(means).collect()
+}
+
+/// All settings but those of the seed.
+fn settings(run: &RunRecord) -> String {
+    let kept = run
+        .config
+        .iter()
+        .filter(|(key, _)| !OF_THE_SEED.contains(&key.as_str()));
+    kept.map(|(key, value)| format!("{key} = {value}\n"))
+        .collect()
+}
+
+/// The mean over the runs and, after it, the sample standard deviation of every cell that all of them have.
+fn mean(members: &[&(&RunRecord, TableRow)]) -> TableRow {
+    let count = members.len();
+    let columns = members
+        .iter()
+        .map(|(_, row)| row.cells.len())
+        .min()
+        .unwrap_or(0);
+    let cells = (0..columns).map(|column| {
+        let cells: Vec<&Cell> = members.iter().map(|(_, row)| &row.cells[column]).collect();
+        let values: Option<Vec<f64>> = cells.iter().map(|cell| cell.value()).collect();
+        let Some(values) = values else {
+            let same = cells.iter().all(|cell| *cell == cells[0]);
+            return match cells[0] {
+                Cell::Text(text) if same => Cell::Text(text.clone()),
+                _ => Cell::Text("–".into()),
+            };
+        };
+        let mean = values.iter().sum::<f64>() / count as f64;
+        let squares: f64 = values.iter().map(|value| (value - mean).powi(2)).sum();
+        let deviation = (squares / (count - 1) as f64).sqrt();
+        Cell::Text(match cells[0] {
+            Cell::Fraction(_) => format!("{mean:.3} ± {deviation:.3}"),
+            _ => format!("{} ± {}", percent(mean), percent(deviation)),
+        })
+    });
+    let (run, _) = members[0];
+    let seeds: Vec<String> = members
+        .iter()
+        .filter_map(|(run, _)| run.setting("seed"))
+        .collect();
+    TableRow {
+        label: format!("{}, mean of {count} seeds", run.method()),
+        note: format!("seeds {}; ± standard deviation", seeds.join(", ")),
+        reference: false,
+        cells: cells.collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::folder::RunState;
+
+    fn run(config: &str) -> RunRecord {
+        RunRecord {
+            name: "run".into(),
+            config: config.parse().unwrap(),
+            epochs: Vec::new(),
+            evaluation: None,
+            robustness: None,
+            state: RunState::Finished,
+        }
+    }
+
+    fn row(accuracy: f64) -> TableRow {
+        TableRow {
+            label: "run".into(),
+            note: String::new(),
+            reference: false,
+            cells: vec![
+                Cell::Text("50.0".into()),
+                Cell::Percent(Some(accuracy)),
+                Cell::Percent(None),
+            ],
+        }
+    }
+
+    #[test]
+    fn runs_that_differ_in_their_seed_alone_have_a_row_of_means_and_others_do_not() {
+        let text = |seed: u32, lr: f64| {
+            format!("method = 'joint'\nseed = {seed}\ndb = '{seed}.db'\n[optimizer]\nlr = {lr}")
+        };
+        let runs = [(0, 0.1), (1, 0.1), (1, 0.2), (2, 0.1)].map(|(seed, lr)| run(&text(seed, lr)));
+        let rows = runs
+            .iter()
+            .zip([0.5, 0.6, 0.1, 0.7])
+            .map(|(run, accuracy)| (run, row(accuracy)));
+        let rows = with_means(rows.collect());
+        assert_eq!(rows.len(), 5);
+        assert_eq!(rows[4].label, "joint, mean of 3 seeds");
+        assert!(
+            rows[4].note.starts_with("seeds 0, 1, 2"),
+            "{}",
+            rows[4].note
+        );
+        let text: Vec<&Cell> = rows[4].cells.iter().collect();
+        let expected = ["50.0", "60.0 ± 10.0", "–"].map(|text| Cell::Text(text.into()));
+        assert!(text.into_iter().eq(&expected));
+    }
+}
