@@ -174,6 +174,19 @@ def training(state, batches, method, awp=0.0, clip=None):
     return {"losses": torch.stack(losses), **changes}
 
 
+def gradients(state, batch, method):
+    """Examples of a batch, the loss on them, and the gradients of some parameters."""
+    model = ResNet34(width=4).double()
+    model.load_state_dict(state)
+    x, labels, ids = batch
+    # Exact in float32, so that both sides have the same.
+    examples = method.examples(model, x, labels, 0, ids).float().double()
+    loss = method.loss(model, x, examples, labels)
+    loss.backward()
+    parameters = dict(model.named_parameters())
+    return {"examples": examples, "loss": loss.detach()} | {f"grad/{n}": parameters[n].grad for n in KEPT}
+
+
 def methods(state, images, labels):
     """The file `methods`, from the model and the images of `attacks`."""
     x = images.double() / 255
@@ -188,11 +201,11 @@ def methods(state, images, labels):
         "pgd-at": training(state, plain, PgdAt(3, 3 / 255)),
         "pgd-at/awp": training(state, plain, PgdAt(3, 3 / 255), awp=0.01),
         "fast-at": training(state, plain, PgdAt(1, 10 / 255), clip=0.5),
-        "trades": training(softened(state), plain, Trades()),
+        "trades": gradients(softened(state), plain[0], Trades()),
         "atta": training(state, [(s, labels[:BATCH], ids.tolist()) for s in shown], Atta()),
     }
     values = Values()
     for case, tensors in cases.items():
         for name, tensor in tensors.items():
-            values.add(f"{case}/{name}", tensor)
+            values[f"{case}/{name}"] = tensor.float()
     return {"methods": values}

@@ -14,7 +14,11 @@ use super::{
     inner::InnerMaximization,
     pgd_at,
 };
-use crate::{batch::TrainBatch, config::Perturbation, eps::Eps};
+use crate::{
+    batch::TrainBatch,
+    config::{Config, Perturbation},
+    eps::Eps,
+};
 
 /// Standard deviation of the start's normal noise: at the clean image the divergence has no gradient.
 const START: f64 = 0.001;
@@ -32,21 +36,33 @@ pub fn defaults() -> Perturbation {
 
 /// The row's constructor.
 pub fn build(inputs: MethodInputs) -> Result<Box<dyn Step>> {
-    let inner = pgd_at::inner(inputs.config);
-    let beta = inputs.config.perturbation.as_ref().and_then(|p| p.beta);
-    let beta = beta.unwrap_or(BETA);
-    AdversarialStep::build(inputs, Trades { inner, beta })
+    let trades = Trades::new(inputs.config);
+    AdversarialStep::build(inputs, trades)
 }
 
-struct Trades {
+/// The loss of TRADES.
+pub struct Trades {
     inner: InnerMaximization,
     beta: f64,
+}
+
+impl Trades {
+    /// That of a run.
+    pub fn new(config: &Config) -> Self {
+        let beta = config.perturbation.as_ref().and_then(|p| p.beta);
+        Self {
+            inner: pgd_at::inner(config),
+            beta: beta.unwrap_or(BETA),
+        }
+    }
 }
 
 impl AdversarialLoss for Trades {
     fn examples(&mut self, model: &dyn Classifier, batch: &TrainBatch) -> Result<Tensor> {
         // By the same operations as the gradients, whose rounding a difference so small would show.
-        let clean = model.logits(Var::from_tensor(&batch.images)?.as_tensor())?.detach();
+        let clean = model
+            .logits(Var::from_tensor(&batch.images)?.as_tensor())?
+            .detach();
         let clean = softmax(&clean, D::Minus1)?;
         let start = self.inner.normal_start(batch, START)?;
         self.inner.ascend(batch, start, &|images| {
