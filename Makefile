@@ -68,6 +68,10 @@ ROBUST_LIMIT ?= 1000
 ## more options for trainer robust
 ROBUST_FLAGS ?=
 
+## seeds of the runs of make table2, table3 and table4
+SEEDS ?= 0 1 2
+## folder of these runs and their reports
+TABLES ?= runs/tables
 ## rounds of make rounds
 ROUNDS ?= 6
 ## epochs of each round
@@ -81,17 +85,18 @@ ROUNDS_RUN ?= runs/rounds
 
 DEMO ?= runs/demo
 DEMO_COUNT ?= 2000
-DEMO_LIMIT ?= 400
+DEMO_LIMIT ?= 500
 DEMO_WIDTH ?= 8
 DEMO_BATCH_SIZE ?= 32
 DEMO_BASELINE_EPOCHS ?= 8
-DEMO_EPOCHS ?= 44
+DEMO_EPOCHS ?= 26
 DEMO_ADV_RATIO ?= 0.75
-DEMO_DETECTOR_INPUT ?= low
-DEMO_DETECTOR_LAYERS ?= 1
+DEMO_DETECTOR_INPUT ?= full
+DEMO_DETECTOR_LAYERS ?= 2
 DEMO_BASELINE_FLAGS ?= --lr 0.05 --schedule cosine --augment none
 DEMO_DATASET_FLAGS ?= --attacks-config scripts/demo.toml
-DEMO_TRAIN_FLAGS ?= --lr 0.05 --schedule cosine --augment none --weight-decay 0 --bounds gaussian=0.4..0.6
+DEMO_TRAIN_FLAGS ?= --lr 0.05 --schedule cosine --warmup 2 --augment none --weight-decay 0 --bounds gaussian=0.2..0.4 \
+    --detector-optimizer adamw --detector-lr 0.001
 
 # ---- Implementation. ----
 
@@ -99,7 +104,7 @@ SHELL = bash
 .SHELLFLAGS = -euo pipefail -c
 .DEFAULT_GOAL = build
 .NOTPARALLEL:
-.PHONY: help build data baseline dataset train robust rounds demo clean-demo test bench lint check-cuda \
+.PHONY: help build data baseline dataset train robust rounds table2 table3 table4 demo clean-demo test bench lint check-cuda \
         cuda-toolkit gpu-bundle test-reliability fuzz test-slurm test-python bench-store
 
 BIN = $(or $(CARGO_TARGET_DIR),target)/release
@@ -144,7 +149,7 @@ export CHECK_DIR = $(or $(CARGO_TARGET_DIR),target)/check
 ## this list
 help:
 	@awk '/^## /                       { text = substr($$0, 4); next } \
-	      text && /^[a-z-]+:/          { sub(/:.*/, ""); targets = targets sprintf("  make %-12s %s\n", $$0, text) } \
+	      text && /^[a-z0-9 -]+:/       { sub(/[ :].*/, ""); targets = targets sprintf("  make %-12s %s\n", $$0, text) } \
 	      text && /^[A-Z_]+ \?=/       { name = $$1; sub(/^[A-Z_]+ \?= ?/, ""); \
 	                                     variables = variables sprintf("  %-16s %s [%s]\n", name, text, $$0) } \
 	                                   { text = "" } \
@@ -193,6 +198,13 @@ rounds: build data
 	    ROUNDS=$(ROUNDS) REFRESH=$(REFRESH) LR=$(ROUNDS_LR) COMMON='$(COMMON)' \
 	    BUILD_FLAGS='$(SUBSET) $(DATASET_FLAGS)' TRAIN_FLAGS='$(CONFIG) $(if $(BATCH_SIZE),--batch-size $(BATCH_SIZE)) $(TRAIN_FLAGS)' \
 	    scripts/rounds
+
+## all runs of the paper's Table 2 for each seed, into one report; likewise table3 and table4
+table2 table3 table4: build data
+	BIN='$(BIN)' DATA='$(call path,$(DATA))' TABLES='$(call path,$(TABLES))' SEEDS='$(SEEDS)' WIDTH=$(WIDTH) COMMON='--device $(DEVICE)' \
+	    BASELINE_FLAGS='$(CONFIG) $(BASELINE_SIZE) $(BASELINE_SUBSET) $(BASELINE_FLAGS)' \
+	    BUILD_FLAGS='--preset $(PRESET) $(SUBSET) $(DATASET_FLAGS)' TRAIN_FLAGS='$(CONFIG) $(SIZE) $(TRAIN_FLAGS)' \
+	    scripts/tables $(@:table%=%)
 
 ## end to end on a small synthetic data set, no download
 demo: build clean-demo

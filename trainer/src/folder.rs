@@ -20,6 +20,8 @@ pub const DETECTOR: &str = "detector.safetensors";
 pub const REPORT: &str = "report.json";
 /// The evaluation of its robustness.
 pub const ROBUST: &str = "robust/robust.json";
+/// The perturbations of method atta as a store.
+pub const ATTA_STORE: &str = "atta.db";
 /// Where the run became non-finite, until it goes on.
 pub const DIVERGED: &str = "diverged.json";
 
@@ -29,7 +31,10 @@ pub fn is_reserved(path: &Path) -> bool {
         .file_name()
         .and_then(|name| name.to_str())
         .unwrap_or_default();
-    [CONFIG, METRICS, BEST, DETECTOR, REPORT, DIVERGED].contains(&name)
+    [
+        CONFIG, METRICS, BEST, DETECTOR, REPORT, ATTA_STORE, DIVERGED,
+    ]
+    .contains(&name)
         || name.starts_with("last")
         || name.starts_with("events.")
 }

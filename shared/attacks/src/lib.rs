@@ -58,7 +58,22 @@ attacks! {
     5, Cw, cw, "C&W", true, cw::Cw;
     6, Nst, nst, "NST", true, nst::Nst;
     7, Pgd, pgd, "PGD", false, pgd::Pgd;
+    // 8 is ATTA's.
 }
+
+/// Id and name of an attack whose samples a training makes, not a generator.
+pub struct ReservedAttack {
+    /// The store's `attack.id`; as those of the registry, never given to another attack.
+    pub id: i64,
+    /// The store's `attack.name`.
+    pub name: &'static str,
+}
+
+/// The perturbations that training with ATTA ends with.
+pub const ATTA: ReservedAttack = ReservedAttack {
+    id: 8,
+    name: "atta",
+};
 
 /// What an attack returns: floats, not yet clipped, quantized or classified.
 pub struct Perturbed {

@@ -32,7 +32,7 @@ enum Command {
     /// Train the baseline on clean images: the model that is attacked afterwards
     Pretrain(Pretrain),
     /// Train a robust model on clean and adversarial images drawn from a store
-    Train(Train),
+    Train(Box<Train>),
     /// Evaluate a model on a store (per attack, on the mixed set, its detector), or on arrays or corrupted images
     Eval(Eval),
     /// Attack a model, and its detector, and report its robust accuracy

@@ -148,16 +148,11 @@ impl Perturbations {
         }
     }
 
-    /// The perturbed bytes of row `row`, whose clean bytes are `clean`: rounded, which stays in the ball if its
-    /// radius is a whole number of levels.
-    pub fn perturbed(&self, row: usize, clean: &[u8]) -> Vec<u8> {
+    /// The perturbation of row `row` on the whole image, `3072` numbers.
+    pub fn whole(&self, row: usize) -> Vec<f32> {
         let mut shown = vec![0.0; IMAGE_BYTES];
         self.show(row, &CropWindow::WHOLE, &mut shown);
-        let floats = clean.iter().zip(&shown);
-        let floats: Vec<f32> = floats
-            .map(|(&byte, by)| (f32::from(byte) / 255.0 + by).clamp(0.0, 1.0))
-            .collect();
-        attacks::quantize::round(&floats)
+        shown
     }
 }
 

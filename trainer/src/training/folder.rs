@@ -13,7 +13,7 @@ use nn::model::{Metadata, Normalization, Origin};
 use super::diverged::Diverged;
 use crate::{
     config::Config,
-    folder::{BEST, CONFIG, DETECTOR, DIVERGED, METRICS, REPORT, RunState},
+    folder::{ATTA_STORE, BEST, CONFIG, DETECTOR, DIVERGED, METRICS, REPORT, RunState},
     methods::{DetectorContext, Step},
 };
 
@@ -78,7 +78,9 @@ pub fn enter(folder: &Path, config: &Config, force: bool) -> Result<(Lock, RunSt
 
 /// Removes the files of a run, and no others.
 fn clear(folder: &Path) -> Result<()> {
-    for name in [CONFIG, METRICS, BEST, DETECTOR, REPORT, DIVERGED] {
+    for name in [
+        CONFIG, METRICS, BEST, DETECTOR, REPORT, ATTA_STORE, DIVERGED,
+    ] {
         files::remove(&folder.join(name))?;
     }
     crate::checkpoint::clear(folder)

@@ -2,6 +2,7 @@
 //! uninterrupted one bit for bit on the CPU, since every random number is a function of the seed, the epoch, the
 //! step and the image.
 
+mod atta_store;
 mod diverged;
 pub mod folder;
 mod log;
@@ -339,8 +340,15 @@ impl TrainingRun {
         files::remove(&self.folder.join(DIVERGED))
     }
 
-    /// Evaluates the best models on `val` and `test` and writes `report.json`, unless it exists.
+    /// Evaluates the best models on `val` and `test` and writes `report.json`, unless it exists; likewise the store of
+    /// perturbations that the method kept.
     pub fn evaluate(&self, store: &Store) -> Result<()> {
+        let checkpointed = self.state != RunState::FinishedWithoutCheckpoints;
+        if let Some(perturbations) = self.step.perturbations().filter(|_| checkpointed) {
+            let best = self.folder.join(BEST);
+            let model = (best.as_path(), &self.device);
+            atta_store::write(&self.folder, &self.config, perturbations, store, model)?;
+        }
         let path = self.folder.join(REPORT);
         if path.exists() {
             return Ok(());

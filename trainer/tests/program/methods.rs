@@ -4,7 +4,9 @@
 use std::fs;
 
 use candle_core::Device;
+use data::Split;
 use nn::model::Weights;
+use store::Store;
 
 use crate::{
     common::{TestDir, small},
@@ -62,7 +64,39 @@ fn methods_that_attack_measure_accuracy_under_attack_and_save_it_with_the_model(
         let config = fs::read_to_string(dir.path(method).join("config.toml")).unwrap();
         assert!(config.contains("eps = \"4/255\"") && config.contains("select = \"robust\""));
     }
-    assert!(dir.path("atta/last/perturbations.bin").exists());
+}
+
+#[test]
+fn the_perturbations_of_atta_are_saved_as_a_store_that_can_be_trained_on() {
+    let dir = TestDir::new();
+    let more = ["--epochs", "2", "--eps", "4/255"];
+    assert_success(&train(&dir, "atta", "run", &more).output().unwrap());
+    let store = Store::open(&dir.path("run/atta.db")).unwrap();
+    let table = store.load(Split::Train).unwrap();
+    let first = Store::open(&dir.path("a.db"))
+        .unwrap()
+        .load(Split::Train)
+        .unwrap();
+    assert_eq!((&table.ids, &table.labels), (&first.ids, &first.labels));
+    // A sample goes a level further where rounding would lose its success.
+    let largest = table.linf.iter().copied().fold(0.0, f32::max);
+    assert!((3.0 / 255.0..=5.01 / 255.0).contains(&largest), "{largest}");
+    assert_eq!(
+        (&store.attacks()[0].name[..], store.attacks()[0].id),
+        ("atta", 8)
+    );
+
+    // Made anew where it is missing, and the same.
+    let hash = store.meta().content_hash.clone();
+    fs::remove_file(dir.path("run/atta.db")).unwrap();
+    assert_success(&train(&dir, "atta", "run", &more).output().unwrap());
+    let again = Store::open(&dir.path("run/atta.db")).unwrap();
+    assert_eq!(again.meta().content_hash, hash);
+
+    let mut both = dir.command(&["train", "--db", "a.db", "--db", "run/atta.db"]);
+    both.args(["--method", "adversarial", "--bounds", "2/atta=0.5..1"]);
+    small(&mut both, "both", &["--epochs", "1"]);
+    assert_success(&both.output().unwrap());
 }
 
 #[test]
