@@ -33,14 +33,14 @@ pub fn write(
     let loaded = Loaded::read(best, None, device)?;
     let spec = spec(config, source, &loaded)?;
     let device_name = device::describe(device);
-    let mut writer = match Writer::create_or_resume(&path, &spec, &device_name) {
-        Ok(writer) if writer.is_complete() => return Ok(()),
-        // What a kill left, of this run or of an earlier one.
-        _ => {
-            files::remove(&path)?;
-            Writer::create_or_resume(&path, &spec, &device_name)?
-        }
-    };
+    let existing = Writer::create_or_resume(&path, &spec, &device_name);
+    if existing.as_ref().is_ok_and(Writer::is_complete) {
+        return Ok(());
+    }
+    // What a kill left, of this run or of an earlier one.
+    drop(existing);
+    files::remove(&path)?;
+    let mut writer = Writer::create_or_resume(&path, &spec, &device_name)?;
     let mut images = Vec::new();
     source.for_each(Split::Train, |image, _| {
         images.push(image);

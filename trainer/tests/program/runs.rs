@@ -32,16 +32,24 @@ pub fn metrics(run: &Path) -> Vec<Value> {
 }
 
 /// Everything in a run folder but the metrics, which the events say again, and the checkpoint before
-/// the last.
+/// the last; of a store, which says when it was made, the content hash.
 fn kept(run: &Path) -> BTreeMap<String, Vec<u8>> {
     let name = |path: &Path| path.strip_prefix(run).unwrap().display().to_string();
     let all = files(run)
         .into_iter()
         .map(|(path, bytes)| (name(&path), bytes));
-    all.filter(|(name, _)| {
-        !name.starts_with("last.before") && name != "metrics.jsonl" && !name.starts_with("events.")
-    })
-    .collect()
+    let mut kept: BTreeMap<String, Vec<u8>> = all
+        .filter(|(name, _)| {
+            !name.starts_with("last.before")
+                && name != "metrics.jsonl"
+                && !name.starts_with("events.")
+        })
+        .collect();
+    if let Some(bytes) = kept.get_mut("atta.db") {
+        let store = store::Store::open(&run.join("atta.db")).unwrap();
+        *bytes = store.meta().content_hash.clone().unwrap().into_bytes();
+    }
+    kept
 }
 
 /// The `epochs`, or `steps` of the next one, of the checkpoint.
