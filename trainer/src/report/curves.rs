@@ -51,6 +51,7 @@ fn accuracies(run: &RunRecord) -> LineChart {
             series(run, "training draws", 1, true, |e| Some(e.train.accuracy)),
             series(run, "val, clean", names::CLEAN, false, |e| e.val.clean),
             series(run, "val, mixed", 2, false, |e| e.val.mixed),
+            series(run, "val, under attack", 4, false, |e| e.val.robust),
             series(run, "detector, training", 5, true, |e| {
                 e.train.detector_accuracy
             }),
@@ -113,9 +114,13 @@ fn draw_probabilities(run: &RunRecord) -> StackedChart {
 pub fn table(run: &RunRecord) -> Table {
     let attacks = attacks(run);
     let with_detector = run.epochs.iter().any(|e| e.val.detector.is_some());
+    let with_robust = run.epochs.iter().any(|e| e.val.robust.is_some());
     let mut head = vec!["Epoch", "s", "images/s", "lr", "loss", "train", "Clean"];
     head.extend(attacks.iter().map(|attack| names::label(attack)));
     head.push("mixed");
+    if with_robust {
+        head.push("under attack");
+    }
     if with_detector {
         head.extend(["detector", "AUC"]);
     }
@@ -136,6 +141,9 @@ pub fn table(run: &RunRecord) -> Table {
                 .map(|a| Cell::Percent(val.attacks.get(a).copied())),
         );
         cells.push(Cell::Percent(val.mixed));
+        if with_robust {
+            cells.push(Cell::Percent(val.robust));
+        }
         if with_detector {
             cells.push(Cell::Percent(val.detector.map(|d| d.accuracy)));
             cells.push(Cell::Fraction(val.detector.and_then(|d| d.auc)));

@@ -45,6 +45,9 @@ pub fn log_epoch(line: &EpochMetrics, epochs: u32) {
     if let Some(mixed) = line.val.mixed {
         text += &format!(", mixed {}", percent(mixed));
     }
+    if let Some(robust) = line.val.robust {
+        text += &format!(", under attack {}", percent(robust));
+    }
     if let Some(detector) = line.val.detector {
         text += &format!(", detector {}", percent(detector.accuracy));
     }

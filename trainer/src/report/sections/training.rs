@@ -41,11 +41,15 @@ fn best_epoch(run: &RunRecord) -> Markup {
         return Markup::default();
     };
     let clean = best.val.clean.map_or("–".into(), percent);
-    let mixed = best.val.mixed.map_or(String::new(), |mixed| {
-        format!(", {} % on the mixed set", percent(mixed))
-    });
+    let also = |accuracy: Option<f64>, on: &str| {
+        accuracy.map_or(String::new(), |accuracy| {
+            format!(", {} % {on}", percent(accuracy))
+        })
+    };
+    let mixed = also(best.val.mixed, "on the mixed set");
+    let robust = also(best.val.robust, "under attack on the model itself");
     note(&format!(
-        "Best epoch {}, marked in the charts: {clean} % on clean images{mixed} (val). \
+        "Best epoch {}, marked in the charts: {clean} % on clean images{mixed}{robust} (val). \
          Legends give the last epoch's values.",
         best.epoch
     ))
