@@ -4,6 +4,7 @@
 
 mod atta_store;
 mod diverged;
+mod draws;
 pub mod folder;
 mod log;
 mod overfitting;
@@ -32,9 +33,8 @@ use crate::{
     evaluate::{self, EvalConfig, SplitMetrics},
     folder::{BEST, DIVERGED, METRICS, REPORT, RunState},
     methods::{Perturbations, Step, StepOutput},
-    metrics::{self, EpochMetrics, MixtureMetrics, OrderedMap, ValMetrics},
+    metrics::{self, EpochMetrics, ValMetrics},
     sampler::Sampler,
-    totals::Totals,
 };
 
 /// A run: its folder, data, models and settings.
@@ -273,63 +273,6 @@ impl TrainingRun {
         let message = format!("epoch {epoch}, loss {loss:.3}");
         bar.add(batch.labels.len() as u64, &message);
         Ok(())
-    }
-
-    /// The redraw period that begins with this step; none where the mixture stays.
-    fn redraw_period(&self, progress: &RunProgress, step: u64, epoch: u64) -> Option<u64> {
-        self.sampler.as_ref()?;
-        let every = self.config.sampling.as_ref().and_then(|s| s.redraw_every);
-        let period = match every {
-            None if progress.steps == 0 => epoch,
-            Some(every) if step.is_multiple_of(every) => step / every,
-            _ => return None,
-        };
-        // A new sampler has the mixture of period 0.
-        (period > 0).then_some(period)
-    }
-
-    /// Redraws the sampler's mixture.
-    fn redraw(&mut self, progress: &mut RunProgress, period: u64) -> Result<()> {
-        if let Some(sampler) = &mut self.sampler {
-            sampler.redraw(period, Some(&progress.totals.take_error_rates()))?;
-        }
-        Ok(())
-    }
-
-    /// The batch of a step: a variant of each image, augmented.
-    fn draw_batch(&self, rows: &[usize], epoch: u64, step: u64) -> Result<TrainBatch> {
-        let variant = |row: usize| match &self.sampler {
-            Some(sampler) => sampler.draw(epoch, self.train.ids[row]),
-            None => 0,
-        };
-        let drawn: Vec<(usize, usize)> = rows.iter().map(|&row| (row, variant(row))).collect();
-        let key = (self.config.seed, epoch);
-        let (images, windows) = self.train.augmented(&drawn, &self.config.augment, key)?;
-        Ok(TrainBatch {
-            images,
-            windows,
-            labels: rows.iter().map(|&row| self.train.labels[row]).collect(),
-            attacked: (drawn.iter())
-                .map(|&(row, variant)| self.train.is_changed(row, variant))
-                .collect(),
-            variants: drawn.into_iter().map(|(_, variant)| variant).collect(),
-            ids: rows.iter().map(|&row| self.train.ids[row]).collect(),
-            rows: rows.to_vec(),
-            epoch,
-            step,
-        })
-    }
-
-    fn mixture(&self, totals: &Totals) -> Option<MixtureMetrics> {
-        let sampler = self.sampler.as_ref()?;
-        let (mixture, names) = (sampler.mixture(), sampler.attacks());
-        let named = names.iter().cloned().zip(mixture.probabilities.clone());
-        let variants = std::iter::once("clean".to_string()).chain(names.iter().cloned());
-        Some(MixtureMetrics {
-            share: mixture.share,
-            probabilities: OrderedMap(named.collect()),
-            drawn: OrderedMap(variants.zip(totals.drawn()).collect()),
-        })
     }
 
     fn save(&self, progress: &mut RunProgress) -> Result<()> {

@@ -10,6 +10,7 @@ use store::Store;
 
 use crate::{
     common::{TestDir, small},
+    resuming::{TrainCommand, stopped_and_resumed},
     runs::metrics,
     test_store,
 };
@@ -64,6 +65,22 @@ fn methods_that_attack_measure_accuracy_under_attack_and_save_it_with_the_model(
         let config = fs::read_to_string(dir.path(method).join("config.toml")).unwrap();
         assert!(config.contains("eps = \"4/255\"") && config.contains("select = \"robust\""));
     }
+}
+
+/// With everything that a checkpoint may keep: momentum, averaged weights, perturbations.
+const ATTA: TrainCommand = |dir, out| {
+    let mut command = dir.command(&["train", "--db", "a.db", "--method", "atta"]);
+    small(
+        &mut command,
+        out,
+        &["--batch-size", "4", "--ema", "0.9", "--reset", "2"],
+    );
+    command
+};
+
+#[test]
+fn a_stopped_atta_run_resumes_to_the_perturbations_and_averaged_weights_of_an_uninterrupted_one() {
+    stopped_and_resumed(ATTA);
 }
 
 #[test]

@@ -8,23 +8,15 @@ use std::{
 };
 
 use crate::{
-    common::{TestDir, small},
+    common::TestDir,
     runs::{assert_same_run, metrics, progress_count},
 };
 use library_tests::{RunningProgram, assert_error, assert_success, edit, files};
 
 /// The command of a training into a folder.
-type TrainCommand = fn(&TestDir, &str) -> Command;
+pub type TrainCommand = fn(&TestDir, &str) -> Command;
 const PRETRAIN: TrainCommand = |dir, out| dir.pretrain(out, &["--batch-size", "2"]);
 const JOINT: TrainCommand = |dir, out| dir.joint(out, &["--batch-size", "4"]);
-
-/// With everything that a checkpoint may keep: momentum, averaged weights, perturbations.
-const ATTA: TrainCommand = |dir, out| {
-    let mut command = dir.command(&["train", "--db", "a.db", "--method", "atta"]);
-    let more = ["--batch-size", "4", "--ema", "0.9", "--reset", "2"];
-    small(&mut command, out, &more);
-    command
-};
 
 /// An uninterrupted run in `whole`, and how long it took.
 fn whole(dir: &TestDir, train: TrainCommand) -> Duration {
@@ -33,7 +25,8 @@ fn whole(dir: &TestDir, train: TrainCommand) -> Duration {
     started.elapsed()
 }
 
-fn stopped_and_resumed(train: TrainCommand) {
+/// Stops a training several times and resumes it.
+pub fn stopped_and_resumed(train: TrainCommand) {
     let dir = TestDir::new();
     let time = whole(&dir, train);
     let run = dir.path("run");
@@ -69,11 +62,6 @@ fn killed_and_resumed(train: TrainCommand) {
     }
     assert_success(&train(&dir, "run").output().unwrap());
     assert_same_run(&dir.path("run"), &dir.path("whole"));
-}
-
-#[test]
-fn a_stopped_atta_run_resumes_to_the_perturbations_and_averaged_weights_of_an_uninterrupted_one() {
-    stopped_and_resumed(ATTA);
 }
 
 #[test]

@@ -3,6 +3,8 @@
 
 use std::fmt;
 
+use candle_core::Var;
+
 use super::{Metadata, Network, Weights, preact_resnet, resnet, spec::TensorSpec};
 use crate::ComputeDevice;
 use base::{Error, Result};
@@ -127,9 +129,15 @@ impl Architecture {
 /// # Errors
 /// [`Error::Tensor`] when the device refuses the memory.
 pub fn duplicate(network: &dyn Network) -> Result<Box<dyn Network>> {
-    let (description, weights) = (network.describe(), network.weights());
-    let architecture = Architecture::named(description.architecture)?;
-    let mut copy = architecture.load("a copy", weights.duplicated()?)?;
+    let weights = network.weights().map(|_, tensor| {
+        let copy = tensor.copy()?.detach();
+        match tensor.is_variable() {
+            true => Ok(Var::from_tensor(&copy)?.into_inner()),
+            false => Ok(copy),
+        }
+    })?;
+    let architecture = Architecture::named(network.describe().architecture)?;
+    let mut copy = architecture.load("a copy", weights)?;
     copy.set_normalization(network.normalization())?;
     Ok(copy)
 }

@@ -240,17 +240,6 @@ impl Weights {
         self.map(|_, tensor| Ok(tensor.copy()?.detach()))
     }
 
-    /// Copies of the tensors, trainable where these are.
-    pub fn duplicated(&self) -> Result<Self> {
-        self.map(|_, tensor| {
-            let copy = tensor.copy()?.detach();
-            match tensor.is_variable() {
-                true => Ok(Var::from_tensor(&copy)?.into_inner()),
-                false => Ok(copy),
-            }
-        })
-    }
-
     /// Copies the values of `other`, which must have the same tensors, into the same memory.
     pub fn set(&self, other: &Self) -> Result<()> {
         for (name, tensor) in &self.tensors {

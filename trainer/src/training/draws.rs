@@ -1,0 +1,76 @@
+//! Draws of a training: the batch of a step, a variant of each image, and the mixture that the variants are drawn
+//! from.
+
+use base::Result;
+
+use super::TrainingRun;
+use crate::{
+    batch::TrainBatch,
+    checkpoint::RunProgress,
+    metrics::{MixtureMetrics, OrderedMap},
+    totals::Totals,
+};
+
+impl TrainingRun {
+    /// The redraw period that begins with this step; none where the mixture stays.
+    pub(super) fn redraw_period(
+        &self,
+        progress: &RunProgress,
+        step: u64,
+        epoch: u64,
+    ) -> Option<u64> {
+        self.sampler.as_ref()?;
+        let every = self.config.sampling.as_ref().and_then(|s| s.redraw_every);
+        let period = match every {
+            None if progress.steps == 0 => epoch,
+            Some(every) if step.is_multiple_of(every) => step / every,
+            _ => return None,
+        };
+        // A new sampler has the mixture of period 0.
+        (period > 0).then_some(period)
+    }
+
+    /// Redraws the sampler's mixture.
+    pub(super) fn redraw(&mut self, progress: &mut RunProgress, period: u64) -> Result<()> {
+        if let Some(sampler) = &mut self.sampler {
+            sampler.redraw(period, Some(&progress.totals.take_error_rates()))?;
+        }
+        Ok(())
+    }
+
+    /// The batch of a step: a variant of each image, augmented.
+    pub(super) fn draw_batch(&self, rows: &[usize], epoch: u64, step: u64) -> Result<TrainBatch> {
+        let variant = |row: usize| match &self.sampler {
+            Some(sampler) => sampler.draw(epoch, self.train.ids[row]),
+            None => 0,
+        };
+        let drawn: Vec<(usize, usize)> = rows.iter().map(|&row| (row, variant(row))).collect();
+        let key = (self.config.seed, epoch);
+        let (images, windows) = self.train.augmented(&drawn, &self.config.augment, key)?;
+        Ok(TrainBatch {
+            images,
+            windows,
+            labels: rows.iter().map(|&row| self.train.labels[row]).collect(),
+            attacked: (drawn.iter())
+                .map(|&(row, variant)| self.train.is_changed(row, variant))
+                .collect(),
+            variants: drawn.into_iter().map(|(_, variant)| variant).collect(),
+            ids: rows.iter().map(|&row| self.train.ids[row]).collect(),
+            rows: rows.to_vec(),
+            epoch,
+            step,
+        })
+    }
+
+    pub(super) fn mixture(&self, totals: &Totals) -> Option<MixtureMetrics> {
+        let sampler = self.sampler.as_ref()?;
+        let (mixture, names) = (sampler.mixture(), sampler.attacks());
+        let named = names.iter().cloned().zip(mixture.probabilities.clone());
+        let variants = std::iter::once("clean".to_string()).chain(names.iter().cloned());
+        Some(MixtureMetrics {
+            share: mixture.share,
+            probabilities: OrderedMap(named.collect()),
+            drawn: OrderedMap(variants.zip(totals.drawn()).collect()),
+        })
+    }
+}
