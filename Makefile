@@ -192,8 +192,8 @@ robust: build
 	$(TRAINER) robust --db '$(call path,$(DB))' --model '$(call path,$(RUN))/best.safetensors' --device $(DEVICE) \
 	    --seed $(SEED) $(if $(ROBUST_LIMIT),--limit $(ROBUST_LIMIT)) $(ROBUST_FLAGS)
 
-## trains in rounds: each attacks the last round's model into a new store, and trains on it
-rounds: build data
+## baseline, then training in rounds: each attacks the last round's model into a new store, and trains on it
+rounds: baseline
 	BIN='$(BIN)' DATA='$(call path,$(DATA))' MODEL='$(call path,$(BASELINE))/best.safetensors' FOLDER='$(call path,$(ROUNDS_RUN))' \
 	    ROUNDS=$(ROUNDS) REFRESH=$(REFRESH) LR=$(ROUNDS_LR) COMMON='$(COMMON)' \
 	    BUILD_FLAGS='$(SUBSET) $(DATASET_FLAGS)' TRAIN_FLAGS='$(CONFIG) $(if $(BATCH_SIZE),--batch-size $(BATCH_SIZE)) $(TRAIN_FLAGS)' \
