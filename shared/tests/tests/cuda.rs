@@ -216,7 +216,7 @@ fn an_sgd_step_and_crop_resize_have_the_cpus_bits() {
     let Some((gpu, _lock)) = gpu("an_sgd_step_and_crop_resize_have_the_cpus_bits") else {
         return;
     };
-    let step = |device: &Device, loss: f32| {
+    let step = |device: &Device, loss: f32, nesterov: bool| {
         let on = |key| random_tensor(&[300, 100], key).to_device(device).unwrap();
         let param = SgdParam {
             parameter: Var::from_tensor(&on(1)).unwrap(),
@@ -227,13 +227,15 @@ fn an_sgd_step_and_crop_resize_have_the_cpus_bits() {
             rate: 0.1,
             momentum: 0.9,
             decay: 5e-4,
+            nesterov,
         };
         let loss = Tensor::new(loss, device).unwrap();
         config.step(&loss, std::slice::from_ref(&param)).unwrap();
         (floats(&param.parameter), floats(&param.velocity))
     };
-    for loss in [1.0, f32::NAN] {
-        let (cpu, cuda) = (step(&Device::Cpu, loss), step(&gpu, loss));
+    for (loss, nesterov) in [(1.0, false), (1.0, true), (f32::NAN, true)] {
+        let cpu = step(&Device::Cpu, loss, nesterov);
+        let cuda = step(&gpu, loss, nesterov);
         // A GPU fuses multiplication and addition, where the CPU rounds twice.
         let near = |a: &f32, b: &f32| (a - b).abs() <= 1e-6;
         assert!(std::iter::zip(&cpu.0, &cuda.0).all(|(a, b)| near(a, b)));
