@@ -290,7 +290,7 @@ static void dropout() {
 static void sgd_step() {
     const int lens[2] = {1000, 3}, piece = 300;
     const std::pair<float, int> cases[] = {{1, 0}, {1, 1}, {NAN, 0}, {INFINITY, 1}};
-    for (const auto [loss, nesterov] : cases) {
+    for (const auto &[loss, nesterov] : cases) {
         Numbers<float> p0(lens[0]), v0(lens[0]), g0(lens[0]), p1(lens[1]), v1(lens[1]), g1(lens[1]);
         const Array arrays[2] = {{p0.at, v0.at, g0.at, lens[0]}, {p1.at, v1.at, g1.at, lens[1]}};
         const Block blocks[5] = {{0, 0}, {0, 1}, {0, 2}, {0, 3}, {1, 0}};
