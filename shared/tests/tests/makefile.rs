@@ -49,3 +49,36 @@ fn make_variables_come_from_the_environment_and_the_command_line_overrides_it() 
     // Without it the official archive is fetched.
     assert!(planned("baseline", &[], &[]).contains("scripts/get-cifar10"));
 }
+
+#[test]
+fn a_recipe_of_make_is_a_file_and_what_is_not_set_is_left_to_it() {
+    let plan = planned("train", &["RECIPE=strong"], &[]);
+    assert!(plan.contains("--config 'recipes/strong.toml'"), "{plan}");
+    for option in ["--epochs", "--batch-size", "--adv-ratio"] {
+        assert!(!plan.contains(option), "{plan}");
+    }
+    // A path is taken as it is.
+    let plan = planned("baseline", &["RECIPE=recipes/paper.toml", "EPOCHS=7"], &[]);
+    assert!(
+        plan.contains("--config 'recipes/paper.toml'") && plan.contains("--epochs 7"),
+        "{plan}"
+    );
+}
+
+#[test]
+fn make_rounds_and_tables_hand_their_settings_to_the_scripts() {
+    let plan = planned("rounds", &["ROUNDS=2", "REFRESH=3", "LIMIT=100"], &[]);
+    for part in [
+        "trainer' pretrain",
+        "ROUNDS=2",
+        "REFRESH=3",
+        "--limit 100",
+        "scripts/rounds",
+    ] {
+        assert!(plan.contains(part), "no {part} in {plan}");
+    }
+    let plan = planned("table3", &["SEEDS=4 5", "WIDTH=8"], &[]);
+    for part in ["SEEDS='4 5'", "WIDTH=8", "scripts/tables 3"] {
+        assert!(plan.contains(part), "no {part} in {plan}");
+    }
+}
