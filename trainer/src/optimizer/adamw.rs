@@ -18,12 +18,13 @@ const STEPS: &str = "steps";
 
 /// The optimizer and its state.
 pub struct AdamW {
-    parameters: BTreeMap<String, Parameter>,
+    parameters: BTreeMap<String, Moments>,
     weight_decay: f64,
     steps: u32,
 }
 
-struct Parameter {
+/// A parameter and the running means of its gradient.
+struct Moments {
     var: Var,
     mean: Tensor,
     square: Tensor,
@@ -38,7 +39,7 @@ impl AdamW {
         let parameter = |(name, var): (String, Var)| {
             let zeros = var.zeros_like()?.detach();
             let (mean, square) = (zeros.clone(), zeros);
-            Ok((name, Parameter { var, mean, square }))
+            Ok((name, Moments { var, mean, square }))
         };
         Ok(Self {
             parameters: params.into_iter().map(parameter).collect::<Result<_>>()?,
