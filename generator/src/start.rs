@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, path::Path};
 use attacks::AttackKind;
 use base::{Error, Result, log};
 use data::{Dataset, Split};
-use store::{BuildSpec, Store};
+use store::Store;
 
 /// The samples at which attacks begin.
 pub struct Start {
@@ -29,7 +29,9 @@ impl Start {
         limit: Option<usize>,
     ) -> Result<Self> {
         let store = Store::open(path)?;
-        check_images(path, &store.meta().spec, data, seed, limit)?;
+        let images = (&data.source_hash[..], seed, limit.map(|limit| limit as u64));
+        let spec = &store.meta().spec;
+        spec.check_images(&path.display(), images, "this build")?;
         let takes: Vec<AttackKind> = kinds
             .iter()
             .copied()
@@ -91,38 +93,4 @@ impl Start {
         let pixels = ids.iter().map(|id| Some(samples.get(id)?.as_slice()));
         Some(pixels.collect::<Option<Vec<&[u8]>>>()?.concat())
     }
-}
-
-/// Refuses a store whose image ids are not this build's.
-fn check_images(
-    path: &Path,
-    found: &BuildSpec,
-    data: &Dataset,
-    seed: u64,
-    limit: Option<usize>,
-) -> Result<()> {
-    let text = |limit: Option<u64>| limit.map_or("none".to_string(), |limit| limit.to_string());
-    for (what, found, expected) in [
-        (
-            "source hash",
-            found.source_hash.clone(),
-            data.source_hash.clone(),
-        ),
-        ("seed", found.seed.to_string(), seed.to_string()),
-        (
-            "limit",
-            text(found.limit),
-            text(limit.map(|limit| limit as u64)),
-        ),
-    ] {
-        if found != expected {
-            let what = format!("{}: {what}", path.display());
-            return Err(Error::data(
-                what,
-                found,
-                format!("{expected}, as this build has"),
-            ));
-        }
-    }
-    Ok(())
 }

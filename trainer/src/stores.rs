@@ -25,30 +25,13 @@ pub fn open(paths: &[PathBuf]) -> Result<Vec<Store>> {
                 paths[earlier].display()
             )));
         }
-        let facts = [
-            (
-                "source hash",
-                &ours.spec.source_hash,
-                &first.spec.source_hash,
-            ),
-            (
-                "seed",
-                &ours.spec.seed.to_string(),
-                &first.spec.seed.to_string(),
-            ),
-            (
-                "limit",
-                &format!("{:?}", ours.spec.limit),
-                &format!("{:?}", first.spec.limit),
-            ),
-        ];
-        for (what, found, expected) in facts {
-            if found != expected {
-                let what = format!("{}: {what}", path.display());
-                let expected = format!("{expected}, as {} has", paths[0].display());
-                return Err(Error::data(what, found, expected));
-            }
-        }
+        let images = (
+            &first.spec.source_hash[..],
+            first.spec.seed,
+            first.spec.limit,
+        );
+        let whose = paths[0].display().to_string();
+        ours.spec.check_images(&path.display(), images, &whose)?;
     }
     Ok(stores)
 }

@@ -51,6 +51,37 @@ impl BuildSpec {
         self.images.iter().fold(0, |sum, n| sum.saturating_add(*n))
     }
 
+    /// Refuses a store of other images than those of this source hash, seed and `--limit`, by which all image ids are
+    /// fixed; `what` names the store, `whose` the other side.
+    ///
+    /// # Errors
+    /// [`Error::Data`] with the first difference, both values named.
+    pub fn check_images(
+        &self,
+        what: &dyn std::fmt::Display,
+        (source_hash, seed, limit): (&str, u64, Option<u64>),
+        whose: &str,
+    ) -> Result<()> {
+        let limits = [self.limit, limit]
+            .map(|limit| limit.map_or("none".to_string(), |limit| limit.to_string()));
+        let [limit_found, limit_expected] = limits;
+        for (fact, found, expected) in [
+            (
+                "source hash",
+                self.source_hash.clone(),
+                source_hash.to_string(),
+            ),
+            ("seed", self.seed.to_string(), seed.to_string()),
+            ("limit", limit_found, limit_expected),
+        ] {
+            if found != expected {
+                let expected = format!("{expected}, as {whose} has");
+                return Err(Error::data(format!("{what}: {fact}"), found, expected));
+            }
+        }
+        Ok(())
+    }
+
     /// Refuses what no file could hold.
     pub(super) fn check(&self) -> Result<()> {
         let found = sha256(&self.model.weights);

@@ -17,15 +17,23 @@ pub trait AdversarialLoss {
     /// Adversarial examples of the batch against the model in evaluation mode, `[B,3,32,32]`.
     fn examples(&mut self, model: &dyn Classifier, batch: &TrainBatch) -> Result<Tensor>;
 
-    /// The loss that is minimized, from the model in training mode; `cross_entropy` is the run's, of smoothed
-    /// labels.
+    /// The loss that is minimized, from the model in training mode: the cross entropy of the examples, unless the
+    /// method has another; `cross_entropy` is the run's, of smoothed labels.
     fn loss(
         &self,
         model: &dyn Network,
-        images: &Tensor,
+        _images: &Tensor,
         examples: &Tensor,
         cross_entropy: &dyn Fn(&Tensor) -> Result<Tensor>,
-    ) -> Result<Losses>;
+    ) -> Result<Losses> {
+        let logits = model.train(examples)?.logits;
+        let loss = cross_entropy(&logits)?;
+        Ok(Losses {
+            whole: loss.clone(),
+            cross_entropy: loss,
+            logits,
+        })
+    }
 
     /// Perturbations that a checkpoint keeps (ATTA).
     fn perturbations(&self) -> Option<&Perturbations> {

@@ -6,15 +6,12 @@ use attacks::signed_gradient::cross_entropy_sign;
 use base::{Error, Result, random::Stream};
 use candle_core::Tensor;
 use data::IMAGE_BYTES;
-use nn::{
-    CropWindow,
-    model::{Classifier, Network},
-};
+use nn::{CropWindow, model::Classifier};
 use rayon::prelude::*;
 
 use super::{
     MethodInputs, Step,
-    adversarial_step::{AdversarialLoss, AdversarialStep, Losses},
+    adversarial_step::{AdversarialLoss, AdversarialStep},
     inner::InnerMaximization,
     pgd_at,
 };
@@ -210,16 +207,6 @@ impl AdversarialLoss for Atta {
             self.perturbations.keep(row, window, shown);
         }
         Ok(examples)
-    }
-
-    fn loss(
-        &self,
-        model: &dyn Network,
-        _: &Tensor,
-        examples: &Tensor,
-        cross_entropy: &dyn Fn(&Tensor) -> Result<Tensor>,
-    ) -> Result<Losses> {
-        pgd_at::of_examples(model, examples, cross_entropy)
     }
 
     fn perturbations(&self) -> Option<&Perturbations> {

@@ -4,11 +4,11 @@
 use attacks::signed_gradient::cross_entropy_sign;
 use base::Result;
 use candle_core::Tensor;
-use nn::model::{Classifier, Network};
+use nn::model::Classifier;
 
 use super::{
     MethodInputs, Step,
-    adversarial_step::{AdversarialLoss, AdversarialStep, Losses},
+    adversarial_step::{AdversarialLoss, AdversarialStep},
     inner::InnerMaximization,
 };
 use crate::{
@@ -53,29 +53,4 @@ impl AdversarialLoss for PgdAt {
             cross_entropy_sign(model, images, &batch.labels, &batch.ids)
         })
     }
-
-    fn loss(
-        &self,
-        model: &dyn Network,
-        _: &Tensor,
-        examples: &Tensor,
-        cross_entropy: &dyn Fn(&Tensor) -> Result<Tensor>,
-    ) -> Result<Losses> {
-        of_examples(model, examples, cross_entropy)
-    }
-}
-
-/// The cross entropy of the examples as the whole loss.
-pub fn of_examples(
-    model: &dyn Network,
-    examples: &Tensor,
-    cross_entropy: &dyn Fn(&Tensor) -> Result<Tensor>,
-) -> Result<Losses> {
-    let logits = model.train(examples)?.logits;
-    let loss = cross_entropy(&logits)?;
-    Ok(Losses {
-        whole: loss.clone(),
-        cross_entropy: loss,
-        logits,
-    })
 }
