@@ -52,6 +52,8 @@ DETECTOR_LAYERS ?=
 
 ## the Python for make bench and test-python (with PyTorch) and make cuda-toolkit (with pip)
 PYTHON ?= python3
+## a clone of https://github.com/fra31/auto-attack, which make bench then compares with, too
+AUTOATTACK ?=
 ## seconds of make fuzz for each target
 FUZZ_SECONDS ?= 60
 ## more options for cargo
@@ -76,7 +78,7 @@ TABLES ?= runs/tables
 ROUNDS ?= 6
 ## epochs of each round
 REFRESH ?= 5
-## learning rate of the first round; a cosine over the rounds
+## learning rate of the rounds, after a warm-up of an epoch; it falls along a cosine over all of them
 ROUNDS_LR ?= 0.1
 ## folder of the rounds' stores and runs
 ROUNDS_RUN ?= runs/rounds
@@ -250,7 +252,7 @@ test-python: build
 
 ## images per second compared with PyTorch, on the CPU; PYTHON needs torch, safetensors and torchattacks
 bench: build
-	'$(PYTHON)' scripts/bench/bench '$(BIN)/trainer'
+	AUTOATTACK='$(AUTOATTACK)' '$(PYTHON)' scripts/bench/bench '$(BIN)/trainer'
 
 ## speed of merge (compared with the disk) and verify on a store of CIFAR-10's size
 bench-store: build

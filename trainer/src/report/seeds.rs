@@ -9,7 +9,8 @@ use super::{
 /// Settings that follow from the seed, or say where a run's data lie.
 const OF_THE_SEED: [&str; 6] = ["seed", "data", "db", "more_db", "data_hash", "init"];
 
-/// The rows of runs, and after them a row for each group of runs that differ in nothing but their seed.
+/// The rows of runs, or of their baselines, and after them a row for each group of runs that differ in nothing but
+/// their seed.
 pub fn with_means(rows: Vec<(&RunRecord, TableRow)>) -> Vec<TableRow> {
     let mut groups: Vec<(String, Vec<usize>)> = Vec::new();
     for (position, (run, _)) in rows.iter().enumerate() {
@@ -67,13 +68,16 @@ fn mean(members: &[&(&RunRecord, TableRow)]) -> TableRow {
             _ => format!("{} ± {}", percent(mean), percent(deviation)),
         })
     });
-    let (run, _) = members[0];
+    let (run, first) = members[0];
+    // Rows of baselines have one label.
+    let same = members.iter().all(|(_, row)| row.label == first.label);
+    let label = if same { &first.label } else { run.method() };
     let seeds: Vec<String> = members
         .iter()
         .filter_map(|(run, _)| run.setting("seed"))
         .collect();
     TableRow {
-        label: format!("{}, mean of {count} seeds", run.method()),
+        label: format!("{label}, mean of {count} seeds"),
         note: format!("seeds {}; ± standard deviation", seeds.join(", ")),
         reference: false,
         cells: cells.collect(),
@@ -96,9 +100,9 @@ mod tests {
         }
     }
 
-    fn row(accuracy: f64) -> TableRow {
+    fn row(label: &str, accuracy: f64) -> TableRow {
         TableRow {
-            label: "run".into(),
+            label: label.into(),
             note: String::new(),
             reference: false,
             cells: vec![
@@ -109,16 +113,27 @@ mod tests {
         }
     }
 
+    fn text(seed: u32, lr: f64) -> String {
+        format!("method = 'joint'\nseed = {seed}\ndb = '{seed}.db'\n[optimizer]\nlr = {lr}")
+    }
+
     #[test]
-    fn runs_that_differ_in_their_seed_alone_have_a_row_of_means_and_others_do_not() {
-        let text = |seed: u32, lr: f64| {
-            format!("method = 'joint'\nseed = {seed}\ndb = '{seed}.db'\n[optimizer]\nlr = {lr}")
-        };
-        let runs = [(0, 0.1), (1, 0.1), (1, 0.2), (2, 0.1)].map(|(seed, lr)| run(&text(seed, lr)));
+    fn baselines_of_runs_that_differ_in_their_seed_alone_have_a_row_of_means() {
+        let runs = [0, 1].map(|seed| run(&text(seed, 0.1)));
         let rows = runs
             .iter()
-            .zip([0.5, 0.6, 0.1, 0.7])
-            .map(|(run, accuracy)| (run, row(accuracy)));
+            .zip([0.5, 0.7])
+            .map(|(run, accuracy)| (run, row("Baseline", accuracy)));
+        let rows = with_means(rows.collect());
+        assert_eq!(rows[2].label, "Baseline, mean of 2 seeds");
+        assert!(rows[2].cells[1] == Cell::Text("60.0 ± 14.1".into()));
+    }
+
+    #[test]
+    fn runs_that_differ_in_their_seed_alone_have_a_row_of_means_and_others_do_not() {
+        let runs = [(0, 0.1), (1, 0.1), (1, 0.2), (2, 0.1)].map(|(seed, lr)| run(&text(seed, lr)));
+        let rows = runs.iter().zip([0.5, 0.6, 0.1, 0.7]).enumerate();
+        let rows = rows.map(|(i, (run, accuracy))| (run, row(&format!("run {i}"), accuracy)));
         let rows = with_means(rows.collect());
         assert_eq!(rows.len(), 5);
         assert_eq!(rows[4].label, "joint, mean of 3 seeds");

@@ -76,6 +76,12 @@ pub struct TrainingOptions {
     /// Epochs of linear warm-up [default: 0]
     #[arg(long, value_name = "EPOCHS", value_parser = not_negative)]
     warmup: Option<f64>,
+    /// Epochs of the schedule that earlier runs have done, whose weights --init gives [default: 0]
+    #[arg(long, value_name = "EPOCHS")]
+    schedule_start: Option<u64>,
+    /// Epochs of the whole schedule [default: it ends with the run]
+    #[arg(long, value_name = "EPOCHS")]
+    schedule_epochs: Option<u64>,
     /// Epochs between two decays (schedule step) [default: 50]
     #[arg(long, value_name = "EPOCHS")]
     lr_step: Option<u64>,
@@ -176,6 +182,8 @@ impl TrainingOptions {
         set(&mut optimizer.ema, &self.ema.map(unless_0));
         let schedule = &mut optimizer.schedule;
         set(&mut schedule.warmup, &self.warmup);
+        set(&mut schedule.start, &self.schedule_start);
+        set(&mut schedule.epochs, &self.schedule_epochs.map(Some));
         let step = |every, gamma| Decay::Step { every, gamma };
         let decay = self.schedule.map(|name| match name {
             ScheduleName::Constant => Decay::Constant,

@@ -13,7 +13,7 @@ use crate::{
         names, paper, results,
         run_record::RunRecord,
         seeds,
-        table::{Cell, Table, TableRow},
+        table::{Cell, Table},
     },
 };
 
@@ -57,12 +57,11 @@ fn table(runs: &[RunRecord], split: &str) -> Table {
             .collect()
     };
 
-    let mut rows: Vec<TableRow> = baselines(&measured)
-        .map(|(surrogate, of)| {
-            let cells = accuracies(of.clean, &of.attacks, of.worst_case);
-            results::baseline_row(surrogate, cells)
-        })
-        .collect();
+    let baseline_rows = baselines(&measured).map(|(run, surrogate, of)| {
+        let cells = accuracies(of.clean, &of.attacks, of.worst_case);
+        (run, results::baseline_row(surrogate, cells))
+    });
+    let mut rows = seeds::with_means(baseline_rows.collect());
     let run_rows = measured.iter().map(|(run, evaluation, result)| {
         let cells = accuracies(result.clean, &result.attacks, result.worst_case);
         (*run, results::run_row(run, evaluation, cells))
@@ -96,25 +95,24 @@ fn table(runs: &[RunRecord], split: &str) -> Table {
     }
 }
 
-/// Each baseline once: runs on one store share theirs.
+/// Each baseline once, with the first run on its store: runs on one store share theirs.
 fn baselines<'a>(
     measured: &[(&'a RunRecord, &'a Evaluation, &'a SplitResult)],
-) -> impl Iterator<Item = (&'a Surrogate, &'a Baseline)> {
-    let mut distinct: Vec<(&Surrogate, &Baseline)> = Vec::new();
-    for (_, evaluation, result) in measured {
+) -> impl Iterator<Item = (&'a RunRecord, &'a Surrogate, &'a Baseline)> {
+    let mut distinct: Vec<(&RunRecord, &Surrogate, &Baseline)> = Vec::new();
+    for (run, evaluation, result) in measured {
         let Some(baseline) = &result.baseline else {
             continue;
         };
-        let baseline = (&evaluation.surrogate, baseline);
         // The share of the mixed set does not show in this table.
-        let same = |(surrogate, of): &(&Surrogate, &Baseline)| {
-            *surrogate == baseline.0
-                && of.clean == baseline.1.clean
-                && of.attacks == baseline.1.attacks
-                && of.worst_case == baseline.1.worst_case
+        let same = |(_, surrogate, of): &(&RunRecord, &Surrogate, &Baseline)| {
+            **surrogate == evaluation.surrogate
+                && of.clean == baseline.clean
+                && of.attacks == baseline.attacks
+                && of.worst_case == baseline.worst_case
         };
         if !distinct.iter().any(same) {
-            distinct.push(baseline);
+            distinct.push((run, &evaluation.surrogate, baseline));
         }
     }
     distinct.into_iter()

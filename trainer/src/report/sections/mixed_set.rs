@@ -33,7 +33,7 @@ pub fn sections(data: &ReportData) -> Result<Vec<Section>> {
 
 fn table(runs: &[RunRecord]) -> Table {
     let splits = results::splits(runs);
-    let mut rows: Vec<TableRow> = Vec::new();
+    let mut baselines: Vec<(&RunRecord, TableRow)> = Vec::new();
     let mut run_rows = Vec::new();
     for run in runs {
         let Some(evaluation) = &run.evaluation else {
@@ -50,11 +50,12 @@ fn table(runs: &[RunRecord]) -> Table {
         let of_baseline = on_splits().map(|r| r?.baseline.as_ref()?.mixed).collect();
         let of_model = on_splits().map(|r| r?.mixed.accuracy).collect();
         let baseline = results::baseline_row(&evaluation.surrogate, cells(of_baseline));
-        if !rows.contains(&baseline) {
-            rows.push(baseline);
+        if !baselines.iter().any(|(_, row)| *row == baseline) {
+            baselines.push((run, baseline));
         }
         run_rows.push((run, results::run_row(run, evaluation, cells(of_model))));
     }
+    let mut rows = seeds::with_means(baselines);
     rows.extend(seeds::with_means(run_rows));
     let reference = |label: String, share: f64, accuracy: f64| {
         let on_split = |split: &&str| Cell::Percent(Some(accuracy).filter(|_| *split == "val"));

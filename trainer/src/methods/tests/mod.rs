@@ -1,5 +1,7 @@
-//! Methods by name; golden tests: two steps of each method that attacks the model it trains equal PyTorch's. The head of
+//! Methods by name; golden tests: two steps of each method equal PyTorch's. The head of
 //! `scripts/golden/golden` describes the files, `reference/methods.py` there has the settings.
+
+mod joint;
 
 use std::collections::BTreeMap;
 
