@@ -52,6 +52,6 @@ def ptx(kernels):
     lines += [".version 9.0", ".target sm_90", ".address_size 64", ""]
     for name, types in kernels:
         lines.append(f".visible .entry {name}(")
-        declared = [f"\t.param .{'u64' if t.endswith('*') else f'b{8 * size(t)}'} {name}_param_{i}" for i, t in enumerate(types)]
+        declared = [f"\t.param .{'u64 .ptr .align 1' if t.endswith('*') else f'b{8 * size(t)}'} {name}_param_{i}" for i, t in enumerate(types)]
         lines += [",\n".join(declared), ")", "{", "\tret;", "}", ""]
     return "\n".join(lines)

@@ -20,7 +20,10 @@ nvrtc = library_nvrtc source
 cudart =
 libraries = cuda.1 cudnn.9 cublas.13 cublasLt.13 curand.10 nvrtc.13 cudart.13
 
-all: $(foreach library,$(libraries),$(FOLDER)/lib/lib$(basename $(library)).so)
+all: $(foreach library,$(libraries),$(FOLDER)/lib/lib$(basename $(library)).so) $(FOLDER)/bin/faults
+
+$(FOLDER)/bin/faults: $(HERE)/tests/faults.cpp $(FOLDER)/lib/libcuda.so
+	$(CXX) $(FLAGS) -o $@ $< -L$(FOLDER)/lib -lcuda
 
 $(OBJECTS)/driver_%.o: $(HERE)/driver/%.cpp
 	$(CXX) $(FLAGS) -c -o $@ $<
