@@ -5,8 +5,8 @@ OBJECTS = $(FOLDER)/objects
 FLAGS = -std=c++20 -O2 -fPIC -MMD -Wall -Wextra -Wno-missing-field-initializers -fvisibility=default -I$(HERE)/shim
 # Sums of the large loops may use what this processor has; the libraries are not for others.
 FAST = -O3 -march=native
-# What candle's and CUDA's code does.
-KERNEL = -Wno-unused -Wno-sign-compare -Wno-unused-parameter -Wno-unknown-pragmas -ffp-contract=off -I$(CANDLE)
+# What CUDA's code does; its compilers let it read words as other types.
+KERNEL = -Wno-unused -Wno-sign-compare -Wno-unused-parameter -Wno-unknown-pragmas -ffp-contract=off -fno-strict-aliasing -I$(CANDLE)
 
 DRIVER = $(patsubst $(HERE)/driver/%.cpp,driver_%,$(wildcard $(HERE)/driver/*.cpp))
 KERNELS = $(patsubst $(OBJECTS)/%.cpp,%,$(wildcard $(OBJECTS)/kernels_*.cpp))

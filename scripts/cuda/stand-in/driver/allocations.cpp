@@ -2,6 +2,7 @@
 
 #include "../stand-in.h"
 
+#include <cstdio>
 #include <cstring>
 
 #include "memory.h"
@@ -16,7 +17,8 @@ int default_pool;
 
 int allocate_for(void **at, size_t bytes, Place place, bool from_pool) {
     if (error()) return error();
-    if (bytes == 0) return INVALID_VALUE;
+    // An error by the manual of `cuMemAlloc`.
+    if (bytes == 0) return std::fprintf(stderr, "stand-in: an allocation of 0 bytes\n"), INVALID_VALUE;
     *at = allocate(place, bytes, from_pool);
     return *at ? SUCCESS : OUT_OF_MEMORY;
 }
