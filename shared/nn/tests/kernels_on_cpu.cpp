@@ -28,6 +28,17 @@ static thread_local Dim threadIdx, blockIdx;
 static Dim blockDim = {256, 1, 1};
 static std::unique_ptr<std::barrier<>> barrier;
 static void __syncthreads() { barrier->arrive_and_wait(); }
+static float shuffled[256];
+static std::unique_ptr<std::barrier<>> warp_barriers[8];
+// All threads of a warp call it together.
+static float __shfl_xor_sync(unsigned, float x, int mask) {
+    std::barrier<> &warp = *warp_barriers[threadIdx.x / 32];
+    shuffled[threadIdx.x] = x;
+    warp.arrive_and_wait();
+    float other = shuffled[threadIdx.x ^ mask];
+    warp.arrive_and_wait();
+    return other;
+}
 
 struct float4 {
     float x, y, z, w;
@@ -56,6 +67,7 @@ using std::isfinite;
 #include "../src/cuda/kernels/epilogue.cu"
 #include "../src/cuda/kernels/batch_norm.cu"
 #include "../src/cuda/kernels/dropout.cu"
+#include "../src/cuda/kernels/rows.cu"
 #include "../src/cuda/kernels/sgd.cu"
 #include "../src/cuda/kernels/crop.cu"
 
@@ -64,6 +76,7 @@ static void synchronized(unsigned across, unsigned down, const std::function<voi
     for (unsigned y = 0; y < down; y++)
         for (unsigned x = 0; x < across; x++) {
             barrier = std::make_unique<std::barrier<>>(THREADS);
+            for (auto &warp : warp_barriers) warp = std::make_unique<std::barrier<>>(32);
             std::vector<std::thread> threads;
             for (unsigned t = 0; t < THREADS; t++)
                 threads.emplace_back([=, &kernel] {
@@ -287,6 +300,8 @@ static void dropout() {
         check((float)y[i] == (kept[i] == '1' ? factor * (float)x[i] : 0.0f), "dropout at " + std::to_string(i));
 }
 
+#include "kernels_on_cpu_rows.h"
+
 static void sgd_step() {
     const int lens[2] = {1000, 3}, piece = 300;
     const std::pair<float, int> cases[] = {{1, 0}, {1, 1}, {NAN, 0}, {INFINITY, 1}};
@@ -350,6 +365,10 @@ int main() {
         normalization<bf16>(positions, channels, rows);
     }
     dropout();
+    // Less and more than a warp's 32 threads and a block's 256, and rows that fill no block.
+    for (auto [rows, width] : {std::pair{1, 1}, {13, 24}, {50, 33}, {9, 513}}) row_sums(rows, width);
+    row_elements();
+    tokens_and_heads();
     sgd_step();
     crop_windows();
     std::printf(failures ? "%d checks of the kernels failed\n" : "all checks of the kernels passed\n", failures);

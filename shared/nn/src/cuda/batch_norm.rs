@@ -101,7 +101,7 @@ fn partial_sums(
 }
 
 /// Blocks of a kernel that adds up partial sums.
-fn sum_blocks(channels: usize) -> [usize; 2] {
+pub fn sum_blocks(channels: usize) -> [usize; 2] {
     [channels.div_ceil(THREADS / SUM_THREADS), 1]
 }
 

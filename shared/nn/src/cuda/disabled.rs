@@ -29,6 +29,25 @@ macro_rules! disabled {
     )*};
 }
 
+/// As in [`super`], of Transformers.
+pub mod rows {
+    use super::*;
+
+    disabled! {
+        fn layer_norm(&Tensor, &Tensor, &Tensor, f64) -> Tensor;
+        fn layer_norm_backward(&Tensor, &Tensor, f64, &Tensor) -> (Tensor, Tensor);
+        fn softmax(&Tensor, f64) -> ();
+        fn softmax_backward(&Tensor, &Tensor, f64) -> ();
+        fn gelu_dropout(&Tensor, &Tensor, Option<DropoutMask>) -> Tensor;
+        fn gelu_dropout_backward(&Tensor, &Tensor, Option<DropoutMask>, &Tensor) -> ();
+        fn residual_dropout(&Tensor, &Tensor, &Tensor, Option<DropoutMask>) -> CudaStorage;
+        fn embed(Argument, Argument, Argument, Option<DropoutMask>) -> CudaStorage;
+        fn split_heads(&Tensor, Option<&Tensor>, [usize; 2]) -> Tensor;
+        fn merge_heads(&Tensor) -> Tensor;
+        fn column_sums(&Tensor, Option<&Tensor>) -> (Tensor, Option<Tensor>);
+    }
+}
+
 disabled! {
     fn prepare(&CudaDevice) -> ();
     fn free_memory(&CudaDevice) -> u64;

@@ -15,6 +15,7 @@ mod elementwise;
 mod feature_map;
 mod module;
 mod residual;
+pub mod rows;
 mod sgd;
 
 use candle_core::cuda_backend::cudarc::driver::{
