@@ -50,7 +50,7 @@ DETECTOR_INPUT ?=
 ## Transformer layers of the detector (empty: the recipe's, or 2)
 DETECTOR_LAYERS ?=
 
-## the Python for make bench and test-python (with PyTorch) and make cuda-toolkit (with pip)
+## the Python for make bench and test-python (with PyTorch), make cuda-toolkit and check-cuda (with pip)
 PYTHON ?= python3
 ## a clone of https://github.com/fra31/auto-attack, which make bench then compares with, too
 AUTOATTACK ?=
@@ -266,10 +266,11 @@ lint:
 	cargo clippy --locked --target-dir '$(CHECK_DIR)' --manifest-path fuzz/Cargo.toml -- -D warnings
 	RUSTDOCFLAGS='-D warnings' cargo doc --target-dir '$(CHECK_DIR)' --workspace --no-deps $(CARGO_FLAGS)
 
-## lints the CUDA code and runs its kernels' arithmetic on the CPU; needs no CUDA toolkit
+## lints the CUDA code, runs its kernels' arithmetic on the CPU, and compiles them with NVRTC and ptxas from PyPI
 check-cuda:
 	scripts/cuda/check-cuda $(CARGO_FLAGS)
 	scripts/cuda/check-kernels
+	'$(PYTHON)' scripts/cuda/check-ptx
 
 ## sets up a CUDA 13.0 toolkit and cuDNN in cuda-toolkit/, from PyPI; PYTHON needs pip
 cuda-toolkit:
