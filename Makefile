@@ -264,10 +264,11 @@ lint:
 	cargo clippy --locked --target-dir '$(CHECK_DIR)' --manifest-path fuzz/Cargo.toml -- -D warnings
 	RUSTDOCFLAGS='-D warnings' cargo doc --target-dir '$(CHECK_DIR)' --workspace --no-deps $(CARGO_FLAGS)
 
-## lints the CUDA code and runs its kernels' arithmetic on the CPU; needs no CUDA toolkit
+## lints the CUDA code, runs its kernels' arithmetic on the CPU, asks cuDNN for plans; needs no CUDA toolkit
 check-cuda:
 	scripts/cuda/check-cuda $(CARGO_FLAGS)
 	scripts/cuda/check-kernels
+	PYTHON='$(PYTHON)' scripts/cuda/check-plans
 
 ## sets up a CUDA 13.0 toolkit and cuDNN in cuda-toolkit/, from PyPI; PYTHON needs pip
 cuda-toolkit:
