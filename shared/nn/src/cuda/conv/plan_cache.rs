@@ -41,6 +41,8 @@ pub struct PlanCache {
     path: Option<PathBuf>,
     device: String,
     choices: Choices,
+    /// Whether a warning has said that the file is not one of ours.
+    warned: bool,
 }
 
 impl PlanCache {
@@ -59,13 +61,17 @@ impl PlanCache {
 
     /// Reads the file, if there is one.
     pub fn open(path: Option<PathBuf>, device: String) -> Self {
-        let mut devices = path.as_deref().map(read).unwrap_or_default();
-        let choices = devices.remove(&device).unwrap_or_default();
-        Self {
+        let mut cache = Self {
             path,
             device,
-            choices,
+            choices: Choices::new(),
+            warned: false,
+        };
+        if let Some(path) = cache.path.clone() {
+            let mut devices = cache.read(&path);
+            cache.choices = devices.remove(&cache.device).unwrap_or_default();
         }
+        cache
     }
 
     /// The choice for a problem.
@@ -77,15 +83,30 @@ impl PlanCache {
     /// warning says so, and it is not tried again.
     pub fn insert(&mut self, problem: &Problem, id: ConfigId) {
         self.choices.insert(problem.to_string(), id);
-        let Some(path) = &self.path else { return };
-        if let Err(reason) = self.write(path) {
+        let Some(path) = self.path.clone() else {
+            return;
+        };
+        if let Err(reason) = self.write(&path) {
             log::warning(format_args!("measured plans are not kept: {reason}"));
             self.path = None;
         }
     }
 
-    fn write(&self, path: &Path) -> base::Result<()> {
-        let mut devices = read(path);
+    /// All devices' choices; none if the file is not one of ours, of which one warning tells.
+    fn read(&mut self, path: &Path) -> BTreeMap<String, Choices> {
+        read(path).unwrap_or_else(|found| {
+            if !std::mem::replace(&mut self.warned, true) {
+                log::warning(format_args!(
+                    "{}: found {found}, expected '{FORMAT}': it is ignored and replaced",
+                    path.display()
+                ));
+            }
+            BTreeMap::new()
+        })
+    }
+
+    fn write(&mut self, path: &Path) -> base::Result<()> {
+        let mut devices = self.read(path);
         let choices = devices.entry(self.device.clone()).or_default();
         choices.extend(self.choices.iter().map(|(key, id)| (key.clone(), *id)));
         let file = PlanFile {
@@ -111,34 +132,21 @@ fn path(variable: impl Fn(&str) -> Option<OsString>) -> Option<PathBuf> {
     Some(folder.join("mithridate").join("plans.json"))
 }
 
-/// All devices' choices; none, and a warning, if the file is not one of ours.
-fn read(path: &Path) -> BTreeMap<String, Choices> {
+/// All devices' choices.
+///
+/// # Errors
+/// What was found instead of such a file.
+fn read(path: &Path) -> std::result::Result<BTreeMap<String, Choices>, String> {
     if !path.exists() {
-        return BTreeMap::new();
+        return Ok(BTreeMap::new());
     }
-    let parsed = files::read(path)
-        .map_err(|error| error.to_string())
-        .and_then(|bytes| {
-            serde_json::from_slice::<PlanFile>(&bytes).map_err(|error| error.to_string())
-        });
-    match parsed {
-        Ok(file) if file.format == FORMAT => file.devices,
-        Ok(file) => {
-            ignored(path, &format!("format '{}'", file.format));
-            BTreeMap::new()
-        }
-        Err(reason) => {
-            ignored(path, &reason);
-            BTreeMap::new()
-        }
+    let bytes = files::read(path).map_err(|error| error.to_string())?;
+    let file: PlanFile = serde_json::from_slice(&bytes).map_err(|error| error.to_string())?;
+    if file.format == FORMAT {
+        Ok(file.devices)
+    } else {
+        Err(format!("format '{}'", file.format))
     }
-}
-
-fn ignored(path: &Path, found: &str) {
-    log::warning(format_args!(
-        "{}: found {found}, expected '{FORMAT}': it is ignored and replaced",
-        path.display()
-    ));
 }
 
 #[cfg(test)]

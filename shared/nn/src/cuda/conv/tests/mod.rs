@@ -168,7 +168,13 @@ fn a_convolution_of_two_to_the_31_elements_is_refused_with_its_size() {
     let options = ComputeOptions::default();
     let mut problem = problems::of(&shapes, options).next().unwrap();
     assert!(problem.check_size().is_ok());
-    problem.shape.input.images = (1 << 31) / problem.shape.input.image_numel();
+    let largest = problem
+        .shape
+        .output()
+        .numel()
+        .max(problem.shape.input.numel());
+    assert!(largest.is_power_of_two());
+    problem.shape.input.images *= (1 << 31) / largest;
     let error = problem.check_size().unwrap_err().to_string();
     assert!(error.contains("2147483648"), "{error}");
     assert!(error.contains("smaller batch"), "{error}");

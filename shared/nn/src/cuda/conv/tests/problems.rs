@@ -43,7 +43,8 @@ pub fn shapes() -> Vec<ConvShape> {
             }
         }
     }
-    assert_eq!(shapes.len(), 2 * (11 + 5));
+    // 11 of the ResNet and 5 of the detector, of which one equals one of the ResNet's, and two each other.
+    assert_eq!(shapes.len(), WIDTHS.len() * (11 + 5 - 2));
     shapes
 }
 
