@@ -144,7 +144,7 @@ impl Im2col<'_> {
         let (map_type, [rows, row, c_out]) = (problem.map_type, sizes(&problem.shape, piece));
         // SAFETY: as the caller promises.
         unsafe {
-            self.kernel("im2col", problem, piece.images, piece.x, matrix)?;
+            self.windows(problem, false, piece.images, [piece.x, matrix])?;
             let weight = factor(weight, row, true, map_type);
             let windows = factor(matrix, row, false, map_type);
             let y = factor(piece.y, c_out, false, map_type);
@@ -170,7 +170,7 @@ impl Im2col<'_> {
             let y = factor(piece.y, c_out, false, map_type);
             let windows = factor(matrix, row, false, MapType::F32);
             self.product(problem, [row, rows, c_out], [weight, y], windows, false)?;
-            self.kernel("col2im", problem, piece.images, matrix, piece.x)
+            self.windows(problem, true, piece.images, [matrix, piece.x])
         }
     }
 
@@ -188,7 +188,7 @@ impl Im2col<'_> {
         let (map_type, [rows, row, c_out]) = (problem.map_type, sizes(&problem.shape, piece));
         // SAFETY: as the caller promises.
         unsafe {
-            self.kernel("im2col", problem, piece.images, piece.x, matrix)?;
+            self.windows(problem, false, piece.images, [piece.x, matrix])?;
             let windows = factor(matrix, row, false, map_type);
             let y = factor(piece.y, c_out, true, map_type);
             let sum = factor(sum, row, false, MapType::F32);
@@ -196,25 +196,25 @@ impl Im2col<'_> {
         }
     }
 
-    /// im2col, or its transpose, of so many images.
+    /// im2col or, transposed, col2im of so many images.
     ///
     /// # Safety
     /// The map and the matrix have the sizes of so many images, each of its type.
-    unsafe fn kernel(
+    unsafe fn windows(
         &self,
-        name: &str,
         problem: &Problem,
+        transposed: bool,
         images: usize,
-        from: CUdeviceptr,
-        to: CUdeviceptr,
+        [from, to]: [CUdeviceptr; 2],
     ) -> Result<()> {
-        let shape = &problem.shape;
+        let (shape, suffix) = (&problem.shape, problem.map_type.suffix());
         let (input, output) = (shape.input, shape.output());
         let eights = input.channels / 8;
         // A thread for each eight channels of what is written.
-        let positions = match name {
-            "im2col" => output.positions() * shape.kernel * shape.kernel,
-            _ => input.positions(),
+        let positions = if transposed {
+            input.positions()
+        } else {
+            output.positions() * shape.kernel * shape.kernel
         };
         let len = images * positions * eights;
         let arguments = [
@@ -230,9 +230,15 @@ impl Im2col<'_> {
             KernelArg::Address(to),
             KernelArg::long(len)?,
         ];
-        let name = format!("{name}_{}", problem.map_type.suffix());
-        // SAFETY: as the caller promises.
-        unsafe { module::for_each(self.device, &name, len, &arguments) }
+        if transposed {
+            let name = format!("col2im_{suffix}");
+            // SAFETY: as the caller promises.
+            unsafe { module::for_each(self.device, &name, len, &arguments) }
+        } else {
+            let name = format!("im2col_{suffix}");
+            // SAFETY: as the caller promises.
+            unsafe { module::for_each(self.device, &name, len, &arguments) }
+        }
     }
 
     /// `to` = a x b, of m x k and k x n, or added to it.
