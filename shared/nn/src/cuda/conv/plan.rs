@@ -70,17 +70,22 @@ impl Plan {
         operands: Operands,
         workspace: CUdeviceptr,
     ) -> Result<()> {
-        let Operands { x, weight, y } = operands;
-        let addresses = [x, weight, y].map(|address| Address(address as *mut c_void));
-        let pack = Descriptor::new(Kind::CUDNN_BACKEND_VARIANT_PACK_DESCRIPTOR)?
-            .with_all(Name::CUDNN_ATTR_VARIANT_PACK_DATA_POINTERS, &addresses)?
-            .with_all(Name::CUDNN_ATTR_VARIANT_PACK_UNIQUE_IDS, &OPERAND_IDS)?
-            .with(
-                Name::CUDNN_ATTR_VARIANT_PACK_WORKSPACE,
-                &Address(workspace as *mut c_void),
-            )?
-            .finalized()?;
+        let pack = variant_pack(operands, workspace)?;
         // SAFETY: as the caller promises.
         unsafe { self.plan.execute(handle, &pack) }
     }
+}
+
+/// The operands and the workspace of an execution.
+pub fn variant_pack(operands: Operands, workspace: CUdeviceptr) -> Result<Descriptor> {
+    let Operands { x, weight, y } = operands;
+    let addresses = [x, weight, y].map(|address| Address(address as *mut c_void));
+    Descriptor::new(Kind::CUDNN_BACKEND_VARIANT_PACK_DESCRIPTOR)?
+        .with_all(Name::CUDNN_ATTR_VARIANT_PACK_DATA_POINTERS, &addresses)?
+        .with_all(Name::CUDNN_ATTR_VARIANT_PACK_UNIQUE_IDS, &OPERAND_IDS)?
+        .with(
+            Name::CUDNN_ATTR_VARIANT_PACK_WORKSPACE,
+            &Address(workspace as *mut c_void),
+        )?
+        .finalized()
 }

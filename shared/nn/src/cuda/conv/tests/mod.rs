@@ -16,8 +16,8 @@ use super::{
     descriptor::Descriptor,
     engines::{ConfigId, EngineNotes, HeuristicsMode, Target, configurations},
     graph::OperationGraph,
-    plan::Plan,
-    problem::Problem,
+    plan::{Plan, variant_pack},
+    problem::{Operands, Problem},
     workspace::MAX_WORKSPACE,
 };
 use crate::{ComputeOptions, Precision};
@@ -123,6 +123,19 @@ fn cudnn_has_plans_for_every_convolution_of_the_models_on_every_kind_of_gpu() {
         }
     }
     assert!(refused.is_empty(), "{}", refused.join("\n"));
+}
+
+#[test]
+fn cudnn_takes_a_variant_pack_with_and_without_a_workspace() {
+    // Addresses are not read before a plan is executed.
+    let operands = Operands {
+        x: 0x1000,
+        weight: 0x2000,
+        y: 0x3000,
+    };
+    for workspace in [0, 0x4000] {
+        variant_pack(operands, workspace).unwrap();
+    }
 }
 
 #[test]
