@@ -266,11 +266,12 @@ lint:
 	cargo clippy --locked --target-dir '$(CHECK_DIR)' --manifest-path fuzz/Cargo.toml -- -D warnings
 	RUSTDOCFLAGS='-D warnings' cargo doc --target-dir '$(CHECK_DIR)' --workspace --no-deps $(CARGO_FLAGS)
 
-## lints the CUDA code, runs its kernels' arithmetic on the CPU, and compiles them with NVRTC and ptxas from PyPI
+## lints the CUDA code, runs its kernels on the CPU, compiles them with NVRTC and ptxas, asks cuDNN for plans: no toolkit
 check-cuda:
 	scripts/cuda/check-cuda $(CARGO_FLAGS)
 	scripts/cuda/check-kernels
 	'$(PYTHON)' scripts/cuda/check-ptx
+	PYTHON='$(PYTHON)' scripts/cuda/check-plans
 
 ## sets up a CUDA 13.0 toolkit and cuDNN in cuda-toolkit/, from PyPI; PYTHON needs pip
 cuda-toolkit:

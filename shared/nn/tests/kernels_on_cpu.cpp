@@ -64,6 +64,7 @@ using std::isfinite;
 
 #include "../src/cuda/kernels/common.cuh"
 #include "../src/cuda/kernels/convert.cu"
+#include "../src/cuda/kernels/im2col.cu"
 #include "../src/cuda/kernels/epilogue.cu"
 #include "../src/cuda/kernels/batch_norm.cu"
 #include "../src/cuda/kernels/dropout.cu"
@@ -154,6 +155,8 @@ template <typename T> struct Kind;
         static constexpr auto gradient_epilogue = gradient_epilogue_##NAME; \
         static constexpr auto pack = pack_filter_##NAME;                    \
         static constexpr auto unpack = unpack_filter_##NAME;                \
+        static constexpr auto im2col = im2col_##NAME;                       \
+        static constexpr auto col2im = col2im_##NAME;                       \
         static constexpr auto sum_moments = sum_moments_##NAME;             \
         static constexpr auto finish_moments = finish_moments_##NAME;       \
         static constexpr auto normalize = normalize_##NAME;                 \
@@ -196,6 +199,47 @@ template <typename T> static void filters() {
             }
     each(out * in * area, [&] { Kind<T>::unpack(packed.at, in, area, padded_in, back.at, out * in * area); });
     for (int i = 0; i < out * in * area; i++) near(back[i], w[i], Kind<T>::bound, "unpacked filter");
+}
+
+// im2col and col2im of a convolution [images, height, width, eights * 8], against loops over the output.
+template <typename T> static void window_matrices(int images, int height, int width, int eights, int kernel, int stride, int padding) {
+    const int channels = eights * 8, taps = kernel * kernel;
+    const int out_height = (height + 2 * padding - kernel) / stride + 1;
+    const int out_width = (width + 2 * padding - kernel) / stride + 1;
+    const int windows = images * out_height * out_width, len = images * height * width * channels;
+    const std::string size = " of " + std::to_string(kernel) + ", stride " + std::to_string(stride);
+    Numbers<T> x(len), matrix((size_t)windows * taps * channels), back(len);
+    Numbers<float> terms((size_t)windows * taps * channels);
+    std::vector<double> sums(len), count(len);
+    each((long long)windows * taps * eights, [&] {
+        Kind<T>::im2col(x.at, height, width, out_height, out_width, kernel, stride, padding, eights, matrix.at,
+                        (long long)windows * taps * eights);
+    });
+    each(len / 8, [&] {
+        Kind<T>::col2im(terms.at, height, width, out_height, out_width, kernel, stride, padding, eights, back.at,
+                        len / 8);
+    });
+    size_t at = 0;
+    for (int w = 0; w < windows; w++)
+        for (int tap = 0; tap < taps; tap++)
+            for (int c = 0; c < channels; c++, at++) {
+                const int row = w / out_width % out_height * stride + tap / kernel - padding;
+                const int column = w % out_width * stride + tap % kernel - padding;
+                const bool inside = row >= 0 && row < height && column >= 0 && column < width;
+                const int image = w / (out_height * out_width);
+                const size_t from = (((size_t)image * height + row) * width + column) * channels + c;
+                check(matrix[at] == (inside ? x[from] : 0.0), "im2col" + size);
+                if (inside) sums[from] += terms[at], count[from] += std::abs(terms[at]);
+            }
+    for (int i = 0; i < len; i++) near(back[i] / (1 + count[i]), sums[i] / (1 + count[i]), Kind<T>::bound, "col2im" + size);
+}
+
+template <typename T> static void convolutions() {
+    window_matrices<T>(2, 7, 5, 2, 3, 1, 1);
+    window_matrices<T>(3, 8, 8, 1, 3, 2, 1);
+    window_matrices<T>(2, 8, 6, 1, 2, 2, 0);
+    window_matrices<T>(1, 5, 5, 3, 1, 2, 0);
+    window_matrices<T>(2, 4, 4, 1, 1, 1, 0);
 }
 
 template <typename T> static void epilogues() {
@@ -357,6 +401,8 @@ int main() {
     converts();
     filters<float>();
     filters<bf16>();
+    convolutions<float>();
+    convolutions<bf16>();
     epilogues<float>();
     epilogues<bf16>();
     // Few and many positions, one and several blocks, more groups of channels than a block has threads.

@@ -1,5 +1,5 @@
 //! Operations on CUDA, on contiguous f32 or bf16 storages, in the order of one stream and without waiting
-//! for any. Convolutions are cuDNN's; the kernels around them are CUDA C, compiled when a device is first
+//! for any. Convolutions are cuDNN's (graph API); the kernels around them are CUDA C, compiled when a device is first
 //! used.
 //!
 //! Inside an operation feature maps are `[B,H,W,C]` with the channels padded by zeros to a multiple of

@@ -20,6 +20,7 @@ pub const THREADS: usize = 256;
 const SOURCE: &str = concat!(
     include_str!("kernels/common.cuh"),
     include_str!("kernels/convert.cu"),
+    include_str!("kernels/im2col.cu"),
     include_str!("kernels/epilogue.cu"),
     include_str!("kernels/batch_norm.cu"),
     include_str!("kernels/dropout.cu"),
