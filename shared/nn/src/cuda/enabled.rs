@@ -14,6 +14,7 @@ mod dropout;
 mod elementwise;
 mod feature_map;
 mod module;
+mod pinned;
 mod residual;
 mod sgd;
 
