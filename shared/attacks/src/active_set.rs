@@ -1,5 +1,5 @@
 //! Active set: the images of a batch that an iterative attack still works on. Finished images
-//! leave it and cost nothing more; results are in the batch's order.
+//! leave it and cost nothing more, but for the padding of what is left (`padding`); results are in the batch's order.
 
 use candle_core::{Device, Tensor};
 

@@ -13,6 +13,7 @@ use super::{
     active_set::{ActiveSet, column, pick, select},
     gradient,
     logits::{self, LogitRow},
+    padding::{PaddedModel, Padding},
     params::{RangeCheck, in_range, steps_in_range},
     preset::Parameters,
 };
@@ -63,6 +64,8 @@ impl Parameters for DeepFool {
 
 impl Attack for DeepFool {
     fn perturb(&self, model: &dyn Classifier, batch: &AttackBatch) -> Result<Perturbed> {
+        let padding = Padding::new(batch.len(), batch.device());
+        let model = PaddedModel::new(model, padding);
         let mut images = batch.images().clone();
         let mut taken = vec![0; batch.len()];
         let mut active = ActiveSet::new(batch.len());

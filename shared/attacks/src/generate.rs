@@ -60,7 +60,7 @@ pub fn generate(
             }
         })
         .collect();
-    for restored in restore_success(model, batch.device(), failures)? {
+    for restored in restore_success(model, batch.len(), batch.device(), failures)? {
         let row = restored.row;
         bytes[row * IMAGE_BYTES..(row + 1) * IMAGE_BYTES].copy_from_slice(&restored.bytes);
         pred[row] = restored.pred;

@@ -5,6 +5,7 @@
 mod compute_options;
 mod cuda;
 pub mod device;
+mod device_batch;
 mod device_memory;
 pub mod model;
 mod ops;
@@ -12,6 +13,7 @@ mod ops;
 use candle_core::{Device, Result};
 
 pub use compute_options::{ComputeDevice, ComputeOptions, Precision};
+pub use device_batch::{padded_batch, pads_batches};
 pub use ops::{
     batch_norm::{BatchNormParams, BatchStats, batch_norm_eval, batch_norm_train},
     conv::{Conv2d, conv_transpose2d, conv2d},

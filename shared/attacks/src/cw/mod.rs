@@ -15,6 +15,7 @@ use super::{
     Attack, AttackBatch, Perturbed,
     active_set::{ActiveSet, select},
     logits,
+    padding::{PaddedModel, Padding},
 };
 use base::Result;
 use nn::model::Classifier;
@@ -26,6 +27,7 @@ const STOP_CHECKS: u32 = 10;
 impl Attack for Cw {
     /// An image that the model misclassifies already is left unchanged.
     fn perturb(&self, model: &dyn Classifier, batch: &AttackBatch) -> Result<Perturbed> {
+        let model = &PaddedModel::new(model, Padding::new(batch.len(), batch.device()));
         let mut active = ActiveSet::new(batch.len());
         let mut taken = vec![0; batch.len()];
         let rows = logits::rows(&model.logits(batch.images())?, batch.ids(), batch.labels())?;
