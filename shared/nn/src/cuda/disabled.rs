@@ -33,6 +33,7 @@ disabled! {
     fn prepare(&CudaDevice) -> ();
     fn free_memory(&CudaDevice) -> u64;
     fn peak_memory(&CudaDevice) -> u64;
+    fn release_memory(&CudaDevice) -> ();
     fn batch_norm_train(Argument, [Argument; 2], f64) -> (CudaStorage, [Tensor; 3]);
     fn batch_norm_backward(&Tensor, [&Tensor; 3], &Tensor) -> (Tensor, [Tensor; 2]);
     fn batch_norm_eval(Argument, [&Tensor; 4]) -> CudaStorage;

@@ -25,7 +25,7 @@ use candle_core::cuda_backend::cudarc::driver::{
 pub use batch_norm::{batch_norm_backward, batch_norm_eval, batch_norm_train};
 pub use conv::{conv, conv_backward};
 pub use crop::{PinnedUploader, crop_resize};
-pub use device_memory::{free_memory, peak_memory, prepare};
+pub use device_memory::{free_memory, peak_memory, prepare, release_memory};
 pub use dropout::dropout;
 pub use elementwise::{relu, relu_backward};
 pub use residual::Cuda;

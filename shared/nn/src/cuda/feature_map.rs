@@ -13,8 +13,11 @@ use candle_core::{
 
 use super::{
     MapType, address,
+    device_memory::release_memory,
     module::{self, KernelArg},
 };
+use crate::device_memory;
+use base::error::is_out_of_memory;
 use kernels::shape::{ConvShape, NhwcShape};
 
 /// Channels with padding.
@@ -84,10 +87,14 @@ pub fn optional_address(storage: Option<&CudaStorage>) -> Result<KernelArg> {
     ))
 }
 
-/// Allocates uninitialized memory, to be written before it is read.
+/// Allocates uninitialized memory, to be written before it is read; a second time if the first fails for lack of
+/// memory that the pool keeps in pieces.
 pub fn alloc(device: &CudaDevice, map_type: MapType, len: usize) -> Result<CudaStorage> {
-    // SAFETY: the callers write all of it before it is read.
-    unsafe { device.alloc_uninit(&Shape::from(len), dtype(map_type)) }
+    let alloc = || {
+        // SAFETY: the callers write all of it before it is read.
+        unsafe { device.alloc_uninit(&Shape::from(len), dtype(map_type)) }
+    };
+    device_memory::retry(alloc, is_out_of_memory, || release_memory(device))
 }
 
 /// A borrowed or owned feature map.
