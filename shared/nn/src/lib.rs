@@ -9,6 +9,7 @@ mod device_batch;
 mod device_memory;
 pub mod model;
 mod ops;
+mod readback;
 
 use candle_core::{Device, Result};
 
@@ -30,6 +31,7 @@ pub use ops::{
         SublayerWeights, attention_sublayer, cls_attention_sublayer, embed, feed_forward_sublayer,
     },
 };
+pub use readback::{Readback, ReadbackQueue};
 
 /// Prepares a device for models of these options.
 pub fn prepare(device: Device, options: ComputeOptions) -> Result<ComputeDevice> {

@@ -51,10 +51,20 @@ disabled! {
 pub struct Unavailable;
 
 pub use Unavailable as Cuda;
+pub use Unavailable as Download;
+pub use Unavailable as Downloader;
 pub use Unavailable as PinnedUploader;
 
 impl Unavailable {
     pub fn new(_: &CudaDevice) -> Result<Self> {
+        disabled()
+    }
+
+    pub fn start(&self, _: &[Tensor]) -> Result<Self> {
+        disabled()
+    }
+
+    pub fn finish(self) -> Result<Vec<Tensor>> {
         disabled()
     }
 

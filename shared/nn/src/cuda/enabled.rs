@@ -15,6 +15,7 @@ mod elementwise;
 mod feature_map;
 mod module;
 mod pinned;
+mod readback;
 mod residual;
 mod sgd;
 
@@ -28,6 +29,7 @@ pub use crop::{PinnedUploader, crop_resize};
 pub use device_memory::{free_memory, peak_memory, prepare, release_memory};
 pub use dropout::dropout;
 pub use elementwise::{relu, relu_backward};
+pub use readback::{Download, Downloader};
 pub use residual::Cuda;
 pub use sgd::sgd_step;
 

@@ -7,7 +7,7 @@ use candle_core::{
     CudaStorage, DType, Layout, Result, Shape, Storage, Tensor,
     backend::{BackendDevice, BackendStorage},
     bail,
-    cuda_backend::{CudaDevice, CudaStorageSlice},
+    cuda_backend::{CudaDevice, CudaStorageSlice, cudarc::driver::CudaView},
     op::BackpropOp,
 };
 
@@ -76,6 +76,14 @@ pub fn address_of(storage: &CudaStorage) -> Result<u64> {
 pub fn f32_address(storage: &CudaStorage, layout: &Layout) -> Result<u64> {
     match (map_type(storage)?, layout.contiguous_offsets()) {
         (MapType::F32, Some((start, _))) => Ok(address_of(storage)? + 4 * start as u64),
+        _ => bail!("contiguous f32 is needed"),
+    }
+}
+
+/// The elements of a contiguous f32 tensor.
+pub fn f32_view<'a>(storage: &'a CudaStorage, layout: &Layout) -> Result<CudaView<'a, f32>> {
+    match (&storage.slice, layout.contiguous_offsets()) {
+        (CudaStorageSlice::F32(slice), Some((start, end))) => Ok(slice.slice(start..end)),
         _ => bail!("contiguous f32 is needed"),
     }
 }
