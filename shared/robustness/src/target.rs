@@ -88,12 +88,14 @@ impl<'a> Target<'a> {
     /// # Errors
     /// [`Error::NonFinite`] for a logit that is not finite, [`Error::Data`] for a label that is no class.
     pub fn logits(&self, pixels: &[f32], ids: &[u64], labels: &[u8]) -> Result<Vec<LogitRow>> {
-        let images = self.tensor(pixels)?;
-        logits::rows(&self.padded(ids.len()).logits(&images)?, ids, labels)
+        nn::retry_out_of_memory(self.device, || {
+            let images = self.tensor(pixels)?;
+            logits::rows(&self.padded(ids.len()).logits(&images)?, ids, labels)
+        })
     }
 
     /// One forward and one backward pass. `grad_logits(row, logits, gradient)` writes, for the image at
-    /// `row`, d loss / d logits into `gradient`, which is 0 before.
+    /// `row`, d loss / d logits into `gradient`, which is 0 before; it may be called again after a lack of memory.
     ///
     /// # Errors
     /// As [`Self::logits`]; [`Error::NonFinite`] for a gradient that is not finite.
@@ -103,6 +105,18 @@ impl<'a> Target<'a> {
         ids: &[u64],
         labels: &[u8],
         mut grad_logits: impl FnMut(usize, &[f32], &mut [f32]),
+    ) -> Result<Gradient> {
+        nn::retry_out_of_memory(self.device, || {
+            self.gradient_once(pixels, ids, labels, &mut grad_logits)
+        })
+    }
+
+    fn gradient_once(
+        &self,
+        pixels: &[f32],
+        ids: &[u64],
+        labels: &[u8],
+        grad_logits: &mut impl FnMut(usize, &[f32], &mut [f32]),
     ) -> Result<Gradient> {
         let images = self.tensor(pixels)?;
         let model = self.padded(ids.len());
