@@ -84,6 +84,12 @@ pub fn column(values: Vec<f32>, device: &Device) -> Result<Tensor> {
     Ok(Tensor::from_vec(values, shape, device)?)
 }
 
+/// For each image `yes` where the mask, `[B]` u8, is 1, `no` where it is 0; both `[B,3,32,32]`.
+pub fn where_mask(mask: &Tensor, yes: &Tensor, no: &Tensor) -> Result<Tensor> {
+    let mask = mask.reshape(((), 1, 1, 1))?;
+    Ok(mask.broadcast_as(yes.shape())?.where_cond(yes, no)?)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -2,7 +2,7 @@
 //! says how attacks differ.
 
 mod by_hand;
-mod model;
+pub mod model;
 mod stored;
 
 use candle_core::{Device, Tensor};
