@@ -52,6 +52,7 @@ disabled! {
     fn prepare(&CudaDevice) -> ();
     fn free_memory(&CudaDevice) -> u64;
     fn peak_memory(&CudaDevice) -> u64;
+    fn release_memory(&CudaDevice) -> ();
     fn batch_norm_train(Argument, [Argument; 2], f64) -> (CudaStorage, [Tensor; 3]);
     fn batch_norm_backward(&Tensor, [&Tensor; 3], &Tensor) -> (Tensor, [Tensor; 2]);
     fn batch_norm_eval(Argument, [&Tensor; 4]) -> CudaStorage;
@@ -69,10 +70,20 @@ disabled! {
 pub struct Unavailable;
 
 pub use Unavailable as Cuda;
+pub use Unavailable as Download;
+pub use Unavailable as Downloader;
 pub use Unavailable as PinnedUploader;
 
 impl Unavailable {
     pub fn new(_: &CudaDevice) -> Result<Self> {
+        disabled()
+    }
+
+    pub fn start(&self, _: &[Tensor]) -> Result<Self> {
+        disabled()
+    }
+
+    pub fn finish(self) -> Result<Vec<Tensor>> {
         disabled()
     }
 

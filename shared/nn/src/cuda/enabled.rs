@@ -14,6 +14,8 @@ mod dropout;
 mod elementwise;
 mod feature_map;
 mod module;
+mod pinned;
+mod readback;
 mod residual;
 pub mod rows;
 mod sgd;
@@ -25,9 +27,10 @@ use candle_core::cuda_backend::cudarc::driver::{
 pub use batch_norm::{batch_norm_backward, batch_norm_eval, batch_norm_train};
 pub use conv::{conv, conv_backward};
 pub use crop::{PinnedUploader, crop_resize};
-pub use device_memory::{free_memory, peak_memory, prepare};
+pub use device_memory::{free_memory, peak_memory, prepare, release_memory};
 pub use dropout::dropout;
 pub use elementwise::{relu, relu_backward};
+pub use readback::{Download, Downloader};
 pub use residual::Cuda;
 pub use sgd::sgd_step;
 
