@@ -68,7 +68,7 @@ using std::isfinite;
 #include "../src/cuda/kernels/epilogue.cu"
 #include "../src/cuda/kernels/batch_norm.cu"
 #include "../src/cuda/kernels/dropout.cu"
-#include "../src/cuda/kernels/rows.cu"
+#include "../src/cuda/kernels/row_ops.cu"
 #include "../src/cuda/kernels/sgd.cu"
 #include "../src/cuda/kernels/crop.cu"
 
@@ -344,7 +344,7 @@ static void dropout() {
         check((float)y[i] == (kept[i] == '1' ? factor * (float)x[i] : 0.0f), "dropout at " + std::to_string(i));
 }
 
-#include "kernels_on_cpu_rows.h"
+#include "kernels_on_cpu_row_ops.h"
 
 static void sgd_step() {
     const int lens[2] = {1000, 3}, piece = 300;

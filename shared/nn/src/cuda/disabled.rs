@@ -30,7 +30,7 @@ macro_rules! disabled {
 }
 
 /// As in [`super`], of Transformers.
-pub mod rows {
+pub mod row_ops {
     use super::*;
 
     disabled! {

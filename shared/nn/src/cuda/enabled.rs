@@ -17,7 +17,7 @@ mod module;
 mod pinned;
 mod readback;
 mod residual;
-pub mod rows;
+pub mod row_ops;
 mod sgd;
 
 use candle_core::cuda_backend::cudarc::driver::{

@@ -4,7 +4,7 @@
 
 use candle_core::{Result, Tensor};
 
-use super::{SublayerWeights, rows};
+use super::{SublayerWeights, row_ops};
 use crate::{
     ComputeOptions,
     ops::{
@@ -67,14 +67,10 @@ fn times_transposed(gradient: &Tensor, weight: &Tensor, options: ComputeOptions)
 }
 
 /// The gradients of the weight in [`times`] and of a bias added to its result.
-fn linear_gradients(
-    gradient: &Tensor,
-    a: &Tensor,
-    options: ComputeOptions,
-) -> Result<[Tensor; 2]> {
+fn linear_gradients(gradient: &Tensor, a: &Tensor, options: ComputeOptions) -> Result<[Tensor; 2]> {
     let flat = |x: &Tensor| x.reshape(((), x.dim(2)?));
     let weight = matmul(&flat(gradient)?.t()?, &flat(a)?, options)?;
-    Ok([weight, rows::column_sums(gradient, None)?.0])
+    Ok([weight, row_ops::column_sums(gradient, None)?.0])
 }
 
 /// `all` `[B,N,D]` with `first` `[B,M,D]` added to the first tokens.
@@ -84,7 +80,10 @@ fn add_to_first(all: &Tensor, first: &Tensor) -> Result<Tensor> {
         return all + first;
     }
     let sum = (all.narrow(1, 0, count)?.contiguous()? + first)?;
-    Tensor::cat(&[&sum, &all.narrow(1, count, tokens - count)?.contiguous()?], 1)
+    Tensor::cat(
+        &[&sum, &all.narrow(1, count, tokens - count)?.contiguous()?],
+        1,
+    )
 }
 
 impl PartWeights {
@@ -97,9 +96,8 @@ impl PartWeights {
             start += len;
             packed.narrow(0, start - len, len)?.reshape(like.shape())
         };
-        let mut pair = |like: &[Tensor; 2]| -> Result<[Tensor; 2]> {
-            Ok([next(&like[0])?, next(&like[1])?])
-        };
+        let mut pair =
+            |like: &[Tensor; 2]| -> Result<[Tensor; 2]> { Ok([next(&like[0])?, next(&like[1])?]) };
         Ok(Self(SublayerWeights {
             norm: pair(&like.norm)?,
             first: pair(&like.first)?,
@@ -109,7 +107,7 @@ impl PartWeights {
     }
 
     fn normed(&self, x: &Tensor) -> Result<Tensor> {
-        rows::layer_norm(x, &self.0.norm[0], &self.0.norm[1], self.0.eps)
+        row_ops::layer_norm(x, &self.0.norm[0], &self.0.norm[1], self.0.eps)
     }
 
     /// Weight and bias of a part of the first linear map: the queries', or the keys' and values'.
@@ -129,7 +127,7 @@ impl PartWeights {
                     let [weight, bias] = self.projection(keys)?;
                     let parts = if keys { 2 } else { 1 };
                     let projected = times(x, &weight, options)?;
-                    rows::split_heads(&projected, Some(&bias), [parts, heads])
+                    row_ops::split_heads(&projected, Some(&bias), [parts, heads])
                 };
                 let query = project(&part.queries(&normed)?, false)?;
                 let key_value = project(&normed, true)?;
@@ -144,7 +142,7 @@ impl PartWeights {
             }
             Part::FeedForward { inner: mask } => {
                 let inner = times(&normed, &self.0.first[0], options)?;
-                let active = rows::gelu_dropout(&inner, &self.0.first[1], mask)?;
+                let active = row_ops::gelu_dropout(&inner, &self.0.first[1], mask)?;
                 let added = times(&active, &self.0.second[0], options)?;
                 Ok((added, SavedParts::FeedForward { inner }))
             }
@@ -158,7 +156,7 @@ impl PartWeights {
         added: &Tensor,
         mask: Option<DropoutMask>,
     ) -> Result<candle_core::Storage> {
-        rows::residual_dropout(queries, added, &self.0.second[1], mask)
+        row_ops::residual_dropout(queries, added, &self.0.second[1], mask)
     }
 
     /// The gradients of `x` and, if wanted, of the packed weights from that of the result.
@@ -186,10 +184,9 @@ impl PartWeights {
                 },
                 Part::Attention { heads, .. },
             ) => {
-                let of_context = rows::split_heads(&inner_gradient, None, [1, heads])?;
-                let [of_query, of_keys] =
-                    attend_backward(query, key_value, &of_context, options)?
-                        .map(|parts| rows::merge_heads(&parts));
+                let of_context = row_ops::split_heads(&inner_gradient, None, [1, heads])?;
+                let [of_query, of_keys] = attend_backward(query, key_value, &of_context, options)?
+                    .map(|parts| row_ops::merge_heads(&parts));
                 let (of_query, of_keys) = (of_query?, of_keys?);
                 let [to_query, _] = self.projection(false)?;
                 let [to_keys, _] = self.projection(true)?;
@@ -211,11 +208,12 @@ impl PartWeights {
             (SavedParts::FeedForward { inner }, Part::FeedForward { inner: inner_mask }) => {
                 let bias = &self.0.first[1];
                 let second = with_weights.then(|| {
-                    let active = rows::gelu_dropout(inner, bias, inner_mask)?;
+                    let active = row_ops::gelu_dropout(inner, bias, inner_mask)?;
                     linear_gradients(&added, &active, options)
                 });
                 let second = second.transpose()?;
-                let of_inner = rows::gelu_dropout_backward(inner, bias, inner_mask, inner_gradient)?;
+                let of_inner =
+                    row_ops::gelu_dropout_backward(inner, bias, inner_mask, inner_gradient)?;
                 let first = with_weights.then(|| linear_gradients(&of_inner, &normed, options));
                 let first = first.transpose()?.map(Vec::from);
                 let grad_normed = times_transposed(&of_inner, &self.0.first[0], options)?;
@@ -224,15 +222,18 @@ impl PartWeights {
             _ => candle_core::bail!("what another sublayer saved"),
         };
         let gamma = &self.0.norm[0];
-        let (grad_x, normalized) = rows::layer_norm_backward(x, gamma, self.0.eps, &grad_normed)?;
+        let (grad_x, normalized) =
+            row_ops::layer_norm_backward(x, gamma, self.0.eps, &grad_normed)?;
         let grad_x = add_to_first(&grad_x, &gradient)?;
         let (Some(first), Some(second)) = (first, second) else {
             return Ok((grad_x, None));
         };
-        let (grad_beta, grad_gamma) = rows::column_sums(&grad_normed, Some(&normalized))?;
+        let (grad_beta, grad_gamma) = row_ops::column_sums(&grad_normed, Some(&normalized))?;
         let parts = grad_gamma.into_iter().chain([grad_beta]);
         let parts = parts.chain(first).chain(second);
-        let flat: Vec<Tensor> = parts.map(|part| part.flatten_all()).collect::<Result<_>>()?;
+        let flat: Vec<Tensor> = parts
+            .map(|part| part.flatten_all())
+            .collect::<Result<_>>()?;
         Ok((grad_x, Some(Tensor::cat(&flat, 0)?)))
     }
 }
@@ -265,7 +266,7 @@ fn probabilities(
 ) -> Result<Tensor> {
     let key = images_of(key_value, 0, piece)?;
     let scores = matmul(&images_of(query, 0, piece)?, &key.t()?, options)?;
-    rows::softmax(scores, scale(query)?)
+    row_ops::softmax(scores, scale(query)?)
 }
 
 /// Scaled dot-product attention (Vaswani et al., 2017, section 3.2), `[B,M,D]`.
@@ -276,7 +277,7 @@ fn attend(query: &Tensor, key_value: &Tensor, options: ComputeOptions) -> Result
         let probabilities = probabilities(query, key_value, piece, options)?;
         contexts.push(matmul(&probabilities, &value, options)?);
     }
-    rows::merge_heads(&Tensor::cat(&contexts, 0)?.unsqueeze(0)?)
+    row_ops::merge_heads(&Tensor::cat(&contexts, 0)?.unsqueeze(0)?)
 }
 
 /// The gradients of queries and of keys and values from that of the context `[1,B,H,M,S]`.
@@ -293,9 +294,17 @@ fn attend_backward(
         let value = images_of(key_value, 1, piece)?;
         of_value.push(matmul(&probabilities.t()?, &gradient, options)?);
         let of_scores = matmul(&gradient, &value.t()?, options)?;
-        let of_scores = rows::softmax_backward(&probabilities, of_scores, scale(query)?)?;
-        of_query.push(matmul(&of_scores, &images_of(key_value, 0, piece)?, options)?);
-        of_key.push(matmul(&of_scores.t()?, &images_of(query, 0, piece)?, options)?);
+        let of_scores = row_ops::softmax_backward(&probabilities, of_scores, scale(query)?)?;
+        of_query.push(matmul(
+            &of_scores,
+            &images_of(key_value, 0, piece)?,
+            options,
+        )?);
+        of_key.push(matmul(
+            &of_scores.t()?,
+            &images_of(query, 0, piece)?,
+            options,
+        )?);
     }
     let whole = |pieces: &[Tensor]| Tensor::cat(pieces, 0);
     Ok([

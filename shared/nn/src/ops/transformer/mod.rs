@@ -7,6 +7,7 @@ use candle_core::{Result, Tensor, bail};
 
 use super::dropout::DropoutMask;
 use crate::ComputeOptions;
+use by_parts::{Part, PartWeights};
 use kernels::{
     attention::AttentionShape,
     transformer::{
@@ -14,14 +15,13 @@ use kernels::{
         SublayerShape,
     },
 };
-use by_parts::{Part, PartWeights};
 use op::{EmbedOp, PartsOp, SublayerOp};
 
 mod by_parts;
 #[cfg(test)]
 mod composed;
 mod op;
-mod rows;
+mod row_ops;
 
 /// The weights of a sublayer: a layer norm and two linear maps, as weight and bias each.
 #[derive(Clone, Debug)]

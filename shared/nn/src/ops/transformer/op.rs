@@ -8,7 +8,7 @@ use candle_core::{
 
 use super::{
     by_parts::{Part, PartWeights, SavedParts},
-    rows,
+    row_ops,
 };
 use crate::{
     cuda,
@@ -123,7 +123,7 @@ impl CustomOp3 for EmbedOp {
     ) -> Result<(CudaStorage, Shape)> {
         let (class, positions) = ((class, class_layout), (positions, positions_layout));
         let mask = self.kernel.dropout;
-        let y = cuda::rows::embed((tokens, tokens_layout), class, positions, mask)?;
+        let y = cuda::row_ops::embed((tokens, tokens_layout), class, positions, mask)?;
         Ok((y, self.shape.into()))
     }
 
@@ -143,7 +143,7 @@ impl CustomOp3 for EmbedOp {
                 return Ok((Some(grad_tokens), None, None));
             }
             let of_images = gradient.reshape((batch, tokens_and_class * width))?;
-            let grad_positions = rows::column_sums(&of_images, None)?.0;
+            let grad_positions = row_ops::column_sums(&of_images, None)?.0;
             let grad_class = grad_positions.narrow(0, 0, width)?.copy()?;
             return Ok((
                 Some(grad_tokens),

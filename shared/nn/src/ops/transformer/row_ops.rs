@@ -4,7 +4,7 @@
 use candle_core::{CpuStorage, D, Result, Storage, Tensor};
 
 use crate::{
-    cuda::rows,
+    cuda,
     ops::{
         dropout::{DropoutMask, dropout},
         linear,
@@ -14,7 +14,7 @@ use crate::{
 /// Layer norm of the last dimension.
 pub fn layer_norm(x: &Tensor, gamma: &Tensor, beta: &Tensor, eps: f64) -> Result<Tensor> {
     if x.device().is_cuda() {
-        return rows::layer_norm(x, gamma, beta, eps);
+        return cuda::row_ops::layer_norm(x, gamma, beta, eps);
     }
     linear::layer_norm(x, gamma, beta, eps)
 }
@@ -27,7 +27,7 @@ pub fn layer_norm_backward(
     gradient: &Tensor,
 ) -> Result<(Tensor, Tensor)> {
     if x.device().is_cuda() {
-        return rows::layer_norm_backward(x, gamma, eps, gradient);
+        return cuda::row_ops::layer_norm_backward(x, gamma, eps, gradient);
     }
     let centered = x.broadcast_sub(&x.mean_keepdim(D::Minus1)?)?;
     let deviation = (centered.sqr()?.mean_keepdim(D::Minus1)? + eps)?.sqrt()?;
@@ -45,7 +45,7 @@ pub fn layer_norm_backward(
 /// The softmax of `scale * x` over the last dimension; on CUDA in place of `x`.
 pub fn softmax(x: Tensor, scale: f64) -> Result<Tensor> {
     if x.device().is_cuda() {
-        rows::softmax(&x, scale)?;
+        cuda::row_ops::softmax(&x, scale)?;
         return Ok(x);
     }
     candle_nn::ops::softmax(&(x * scale)?, D::Minus1)
@@ -54,7 +54,7 @@ pub fn softmax(x: Tensor, scale: f64) -> Result<Tensor> {
 /// The gradient of softmax's `x` from that of its result `y`; on CUDA in place of `gradient`.
 pub fn softmax_backward(y: &Tensor, gradient: Tensor, scale: f64) -> Result<Tensor> {
     if y.device().is_cuda() {
-        rows::softmax_backward(y, &gradient, scale)?;
+        cuda::row_ops::softmax_backward(y, &gradient, scale)?;
         return Ok(gradient);
     }
     let sum = (y * &gradient)?.sum_keepdim(D::Minus1)?;
@@ -64,7 +64,7 @@ pub fn softmax_backward(y: &Tensor, gradient: Tensor, scale: f64) -> Result<Tens
 /// `drop(gelu(x + bias))`.
 pub fn gelu_dropout(x: &Tensor, bias: &Tensor, mask: Option<DropoutMask>) -> Result<Tensor> {
     if x.device().is_cuda() {
-        return rows::gelu_dropout(x, bias, mask);
+        return cuda::row_ops::gelu_dropout(x, bias, mask);
     }
     dropout(&x.broadcast_add(bias)?.gelu_erf()?, mask)
 }
@@ -77,7 +77,7 @@ pub fn gelu_dropout_backward(
     gradient: Tensor,
 ) -> Result<Tensor> {
     if x.device().is_cuda() {
-        rows::gelu_dropout_backward(x, bias, mask, &gradient)?;
+        cuda::row_ops::gelu_dropout_backward(x, bias, mask, &gradient)?;
         return Ok(gradient);
     }
     let x = x.broadcast_add(bias)?;
@@ -94,18 +94,16 @@ pub fn residual_dropout(
     mask: Option<DropoutMask>,
 ) -> Result<Storage> {
     if x.device().is_cuda() {
-        return rows::residual_dropout(residual, x, bias, mask).map(Storage::Cuda);
+        return cuda::row_ops::residual_dropout(residual, x, bias, mask).map(Storage::Cuda);
     }
     let y = (residual + dropout(&x.broadcast_add(bias)?, mask)?)?;
-    Ok(Storage::Cpu(CpuStorage::F32(
-        y.flatten_all()?.to_vec1()?,
-    )))
+    Ok(Storage::Cpu(CpuStorage::F32(y.flatten_all()?.to_vec1()?)))
 }
 
 /// `[B,N,P*H*S]` plus `bias` `[P*H*S]`, if there is one, as `[P,B,H,N,S]`.
 pub fn split_heads(x: &Tensor, bias: Option<&Tensor>, sizes: [usize; 2]) -> Result<Tensor> {
     if x.device().is_cuda() {
-        return rows::split_heads(x, bias, sizes);
+        return cuda::row_ops::split_heads(x, bias, sizes);
     }
     let [parts, heads] = sizes;
     let (batch, tokens, width) = x.dims3()?;
@@ -118,7 +116,7 @@ pub fn split_heads(x: &Tensor, bias: Option<&Tensor>, sizes: [usize; 2]) -> Resu
 /// `[P,B,H,N,S]` as `[B,N,P*H*S]`.
 pub fn merge_heads(x: &Tensor) -> Result<Tensor> {
     if x.device().is_cuda() {
-        return rows::merge_heads(x);
+        return cuda::row_ops::merge_heads(x);
     }
     let (parts, batch, heads, tokens, size) = x.dims5()?;
     x.permute((1, 3, 0, 2, 4))?
@@ -128,7 +126,7 @@ pub fn merge_heads(x: &Tensor) -> Result<Tensor> {
 /// The sums over all rows of `x`, and of its products with `factor`, if there is one.
 pub fn column_sums(x: &Tensor, factor: Option<&Tensor>) -> Result<(Tensor, Option<Tensor>)> {
     if x.device().is_cuda() {
-        return rows::column_sums(x, factor);
+        return cuda::row_ops::column_sums(x, factor);
     }
     let width = x.dim(D::Minus1)?;
     let sums = |x: &Tensor| x.reshape(((), width))?.sum(0);
