@@ -12,7 +12,8 @@ use base::random::Stream;
 use candle_core::{DType, Device, Tensor, Var};
 use nn::{ComputeDevice, ComputeOptions, Conv2d, Precision};
 
-/// Largest relative distances of a single convolution: Winograd transforms in f32 lose some bits, TF32 has 11 significant bits, bf16 has 8.
+/// Largest relative distances of a single convolution: Winograd transforms in f32 lose some bits, TF32 has 11
+/// significant bits, bf16 has 8.
 const BOUNDS: [(Precision, f64); 3] = [
     (Precision::F32, 3e-5),
     (Precision::Tf32, 2e-3),
