@@ -139,16 +139,28 @@ pub fn configurations(
         _ => heuristics.get_all(Name::CUDNN_ATTR_ENGINEHEUR_RESULTS, &mut descriptors)?,
     };
     descriptors.truncate(count);
-    let mut allowed = Vec::new();
+    let (mut allowed, mut unreadable) = (Vec::new(), None);
     for (rank, descriptor) in descriptors.into_iter().enumerate() {
-        let engine = Descriptor::new(Kind::CUDNN_BACKEND_ENGINE_DESCRIPTOR)?;
-        let engine = descriptor.get(Name::CUDNN_ATTR_ENGINECFG_ENGINE, engine)?;
-        let notes = EngineNotes::of(&engine)?;
-        if notes.are_allowed(options) {
-            let engine = engine.get(Name::CUDNN_ATTR_ENGINE_GLOBAL_INDEX, 0i64)?;
-            let id = ConfigId { mode, rank, engine };
-            allowed.push(EngineConfig { descriptor, id });
+        match read(&descriptor) {
+            Ok((engine, notes)) if notes.are_allowed(options) => allowed.push(EngineConfig {
+                descriptor,
+                id: ConfigId { mode, rank, engine },
+            }),
+            Ok(_) => {}
+            // It may not be used; the others may.
+            Err(reason) => unreadable = Some(reason),
         }
     }
-    Ok(allowed)
+    match unreadable {
+        Some(reason) if allowed.is_empty() => Err(reason),
+        _ => Ok(allowed),
+    }
+}
+
+/// The engine of a configuration and its notes.
+fn read(config: &Descriptor) -> Result<(i64, EngineNotes)> {
+    let engine = Descriptor::new(Kind::CUDNN_BACKEND_ENGINE_DESCRIPTOR)?;
+    let engine = config.get(Name::CUDNN_ATTR_ENGINECFG_ENGINE, engine)?;
+    let index = engine.get(Name::CUDNN_ATTR_ENGINE_GLOBAL_INDEX, 0i64)?;
+    Ok((index, EngineNotes::of(&engine)?))
 }
