@@ -15,6 +15,7 @@ mod elementwise;
 mod feature_map;
 mod module;
 mod residual;
+mod running_statistics;
 mod sgd;
 
 use candle_core::cuda_backend::cudarc::driver::{
@@ -28,6 +29,7 @@ pub use device_memory::{free_memory, peak_memory, prepare};
 pub use dropout::dropout;
 pub use elementwise::{relu, relu_backward};
 pub use residual::Cuda;
+pub use running_statistics::update_running_statistics;
 pub use sgd::sgd_step;
 
 use super::Argument;

@@ -22,6 +22,7 @@ const SOURCE: &str = concat!(
     include_str!("kernels/convert.cu"),
     include_str!("kernels/epilogue.cu"),
     include_str!("kernels/batch_norm.cu"),
+    include_str!("kernels/running_statistics.cu"),
     include_str!("kernels/dropout.cu"),
     include_str!("kernels/sgd.cu"),
     include_str!("kernels/crop.cu"),
