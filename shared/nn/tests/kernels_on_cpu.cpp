@@ -67,6 +67,7 @@ using std::isfinite;
 #include "../src/cuda/kernels/im2col.cu"
 #include "../src/cuda/kernels/epilogue.cu"
 #include "../src/cuda/kernels/batch_norm.cu"
+#include "../src/cuda/kernels/running_statistics.cu"
 #include "../src/cuda/kernels/dropout.cu"
 #include "../src/cuda/kernels/row_ops.cu"
 #include "../src/cuda/kernels/sgd.cu"
@@ -330,6 +331,17 @@ template <typename T> static void normalization(int positions, int channels, int
     }
 }
 
+static void running_statistics_move() {
+    const int channels = 300;
+    Numbers<float> mean(channels), variance(channels), batch_mean(channels), batch_variance(channels);
+    const float unbias = 10.0f / 9.0f;
+    each(channels, [&] { running_statistics(mean.at, variance.at, batch_mean.at, batch_variance.at, unbias, channels); });
+    for (int c = 0; c < channels; c++) {
+        near(mean[c], 0.9 * mean.initial[c] + 0.1 * batch_mean[c], 1e-6, "running mean");
+        near(variance[c], 0.9 * variance.initial[c] + batch_variance[c] / 9.0, 1e-6, "running variance");
+    }
+}
+
 static void dropout() {
     // The first decisions for rate 0.3 and key 8, the same as in the test of the CPU's mask.
     const char *kept =
@@ -410,6 +422,7 @@ int main() {
         normalization<float>(positions, channels, rows);
         normalization<bf16>(positions, channels, rows);
     }
+    running_statistics_move();
     dropout();
     // Less and more than a warp's 32 threads and a block's 256, and rows that fill no block.
     for (auto [rows, width] : {std::pair{1, 1}, {13, 24}, {50, 33}, {9, 513}}) row_sums(rows, width);

@@ -62,6 +62,7 @@ disabled! {
     fn dropout(Argument, DropoutMask) -> CudaStorage;
     fn relu(Argument) -> CudaStorage;
     fn relu_backward(&Tensor, &Tensor) -> Tensor;
+    fn update_running_statistics([&Tensor; 2], [&Tensor; 2], f32) -> ();
     fn sgd_step(&SgdConfig, &Tensor, &[SgdParam]) -> ();
 }
 

@@ -18,6 +18,7 @@ mod pinned;
 mod readback;
 mod residual;
 pub mod row_ops;
+mod running_statistics;
 mod sgd;
 
 use candle_core::cuda_backend::cudarc::driver::{
@@ -32,6 +33,7 @@ pub use dropout::dropout;
 pub use elementwise::{relu, relu_backward};
 pub use readback::{Download, Downloader};
 pub use residual::Cuda;
+pub use running_statistics::update_running_statistics;
 pub use sgd::sgd_step;
 
 use super::Argument;

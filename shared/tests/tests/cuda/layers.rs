@@ -54,6 +54,9 @@ fn conv_bn(shape: [usize; 4], beta: Tensor, key: u64) -> [Tensor; 3] {
 /// Results of a case, of which the first is differentiated.
 type Run<'a> = &'a dyn Fn(&[Tensor], ComputeOptions) -> Result<Vec<Tensor>>;
 
+/// The inputs of the ReLU that a result comes from.
+type ReluInput<'a> = &'a dyn Fn(&[Tensor]) -> Result<Tensor>;
+
 /// Compares a function's results, and the gradients of all arguments, on both devices. `relu_input` gives the inputs
 /// of the ReLU that the result comes from.
 fn compare(
@@ -61,7 +64,7 @@ fn compare(
     gpu: &ComputeDevice,
     arguments: &[Tensor],
     run: Run,
-    relu_input: Option<&dyn Fn(&[Tensor]) -> Result<Tensor>>,
+    relu_input: Option<ReluInput>,
 ) {
     let differentiate = |device: &Device, options, loss_weights: Option<&Tensor>| {
         let on_device = |t: &Tensor| Var::from_tensor(&t.to_device(device).unwrap()).unwrap();
