@@ -156,8 +156,8 @@ template <typename T> struct Kind;
         static constexpr auto gradient_epilogue = gradient_epilogue_##NAME; \
         static constexpr auto pack = pack_filter_##NAME;                    \
         static constexpr auto unpack = unpack_filter_##NAME;                \
-        static constexpr auto im2col = im2col_##NAME;                       \
-        static constexpr auto col2im = col2im_##NAME;                       \
+        static constexpr auto im2col = im2col_nhwc_##NAME;                  \
+        static constexpr auto col2im = col2im_nhwc_##NAME;                  \
         static constexpr auto sum_moments = sum_moments_##NAME;             \
         static constexpr auto finish_moments = finish_moments_##NAME;       \
         static constexpr auto normalize = normalize_##NAME;                 \

@@ -231,11 +231,11 @@ impl Im2col<'_> {
             KernelArg::long(len)?,
         ];
         if transposed {
-            let name = format!("col2im_{suffix}");
+            let name = format!("col2im_nhwc_{suffix}");
             // SAFETY: as the caller promises.
             unsafe { module::for_each(self.device, &name, len, &arguments) }
         } else {
-            let name = format!("im2col_{suffix}");
+            let name = format!("im2col_nhwc_{suffix}");
             // SAFETY: as the caller promises.
             unsafe { module::for_each(self.device, &name, len, &arguments) }
         }

@@ -61,18 +61,19 @@ __device__ void col2im(const float *y, Windows s, T *x, long long len) {
     store8(x + i * 8, sum);
 }
 
-#define IM2COL(T, NAME)                                                                                 \
-    extern "C" __global__ void im2col_##NAME(const T *x, int height, int width, int out_height,        \
-                                             int out_width, int kernel, int stride, int padding,       \
-                                             int eights, T *y, long long len) {                        \
-        Windows s = {height, width, out_height, out_width, kernel, stride, padding, eights};           \
-        im2col(x, s, y, len);                                                                          \
-    }                                                                                                  \
-    extern "C" __global__ void col2im_##NAME(const float *y, int height, int width, int out_height,    \
-                                             int out_width, int kernel, int stride, int padding,       \
-                                             int eights, T *x, long long len) {                        \
-        Windows s = {height, width, out_height, out_width, kernel, stride, padding, eights};           \
-        col2im(y, s, x, len);                                                                          \
+// Candle's modules have kernels of the names without "nhwc".
+#define IM2COL(T, NAME)                                                                                   \
+    extern "C" __global__ void im2col_nhwc_##NAME(const T *x, int height, int width, int out_height,      \
+                                                  int out_width, int kernel, int stride, int padding,     \
+                                                  int eights, T *y, long long len) {                      \
+        Windows s = {height, width, out_height, out_width, kernel, stride, padding, eights};              \
+        im2col(x, s, y, len);                                                                             \
+    }                                                                                                     \
+    extern "C" __global__ void col2im_nhwc_##NAME(const float *y, int height, int width, int out_height,  \
+                                                  int out_width, int kernel, int stride, int padding,     \
+                                                  int eights, T *x, long long len) {                      \
+        Windows s = {height, width, out_height, out_width, kernel, stride, padding, eights};              \
+        col2im(y, s, x, len);                                                                             \
     }
 IM2COL(float, f32)
 IM2COL(bf16, bf16)
