@@ -107,7 +107,8 @@ SHELL = bash
 .DEFAULT_GOAL = build
 .NOTPARALLEL:
 .PHONY: help build data baseline dataset train robust rounds table2 table3 table4 demo clean-demo test bench lint check-cuda \
-        cuda-toolkit gpu-bundle test-reliability fuzz test-slurm test-python bench-store
+        cuda-toolkit gpu-bundle test-reliability test-cuda-stand-in fuzz test-slurm test-python \
+        bench-store
 
 BIN = $(or $(CARGO_TARGET_DIR),target)/release
 GENERATOR = '$(BIN)/generator'
@@ -272,6 +273,10 @@ check-cuda:
 	scripts/cuda/check-kernels
 	'$(PYTHON)' scripts/cuda/check-ptx
 	PYTHON='$(PYTHON)' scripts/cuda/check-plans
+
+## tests and programs with CUDA on the CPU, by stand-ins of NVIDIA's libraries; needs no GPU or toolkit, but x86-64 and C++
+test-cuda-stand-in:
+	scripts/cuda/stand-in/test
 
 ## sets up a CUDA 13.0 toolkit and cuDNN in cuda-toolkit/, from PyPI; PYTHON needs pip
 cuda-toolkit:

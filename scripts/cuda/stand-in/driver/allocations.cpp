@@ -1,0 +1,119 @@
+// The driver's calls that allocate and free.
+
+#include "../stand-in.h"
+
+#include <cstring>
+
+#include "memory.h"
+#include "queue.h"
+
+using namespace stand_in;
+
+namespace {
+
+enum { RELEASE_THRESHOLD = 4, RESERVED_CURRENT, RESERVED_HIGH, USED_CURRENT, USED_HIGH };
+int default_pool;
+
+int allocate_for(void **at, size_t bytes, Place place, bool from_pool) {
+    if (error()) return error();
+    if (bytes == 0) return INVALID_VALUE;
+    *at = allocate(place, bytes, from_pool);
+    return *at ? SUCCESS : OUT_OF_MEMORY;
+}
+
+} // namespace
+
+extern "C" {
+
+int cuMemAlloc_v2(void **at, size_t bytes) {
+    std::lock_guard lock(mutex());
+    return allocate_for(at, bytes, Place::Device, false);
+}
+int cuMemAllocAsync(void **at, size_t bytes, void *stream) {
+    std::lock_guard lock(mutex());
+    if (is_capturing(stream)) return STREAM_CAPTURE_UNSUPPORTED;
+    return allocate_for(at, bytes, Place::Device, true);
+}
+int cuMemAllocFromPoolAsync(void **at, size_t bytes, void *, void *stream) { return cuMemAllocAsync(at, bytes, stream); }
+int cuMemHostAlloc(void **at, size_t bytes, unsigned) {
+    std::lock_guard lock(mutex());
+    count("pinned_allocations");
+    return allocate_for(at, bytes, Place::Pinned, false);
+}
+int cuMemAllocManaged(void **, size_t, unsigned) { return NOT_SUPPORTED; }
+
+int cuMemFree_v2(void *at) {
+    std::lock_guard lock(mutex());
+    if (!at) return SUCCESS;
+    // As the driver: after all work.
+    execute_all();
+    if (!ask_to_free(at)) return error();
+    free_now(at);
+    return error();
+}
+int cuMemFreeAsync(void *at, void *stream) {
+    std::lock_guard lock(mutex());
+    if (!at) return SUCCESS;
+    if (is_capturing(stream)) return STREAM_CAPTURE_UNSUPPORTED;
+    if (error()) return error();
+    if (!ask_to_free(at)) return error();
+    enqueue(stream, [at] { free_now(at); });
+    return SUCCESS;
+}
+int cuMemFreeHost(void *at) {
+    std::lock_guard lock(mutex());
+    // At once: what a queue still copies from here is gone.
+    if (!ask_to_free(at)) return error();
+    free_now(at);
+    return SUCCESS;
+}
+
+int cuMemGetInfo_v2(size_t *free, size_t *total) {
+    std::lock_guard lock(mutex());
+    const auto &state = memory_state();
+    *total = state.total;
+    *free = state.total - state.reserved;
+    return SUCCESS;
+}
+
+int cuDeviceGetDefaultMemPool(void **pool, int) { return *pool = &default_pool, SUCCESS; }
+int cuDeviceGetMemPool(void **pool, int) { return *pool = &default_pool, SUCCESS; }
+int cuDeviceSetMemPool(int, void *) { return SUCCESS; }
+
+int cuMemPoolTrimTo(void *, size_t keep) {
+    std::lock_guard lock(mutex());
+    count("trims");
+    trim(keep);
+    return SUCCESS;
+}
+int cuMemPoolGetAttribute(void *, int attribute, void *value) {
+    std::lock_guard lock(mutex());
+    const auto &state = memory_state();
+    uint64_t number = 0;
+    switch (attribute) {
+    case 1: case 2: case 3: *(int *)value = 1; return SUCCESS;
+    case RELEASE_THRESHOLD: number = state.threshold; break;
+    case RESERVED_CURRENT: number = state.reserved; break;
+    case RESERVED_HIGH: number = state.reserved_high; break;
+    case USED_CURRENT: number = state.used; break;
+    case USED_HIGH: number = state.used_high; break;
+    default: return INVALID_VALUE;
+    }
+    std::memcpy(value, &number, sizeof number);
+    return SUCCESS;
+}
+int cuMemPoolSetAttribute(void *, int attribute, void *value) {
+    std::lock_guard lock(mutex());
+    auto &state = memory_state();
+    if (attribute >= 1 && attribute <= 3) return SUCCESS;
+    uint64_t number;
+    std::memcpy(&number, value, sizeof number);
+    switch (attribute) {
+    case RELEASE_THRESHOLD: state.threshold = number; return SUCCESS;
+    // The high marks can only be set to 0, which means to the current value.
+    case RESERVED_HIGH: state.reserved_high = state.reserved; return number ? INVALID_VALUE : SUCCESS;
+    case USED_HIGH: state.used_high = state.used; return number ? INVALID_VALUE : SUCCESS;
+    default: return INVALID_VALUE;
+    }
+}
+}

@@ -1,0 +1,50 @@
+// Streams, events and graphs as queues of work.
+
+#pragma once
+
+#include "../stand-in.h"
+
+#include <deque>
+#include <memory>
+#include <vector>
+
+namespace stand_in {
+
+struct Graph {
+    std::vector<Work> work;
+};
+
+struct Stream {
+    std::deque<Work> work;
+    // Does not wait for the legacy default stream.
+    bool is_nonblocking = false;
+    std::shared_ptr<Graph> captured;
+};
+
+// A point in a stream.
+struct Point {
+    Stream *stream;
+    bool is_done = false;
+    double milliseconds = 0;
+};
+
+struct Event {
+    bool has_time = true;
+    std::shared_ptr<Point> point;
+    int polls = 0;
+};
+
+// The stream of a handle; null, 1 and 2 are the default streams.
+Stream &stream_of(void *handle);
+void *create_stream(bool is_nonblocking);
+void destroy_stream(void *handle);
+// Executes a stream's queue, until a point if one is given.
+void execute(Stream &stream, const Point *until = nullptr);
+// Executes everything.
+void execute_all();
+// Executes the legacy default stream and those that wait for it.
+void execute_legacy();
+void record(Event &event, void *stream);
+void wait(void *stream, const Event &event);
+
+} // namespace stand_in

@@ -1,0 +1,155 @@
+// Checks of cuDNN's descriptors when they are finalized: required attributes, packed NHWC tensors, sizes that
+// fit together, and the combinations of types that the manual lists for convolutions.
+
+#include <algorithm>
+
+#include "descriptor.h"
+
+using namespace cudnn;
+using namespace stand_in;
+
+namespace {
+
+const std::map<int, std::vector<int>> REQUIRED = {
+    {TENSOR, {TENSOR_DATA_TYPE, TENSOR_DIMENSIONS, TENSOR_STRIDES, TENSOR_UNIQUE_ID, TENSOR_BYTE_ALIGNMENT}},
+    {CONVOLUTION, {CONVOLUTION_COMP_TYPE, CONVOLUTION_CONV_MODE, CONVOLUTION_SPATIAL_DIMS, CONVOLUTION_DILATIONS, CONVOLUTION_FILTER_STRIDES,
+                   CONVOLUTION_PRE_PADDINGS, CONVOLUTION_POST_PADDINGS}},
+    {FORWARD, {FORWARD_X, FORWARD_W, FORWARD_Y, FORWARD_CONV_DESC, FORWARD_ALPHA, FORWARD_BETA}},
+    {BACKWARD_DATA, {DATA_DX, DATA_W, DATA_DY, DATA_CONV_DESC, DATA_ALPHA, DATA_BETA}},
+    {BACKWARD_FILTER, {FILTER_X, FILTER_DW, FILTER_DY, FILTER_CONV_DESC, FILTER_ALPHA, FILTER_BETA}},
+    {OPERATIONGRAPH, {GRAPH_OPS}},
+    {ENGINEHEUR, {ENGINEHEUR_OPERATION_GRAPH, ENGINEHEUR_MODE}},
+    {ENGINE, {ENGINE_OPERATION_GRAPH, ENGINE_GLOBAL_INDEX}},
+    {ENGINECFG, {ENGINECFG_ENGINE}},
+    {EXECUTION_PLAN, {PLAN_ENGINE_CONFIG}},
+    {VARIANT_PACK, {PACK_DATA_POINTERS, PACK_UNIQUE_IDS}},
+    {DEVICEPROP, {}},
+};
+
+int tensor(const Descriptor &d) {
+    const auto size = d.all<int64_t>(TENSOR_DIMENSIONS), stride = d.all<int64_t>(TENSOR_STRIDES);
+    const int type = d.one<int>(TENSOR_DATA_TYPE);
+    if (type != DATA_FLOAT && type != DATA_BFLOAT16) return refuse(NOT_SUPPORTED_DATA_TYPE, "a tensor of type " + std::to_string(type));
+    if (std::any_of(size.begin(), size.end(), [](int64_t n) { return n < 1; })) return refuse(BAD_PARAM, "a tensor without elements");
+    const std::vector<int64_t> packed = {size[1] * size[2] * size[3], 1, size[3] * size[1], size[1]};
+    if (stride != packed) return refuse(NOT_SUPPORTED_LAYOUT, "a tensor that is not packed as NHWC");
+    if (d.one<int64_t>(TENSOR_BYTE_ALIGNMENT) % 16) return refuse(NOT_SUPPORTED_LAYOUT, "a tensor that is not aligned to 16 bytes");
+    // As tensor cores need them: the program pads channels.
+    if (size[1] % 8) return refuse(NOT_SUPPORTED_LAYOUT, "a tensor whose channels are not a multiple of 8");
+    return cudnn::SUCCESS;
+}
+
+int convolution(const Descriptor &d) {
+    if (d.one<int>(CONVOLUTION_COMP_TYPE) != DATA_FLOAT) return refuse(NOT_SUPPORTED_DATA_TYPE, "sums that are not f32");
+    if (d.one<int>(CONVOLUTION_CONV_MODE) != 1) return refuse(cudnn::NOT_SUPPORTED, "a convolution that is not a cross-correlation");
+    if (d.one<int64_t>(CONVOLUTION_SPATIAL_DIMS) != 2) return refuse(BAD_PARAM, "a convolution that is not over two dimensions");
+    if (d.all<int64_t>(CONVOLUTION_PRE_PADDINGS) != d.all<int64_t>(CONVOLUTION_POST_PADDINGS))
+        return refuse(cudnn::NOT_SUPPORTED, "padding that differs between the sides");
+    return cudnn::SUCCESS;
+}
+
+int operation(Descriptor &d, const int (&names)[6], Direction direction) {
+    const Descriptor *tensors[3];
+    for (int i = 0; i < 3; i++) {
+        tensors[i] = d.one<Descriptor *>(names[i]);
+        if (!exists(tensors[i]) || tensors[i]->kind != TENSOR) return refuse(BAD_PARAM_DESCRIPTOR_TYPE, "an operand that is no tensor");
+        d.operation.ids[i] = tensors[i]->one<int64_t>(TENSOR_UNIQUE_ID);
+        if (tensors[i]->one<int>(TENSOR_DATA_TYPE) != tensors[0]->one<int>(TENSOR_DATA_TYPE))
+            return refuse(NOT_SUPPORTED_DATA_TYPE, "operands of different types");
+    }
+    const auto &ids = d.operation.ids;
+    if (ids[0] == ids[1] || ids[1] == ids[2] || ids[0] == ids[2]) return refuse(BAD_PARAM, "two tensors of one name");
+    const Descriptor *parameters = d.one<Descriptor *>(names[3]);
+    if (!exists(parameters) || parameters->kind != CONVOLUTION) return refuse(BAD_PARAM_DESCRIPTOR_TYPE, "an operation without convolution");
+    if (d.one<float>(names[4]) != 1.0f || d.one<float>(names[5]) != 0.0f) return refuse(cudnn::NOT_SUPPORTED, "a sum with what was there");
+    const auto x = tensors[0]->all<int64_t>(TENSOR_DIMENSIONS), weight = tensors[1]->all<int64_t>(TENSOR_DIMENSIONS),
+               y = tensors[2]->all<int64_t>(TENSOR_DIMENSIONS);
+    auto &c = d.operation.convolution;
+    const auto padding = parameters->all<int64_t>(CONVOLUTION_PRE_PADDINGS), stride = parameters->all<int64_t>(CONVOLUTION_FILTER_STRIDES),
+               dilation = parameters->all<int64_t>(CONVOLUTION_DILATIONS);
+    for (int i = 0; i < 2; i++) {
+        c.padding[i] = (int)padding[i], c.stride[i] = (int)stride[i], c.dilation[i] = (int)dilation[i];
+        if (stride[i] < 1 || dilation[i] < 1 || padding[i] < 0) return refuse(BAD_PARAM, "a stride, dilation or padding out of range");
+        const int64_t out = (x[2 + i] + 2 * padding[i] - dilation[i] * (weight[2 + i] - 1) - 1) / stride[i] + 1;
+        if (y[2 + i] != out) return refuse(BAD_PARAM_SHAPE_MISMATCH, "y has not the size that x and weight give");
+    }
+    if (y[0] != x[0] || y[1] != weight[0] || weight[1] != x[1]) return refuse(BAD_PARAM_SHAPE_MISMATCH, "images or channels do not fit");
+    c.images = (int)x[0], c.channels = (int)x[1], c.height = (int)x[2], c.width = (int)x[3];
+    c.out_channels = (int)y[1], c.out_height = (int)y[2], c.out_width = (int)y[3];
+    c.kernel_height = (int)weight[2], c.kernel_width = (int)weight[3];
+    c.type = tensors[0]->one<int>(TENSOR_DATA_TYPE) == DATA_FLOAT ? Type::F32 : Type::Bf16;
+    d.operation.direction = direction;
+    return cudnn::SUCCESS;
+}
+
+// The descriptor that an attribute names, if it is of a kind.
+const Descriptor *named(const Descriptor &d, int name, std::initializer_list<int> kinds) {
+    const Descriptor *found = d.one<Descriptor *>(name);
+    return exists(found) && std::count(kinds.begin(), kinds.end(), found->kind) ? found : nullptr;
+}
+
+int made_from(Descriptor &d, int name, std::initializer_list<int> kinds) {
+    const Descriptor *from = named(d, name, kinds);
+    if (!from) return refuse(BAD_PARAM_DESCRIPTOR_TYPE, "a descriptor of kind " + std::to_string(d.kind) + " is made from what is gone or of another kind");
+    d.operation = from->operation;
+    d.engines = from->engines;
+    return cudnn::SUCCESS;
+}
+
+int plan(Descriptor &d) {
+    static long long calls = 0;
+    if (d.has(PLAN_HANDLE) == d.has(PLAN_DEVICEPROP)) return refuse(BAD_PARAM, "a plan needs a handle or the properties of a device");
+    if (const int status = made_from(d, PLAN_ENGINE_CONFIG, {ENGINECFG})) return status;
+    if (fails("STAND_IN_FAIL_PLAN", calls)) return refuse_on_request("STAND_IN_FAIL_PLAN");
+    count("plans");
+    return cudnn::SUCCESS;
+}
+
+int pack(const Descriptor &d) {
+    auto ids = d.all<int64_t>(PACK_UNIQUE_IDS);
+    if (ids.size() != d.all<void *>(PACK_DATA_POINTERS).size()) return refuse(BAD_PARAM, "a pack with more names than addresses, or fewer");
+    std::sort(ids.begin(), ids.end());
+    if (std::adjacent_find(ids.begin(), ids.end()) != ids.end()) return refuse(BAD_PARAM, "a pack with a name twice");
+    return cudnn::SUCCESS;
+}
+
+} // namespace
+
+std::vector<Engine> cudnn::engines(const Operation &operation, int mode) {
+    constexpr int FALLBACK = 2;
+    if (mode == FALLBACK) return {{0, {}, 0}};
+    const auto &c = operation.convolution;
+    const auto copies = (int64_t)((c.x_len() + c.y_len()) * bytes_of(c.type) + 15) / 16 * 16;
+    if (c.type == Type::Bf16) return {{62, {TENSOR_CORE}, 0}, {67, {TENSOR_CORE, NONDETERMINISTIC}, 4096}, {73, {TENSOR_CORE}, copies}};
+    return {{76, {TENSOR_CORE}, 0}, {71, {TENSOR_CORE, DOWN_CONVERT_INPUTS}, 0}, {74, {NONDETERMINISTIC}, 4096}, {1, {}, copies}, {28, {}, 0}};
+}
+
+int cudnn::finalize(Descriptor &d) {
+    if (d.is_finalized) return refuse(BAD_PARAM, "a descriptor is finalized twice");
+    for (const int name : REQUIRED.at(d.kind))
+        if (!d.has(name)) return refuse(BAD_PARAM, "attribute " + std::to_string(name) + " of a descriptor of kind " + std::to_string(d.kind) + " is not set");
+    switch (d.kind) {
+    case TENSOR: return tensor(d);
+    case CONVOLUTION: return convolution(d);
+    case FORWARD: return operation(d, {FORWARD_X, FORWARD_W, FORWARD_Y, FORWARD_CONV_DESC, FORWARD_ALPHA, FORWARD_BETA}, Direction::Forward);
+    case BACKWARD_DATA: return operation(d, {DATA_DX, DATA_W, DATA_DY, DATA_CONV_DESC, DATA_ALPHA, DATA_BETA}, Direction::InputGradient);
+    case BACKWARD_FILTER:
+        return operation(d, {FILTER_X, FILTER_DW, FILTER_DY, FILTER_CONV_DESC, FILTER_ALPHA, FILTER_BETA}, Direction::WeightGradient);
+    case OPERATIONGRAPH: return made_from(d, GRAPH_OPS, {FORWARD, BACKWARD_DATA, BACKWARD_FILTER});
+    case ENGINEHEUR:
+        if (const int status = made_from(d, ENGINEHEUR_OPERATION_GRAPH, {OPERATIONGRAPH})) return status;
+        d.engines = engines(d.operation, d.one<int>(ENGINEHEUR_MODE));
+        return cudnn::SUCCESS;
+    case ENGINE: {
+        if (const int status = made_from(d, ENGINE_OPERATION_GRAPH, {OPERATIONGRAPH})) return status;
+        for (const int mode : {3, 2})
+            for (const Engine &engine : engines(d.operation, mode))
+                if (engine.index == d.one<int64_t>(ENGINE_GLOBAL_INDEX)) return d.engines = {engine}, cudnn::SUCCESS;
+        return refuse(cudnn::NOT_SUPPORTED, "there is no such engine");
+    }
+    case ENGINECFG: return made_from(d, ENGINECFG_ENGINE, {ENGINE});
+    case EXECUTION_PLAN: return plan(d);
+    case VARIANT_PACK: return pack(d);
+    default: return cudnn::SUCCESS;
+    }
+}
