@@ -50,7 +50,7 @@ DETECTOR_INPUT ?=
 ## Transformer layers of the detector (empty: the recipe's, or 2)
 DETECTOR_LAYERS ?=
 
-## the Python for make bench and test-python (with PyTorch) and make cuda-toolkit (with pip)
+## the Python for make bench and test-python (with PyTorch), make cuda-toolkit and check-cuda (with pip)
 PYTHON ?= python3
 ## a clone of https://github.com/fra31/auto-attack, which make bench then compares with, too
 AUTOATTACK ?=
@@ -267,10 +267,12 @@ lint:
 	cargo clippy --locked --target-dir '$(CHECK_DIR)' --manifest-path fuzz/Cargo.toml -- -D warnings
 	RUSTDOCFLAGS='-D warnings' cargo doc --target-dir '$(CHECK_DIR)' --workspace --no-deps $(CARGO_FLAGS)
 
-## lints the CUDA code and runs its kernels' arithmetic on the CPU; needs no CUDA toolkit
+## lints the CUDA code, runs its kernels on the CPU, compiles them with NVRTC and ptxas, asks cuDNN for plans: no toolkit
 check-cuda:
 	scripts/cuda/check-cuda $(CARGO_FLAGS)
 	scripts/cuda/check-kernels
+	'$(PYTHON)' scripts/cuda/check-ptx
+	PYTHON='$(PYTHON)' scripts/cuda/check-plans
 
 ## tests and programs with CUDA on the CPU, by stand-ins of NVIDIA's libraries; needs no GPU or toolkit, but x86-64 and C++
 test-cuda-stand-in:

@@ -1,5 +1,5 @@
 //! Active set: the images of a batch that an iterative attack still works on. Finished images
-//! leave it and cost nothing more; results are in the batch's order.
+//! leave it and cost nothing more, but for the padding of what is left (`padding`); results are in the batch's order.
 
 use candle_core::{Device, Tensor};
 
@@ -82,6 +82,12 @@ pub fn pick<T: Clone>(values: &[T], rows: &[usize]) -> Vec<T> {
 pub fn column(values: Vec<f32>, device: &Device) -> Result<Tensor> {
     let shape = (values.len(), 1, 1, 1);
     Ok(Tensor::from_vec(values, shape, device)?)
+}
+
+/// For each image `yes` where the mask, `[B]` u8, is 1, `no` where it is 0; both `[B,3,32,32]`.
+pub fn where_mask(mask: &Tensor, yes: &Tensor, no: &Tensor) -> Result<Tensor> {
+    let mask = mask.reshape(((), 1, 1, 1))?;
+    Ok(mask.broadcast_as(yes.shape())?.where_cond(yes, no)?)
 }
 
 #[cfg(test)]

@@ -28,6 +28,14 @@ pub fn generate(
     if batch.is_empty() {
         return Ok(Vec::new());
     }
+    nn::retry_out_of_memory(batch.device(), || generate_once(attack, model, batch))
+}
+
+fn generate_once(
+    attack: &dyn Attack,
+    model: &dyn Classifier,
+    batch: &AttackBatch,
+) -> Result<Vec<Sample>> {
     let perturbed = attack.perturb(model, batch)?;
     let images = clipped(&perturbed, batch)?;
     let predict = |images: &Tensor| -> Result<Vec<u8>> {
@@ -60,7 +68,7 @@ pub fn generate(
             }
         })
         .collect();
-    for restored in restore_success(model, batch.device(), failures)? {
+    for restored in restore_success(model, batch.len(), batch.device(), failures)? {
         let row = restored.row;
         bytes[row * IMAGE_BYTES..(row + 1) * IMAGE_BYTES].copy_from_slice(&restored.bytes);
         pred[row] = restored.pred;

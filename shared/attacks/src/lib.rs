@@ -27,6 +27,7 @@ pub mod deepfool;
 pub mod fgsm;
 pub mod gaussian;
 pub mod nst;
+pub mod padding;
 pub mod pgd;
 pub mod quantize;
 pub mod signed_gradient;

@@ -4,6 +4,9 @@ use candle_core::{DType, Device, Tensor};
 
 use base::{Error, Result};
 
+/// What is not finite, in an error.
+pub const LOGITS: &str = "the model's logits are";
+
 /// The logits of one image, one per class.
 pub type LogitRow = Vec<f32>;
 
@@ -42,9 +45,7 @@ pub fn rows(logits: &Tensor, ids: &[u64], labels: &[u8]) -> Result<Vec<LogitRow>
     let rows = logits.detach().to_dtype(DType::F32)?.to_vec2::<f32>()?;
     for (row, id) in rows.iter().zip(ids) {
         if !row.iter().all(|z| z.is_finite()) {
-            return Err(Error::NonFinite(format!(
-                "image {id}: the model's logits are not finite"
-            )));
+            return Err(Error::NonFinite(format!("image {id}: {LOGITS} not finite")));
         }
     }
     Ok(rows)

@@ -11,7 +11,8 @@ use candle_core::Tensor;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Attack, AttackBatch, AttackTraits, Perturbed, Preset, gradient,
+    Attack, AttackBatch, AttackTraits, Perturbed, Preset,
+    gradient::{self, FiniteCheck},
     params::{RangeCheck, in_range, steps_in_range},
     preset::Parameters,
 };
@@ -146,6 +147,7 @@ impl Attack for Nst {
 
         let mut images = batch.images().clone();
         let mut velocity: Option<Tensor> = None;
+        let mut finite = FiniteCheck::default();
         for _ in 0..self.steps {
             let pixels = gradient::variable(&images)?;
             let features = model.features(&pixels)?;
@@ -153,7 +155,8 @@ impl Attack for Nst {
             for (map, target) in std::iter::zip(self.style_targets(&features)?, &style) {
                 loss = (loss + (self.distance(&map, target)? * self.style_weight)?)?;
             }
-            let mut gradient = gradient::gradient(&pixels, &loss.sum_all()?, batch.ids())?;
+            let mut gradient = gradient::unchecked(&pixels, &loss.sum_all()?)?;
+            finite.add(&gradient)?;
             if self.step == Step::Direction {
                 gradient = direction(&gradient)?;
             }
@@ -166,6 +169,7 @@ impl Attack for Nst {
             images = (images - (&step * self.lr)?)?;
             velocity = Some(step);
         }
+        finite.finish(gradient::GRADIENT, batch.ids())?;
         Ok(Perturbed {
             images,
             steps: vec![self.steps; batch.len()],

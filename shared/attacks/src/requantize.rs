@@ -6,7 +6,11 @@
 
 use candle_core::{Device, Tensor};
 
-use super::{gradient, logits, quantize};
+use super::{
+    gradient, logits,
+    padding::{PaddedModel, Padding},
+    quantize,
+};
 use base::Result;
 use data::IMAGE_BYTES;
 use nn::model::Classifier;
@@ -40,12 +44,14 @@ pub struct Restored {
     pub pred: u8,
 }
 
-/// Restores the success of as many images as possible; the others are missing from the result.
+/// Restores the success of as many images of a batch of `size` as possible; the others are missing from the result.
 pub fn restore_success(
     model: &dyn Classifier,
+    size: usize,
     device: &Device,
     mut failures: Vec<QuantizationFailure>,
 ) -> Result<Vec<Restored>> {
+    let model = &PaddedModel::new(model, Padding::new(size, device));
     let mut restored = Vec::new();
     for _ in 0..ROUNDS {
         if failures.is_empty() {

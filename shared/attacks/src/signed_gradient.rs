@@ -7,7 +7,11 @@
 use candle_core::{D, Tensor};
 use rayon::prelude::*;
 
-use super::{AttackBatch, Perturbed, gradient, logits};
+use super::{
+    AttackBatch, Perturbed,
+    gradient::{self, FiniteCheck},
+    logits,
+};
 use base::{
     Result,
     random::{key, uniform_at},
@@ -61,84 +65,91 @@ impl SignedGradient {
             }
             (None, None) => clean.clone(),
         };
-        let images = self.ascend(clean, start, &|images| {
-            cross_entropy_sign(model, images, batch.labels(), batch.ids())
+        let ascended = self.ascend(clean, start, &|images| {
+            cross_entropy_gradient(model, images, batch.labels(), batch.ids())
         })?;
+        ascended.finite.finish(gradient::GRADIENT, batch.ids())?;
         Ok(Perturbed {
-            images,
+            images: ascended.images,
             steps: vec![self.steps + u32::from(self.first_step > 0.0); batch.len()],
         })
     }
 
-    /// Takes all steps from `start`, projected onto the ball around `clean`, along what `sign` gives for an
-    /// iterate; all `[B,3,32,32]`.
+    /// Takes all steps from `start`, projected onto the ball around `clean`, along the sign of what `gradient` gives
+    /// for an iterate; all `[B,3,32,32]`.
     pub fn ascend(
         &self,
         clean: &Tensor,
         start: Tensor,
-        sign: &dyn Fn(&Tensor) -> Result<Tensor>,
-    ) -> Result<Tensor> {
+        gradient: &dyn Fn(&Tensor) -> Result<Tensor>,
+    ) -> Result<Ascended> {
         let low = (clean - self.eps)?.maximum(0f32)?;
         let high = (clean + self.eps)?.minimum(1f32)?;
         let project = |images: Tensor| images.maximum(&low)?.minimum(&high);
-        let ascend = |images: &Tensor, step: &Tensor| -> Result<Tensor> {
-            Ok(project((images + sign(images)?.broadcast_mul(step)?)?)?)
-        };
-        let mut images = project(start)?;
+        let mut steps = Vec::with_capacity(self.steps as usize + 1);
         if self.first_step > 0.0 {
-            images = ascend(&images, &channel_step(self.first_step, &[1.0; 3], clean)?)?;
+            steps.push(channel_step(self.first_step, &[1.0; 3], clean)?);
         }
         let step = channel_step(self.step, &self.channel_scale, clean)?;
-        for _ in 0..self.steps {
-            images = ascend(&images, &step)?;
+        steps.resize(steps.len() + self.steps as usize, step);
+
+        let mut images = project(start)?;
+        let mut finite = FiniteCheck::default();
+        for step in &steps {
+            let gradient = gradient(&images)?;
+            finite.add(&gradient)?;
+            images = project((images + gradient.sign()?.broadcast_mul(step)?)?)?;
         }
-        Ok(images)
+        Ok(Ascended { images, finite })
     }
 }
 
-/// The sign of d sum of cross entropies / d pixels at `images`: -1, 0 or 1, of their shape. `labels` and `ids` are
-/// the images'.
+/// The last iterate of an ascent.
+pub struct Ascended {
+    /// `[B,3,32,32]`.
+    pub images: Tensor,
+    /// Whether all gradients were finite: the sign of one that is not is some number.
+    pub finite: FiniteCheck,
+}
+
+/// d sum of cross entropies / d pixels at `images`, of their shape; perhaps not finite. `labels` and `ids` are the
+/// images'.
 ///
 /// # Errors
-/// [`base::Error::NonFinite`] for a gradient that is not finite, [`base::Error::Data`] for a label that is no class.
-pub fn cross_entropy_sign(
+/// [`base::Error::Data`] for a label that is no class.
+pub fn cross_entropy_gradient(
     model: &dyn Classifier,
     images: &Tensor,
     labels: &[u8],
     ids: &[u64],
 ) -> Result<Tensor> {
-    sign(model, images, ids, |logits| {
+    differentiate(model, images, |logits| {
         cross_entropy_grad(logits, labels, ids)
     })
 }
 
 /// The same of the sum of Kullback-Leibler divergences of the softmax at `images` from the probabilities
 /// `expected`, `[B,classes]`.
-///
-/// # Errors
-/// [`base::Error::NonFinite`] for a gradient that is not finite.
-pub fn divergence_sign(
+pub fn divergence_gradient(
     model: &dyn Classifier,
     images: &Tensor,
     expected: &Tensor,
-    ids: &[u64],
 ) -> Result<Tensor> {
-    sign(model, images, ids, |logits| {
+    differentiate(model, images, |logits| {
         Ok((candle_nn::ops::softmax(logits, D::Minus1)? - expected)?)
     })
 }
 
-/// The sign of the gradient in the pixels of a loss with this gradient in the logits.
-fn sign(
+/// The gradient in the pixels of a loss with this gradient in the logits.
+fn differentiate(
     model: &dyn Classifier,
     images: &Tensor,
-    ids: &[u64],
     grad_logits: impl FnOnce(&Tensor) -> Result<Tensor>,
 ) -> Result<Tensor> {
     let pixels = gradient::variable(images)?;
     let logits = model.logits(&pixels)?;
     let grad_logits = grad_logits(&logits.detach())?;
-    Ok(gradient::vjp(&pixels, &logits, &grad_logits, ids)?.sign()?)
+    gradient::unchecked_vjp(&pixels, &logits, &grad_logits)
 }
 
 /// `step / channel_scale`, `[1,3,1,1]`.

@@ -119,17 +119,8 @@ impl Error {
 
     /// The same error; a tensor error that means "out of memory" becomes [`Error::OutOfMemory`].
     pub fn of_batch(self, batch_size: usize) -> Self {
-        /// The words of the driver, cuBLAS and cuDNN, in lower case.
-        const MARKERS: [&str; 3] = ["out of memory", "out_of_memory", "alloc_failed"];
         match self {
-            Self::Tensor(reason) => {
-                let text = reason.to_string().to_lowercase();
-                if MARKERS.iter().any(|marker| text.contains(marker)) {
-                    Self::OutOfMemory { batch_size }
-                } else {
-                    Self::Tensor(reason)
-                }
-            }
+            Self::Tensor(reason) if is_out_of_memory(&reason) => Self::OutOfMemory { batch_size },
             other => other,
         }
     }
@@ -169,6 +160,14 @@ impl Error {
             Self::Io { .. } | Self::Tensor(_) | Self::OutOfMemory { .. } | Self::Sqlite { .. } => 1,
         }
     }
+}
+
+/// Whether a tensor error means that the device has no memory left.
+pub fn is_out_of_memory(reason: &candle_core::Error) -> bool {
+    /// The words of the driver, cuBLAS and cuDNN, in lower case.
+    const MARKERS: [&str; 3] = ["out of memory", "out_of_memory", "alloc_failed"];
+    let text = reason.to_string().to_lowercase();
+    MARKERS.iter().any(|marker| text.contains(marker))
 }
 
 /// Text from a file on one line, with control characters (terminal commands) escaped.

@@ -5,13 +5,17 @@
 mod compute_options;
 mod cuda;
 pub mod device;
+mod device_batch;
 mod device_memory;
 pub mod model;
 mod ops;
+mod readback;
 
 use candle_core::{Device, Result};
 
 pub use compute_options::{ComputeDevice, ComputeOptions, Precision};
+pub use device_batch::{padded_batch, pads_batches};
+pub use device_memory::retry_out_of_memory;
 pub use ops::{
     batch_norm::{BatchNormParams, BatchStats, batch_norm_eval, batch_norm_train},
     conv::{Conv2d, conv_transpose2d, conv2d},
@@ -27,6 +31,7 @@ pub use ops::{
         SublayerWeights, attention_sublayer, cls_attention_sublayer, embed, feed_forward_sublayer,
     },
 };
+pub use readback::{Readback, ReadbackQueue};
 
 /// Prepares a device for models of these options.
 pub fn prepare(device: Device, options: ComputeOptions) -> Result<ComputeDevice> {

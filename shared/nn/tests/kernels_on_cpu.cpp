@@ -28,6 +28,17 @@ static thread_local Dim threadIdx, blockIdx;
 static Dim blockDim = {256, 1, 1};
 static std::unique_ptr<std::barrier<>> barrier;
 static void __syncthreads() { barrier->arrive_and_wait(); }
+static float shuffled[256];
+static std::unique_ptr<std::barrier<>> warp_barriers[8];
+// All threads of a warp call it together.
+static float __shfl_xor_sync(unsigned, float x, int mask) {
+    std::barrier<> &warp = *warp_barriers[threadIdx.x / 32];
+    shuffled[threadIdx.x] = x;
+    warp.arrive_and_wait();
+    float other = shuffled[threadIdx.x ^ mask];
+    warp.arrive_and_wait();
+    return other;
+}
 
 struct float4 {
     float x, y, z, w;
@@ -53,9 +64,12 @@ using std::isfinite;
 
 #include "../src/cuda/kernels/common.cuh"
 #include "../src/cuda/kernels/convert.cu"
+#include "../src/cuda/kernels/im2col.cu"
 #include "../src/cuda/kernels/epilogue.cu"
 #include "../src/cuda/kernels/batch_norm.cu"
+#include "../src/cuda/kernels/running_statistics.cu"
 #include "../src/cuda/kernels/dropout.cu"
+#include "../src/cuda/kernels/row_ops.cu"
 #include "../src/cuda/kernels/sgd.cu"
 #include "../src/cuda/kernels/crop.cu"
 
@@ -64,6 +78,7 @@ static void synchronized(unsigned across, unsigned down, const std::function<voi
     for (unsigned y = 0; y < down; y++)
         for (unsigned x = 0; x < across; x++) {
             barrier = std::make_unique<std::barrier<>>(THREADS);
+            for (auto &warp : warp_barriers) warp = std::make_unique<std::barrier<>>(32);
             std::vector<std::thread> threads;
             for (unsigned t = 0; t < THREADS; t++)
                 threads.emplace_back([=, &kernel] {
@@ -141,6 +156,8 @@ template <typename T> struct Kind;
         static constexpr auto gradient_epilogue = gradient_epilogue_##NAME; \
         static constexpr auto pack = pack_filter_##NAME;                    \
         static constexpr auto unpack = unpack_filter_##NAME;                \
+        static constexpr auto im2col = im2col_nhwc_##NAME;                  \
+        static constexpr auto col2im = col2im_nhwc_##NAME;                  \
         static constexpr auto sum_moments = sum_moments_##NAME;             \
         static constexpr auto finish_moments = finish_moments_##NAME;       \
         static constexpr auto normalize = normalize_##NAME;                 \
@@ -183,6 +200,47 @@ template <typename T> static void filters() {
             }
     each(out * in * area, [&] { Kind<T>::unpack(packed.at, in, area, padded_in, back.at, out * in * area); });
     for (int i = 0; i < out * in * area; i++) near(back[i], w[i], Kind<T>::bound, "unpacked filter");
+}
+
+// im2col and col2im of a convolution [images, height, width, eights * 8], against loops over the output.
+template <typename T> static void window_matrices(int images, int height, int width, int eights, int kernel, int stride, int padding) {
+    const int channels = eights * 8, taps = kernel * kernel;
+    const int out_height = (height + 2 * padding - kernel) / stride + 1;
+    const int out_width = (width + 2 * padding - kernel) / stride + 1;
+    const int windows = images * out_height * out_width, len = images * height * width * channels;
+    const std::string size = " of " + std::to_string(kernel) + ", stride " + std::to_string(stride);
+    Numbers<T> x(len), matrix((size_t)windows * taps * channels), back(len);
+    Numbers<float> terms((size_t)windows * taps * channels);
+    std::vector<double> sums(len), count(len);
+    each((long long)windows * taps * eights, [&] {
+        Kind<T>::im2col(x.at, height, width, out_height, out_width, kernel, stride, padding, eights, matrix.at,
+                        (long long)windows * taps * eights);
+    });
+    each(len / 8, [&] {
+        Kind<T>::col2im(terms.at, height, width, out_height, out_width, kernel, stride, padding, eights, back.at,
+                        len / 8);
+    });
+    size_t at = 0;
+    for (int w = 0; w < windows; w++)
+        for (int tap = 0; tap < taps; tap++)
+            for (int c = 0; c < channels; c++, at++) {
+                const int row = w / out_width % out_height * stride + tap / kernel - padding;
+                const int column = w % out_width * stride + tap % kernel - padding;
+                const bool inside = row >= 0 && row < height && column >= 0 && column < width;
+                const int image = w / (out_height * out_width);
+                const size_t from = (((size_t)image * height + row) * width + column) * channels + c;
+                check(matrix[at] == (inside ? x[from] : 0.0), "im2col" + size);
+                if (inside) sums[from] += terms[at], count[from] += std::abs(terms[at]);
+            }
+    for (int i = 0; i < len; i++) near(back[i] / (1 + count[i]), sums[i] / (1 + count[i]), Kind<T>::bound, "col2im" + size);
+}
+
+template <typename T> static void convolutions() {
+    window_matrices<T>(2, 7, 5, 2, 3, 1, 1);
+    window_matrices<T>(3, 8, 8, 1, 3, 2, 1);
+    window_matrices<T>(2, 8, 6, 1, 2, 2, 0);
+    window_matrices<T>(1, 5, 5, 3, 1, 2, 0);
+    window_matrices<T>(2, 4, 4, 1, 1, 1, 0);
 }
 
 template <typename T> static void epilogues() {
@@ -273,6 +331,17 @@ template <typename T> static void normalization(int positions, int channels, int
     }
 }
 
+static void running_statistics_move() {
+    const int channels = 300;
+    Numbers<float> mean(channels), variance(channels), batch_mean(channels), batch_variance(channels);
+    const float unbias = 10.0f / 9.0f;
+    each(channels, [&] { running_statistics(mean.at, variance.at, batch_mean.at, batch_variance.at, unbias, channels); });
+    for (int c = 0; c < channels; c++) {
+        near(mean[c], 0.9 * mean.initial[c] + 0.1 * batch_mean[c], 1e-6, "running mean");
+        near(variance[c], 0.9 * variance.initial[c] + batch_variance[c] / 9.0, 1e-6, "running variance");
+    }
+}
+
 static void dropout() {
     // The first decisions for rate 0.3 and key 8, the same as in the test of the CPU's mask.
     const char *kept =
@@ -286,6 +355,8 @@ static void dropout() {
     for (int i = 0; i < len; i++)
         check((float)y[i] == (kept[i] == '1' ? factor * (float)x[i] : 0.0f), "dropout at " + std::to_string(i));
 }
+
+#include "kernels_on_cpu_row_ops.h"
 
 static void sgd_step() {
     const int lens[2] = {1000, 3}, piece = 300;
@@ -342,6 +413,8 @@ int main() {
     converts();
     filters<float>();
     filters<bf16>();
+    convolutions<float>();
+    convolutions<bf16>();
     epilogues<float>();
     epilogues<bf16>();
     // Few and many positions, one and several blocks, more groups of channels than a block has threads.
@@ -349,7 +422,12 @@ int main() {
         normalization<float>(positions, channels, rows);
         normalization<bf16>(positions, channels, rows);
     }
+    running_statistics_move();
     dropout();
+    // Less and more than a warp's 32 threads and a block's 256, and rows that fill no block.
+    for (auto [rows, width] : {std::pair{1, 1}, {13, 24}, {50, 33}, {9, 513}}) row_sums(rows, width);
+    row_elements();
+    tokens_and_heads();
     sgd_step();
     crop_windows();
     std::printf(failures ? "%d checks of the kernels failed\n" : "all checks of the kernels passed\n", failures);

@@ -1,7 +1,12 @@
 //! The attacked model as evaluation attacks see it: logits, and gradients of a loss in the logits, of
 //! pixels on the host.
 
-use attacks::logits::{self, LogitRow};
+use std::cell::Cell;
+
+use attacks::{
+    logits::{self, LogitRow},
+    padding::{PaddedModel, Padding},
+};
 use base::{Error, Result};
 use candle_core::{Device, Tensor};
 use data::IMAGE_BYTES;
@@ -13,6 +18,9 @@ pub struct Target<'a> {
     device: &'a Device,
     /// Called before every pass; its error ends the attack.
     poll: &'a dyn Fn() -> Result<()>,
+    /// The most images of a pass so far: batches begin whole and lose images.
+    full: Cell<usize>,
+    always_padded: bool,
 }
 
 /// Logits and gradients of a batch.
@@ -34,7 +42,33 @@ impl<'a> Target<'a> {
             model,
             device,
             poll,
+            full: Cell::new(0),
+            always_padded: false,
         }
+    }
+
+    /// The same target, padded on every device ([`attacks::padding`]), to test that no result depends on it.
+    #[must_use]
+    pub fn always_padded(self) -> Self {
+        Self {
+            always_padded: true,
+            ..self
+        }
+    }
+
+    /// How a pass of `size` images is padded.
+    pub fn padding(&self, size: usize) -> Padding {
+        let full = self.full.get().max(size);
+        self.full.set(full);
+        match self.always_padded {
+            true => Padding::always(full),
+            false => Padding::new(full, self.device),
+        }
+    }
+
+    /// The model, padded for passes of `size` images.
+    fn padded(&self, size: usize) -> PaddedModel<'_> {
+        PaddedModel::new(self.model, self.padding(size))
     }
 
     /// The model.
@@ -54,12 +88,14 @@ impl<'a> Target<'a> {
     /// # Errors
     /// [`Error::NonFinite`] for a logit that is not finite, [`Error::Data`] for a label that is no class.
     pub fn logits(&self, pixels: &[f32], ids: &[u64], labels: &[u8]) -> Result<Vec<LogitRow>> {
-        let images = self.tensor(pixels)?;
-        logits::rows(&self.model.logits(&images)?, ids, labels)
+        nn::retry_out_of_memory(self.device, || {
+            let images = self.tensor(pixels)?;
+            logits::rows(&self.padded(ids.len()).logits(&images)?, ids, labels)
+        })
     }
 
     /// One forward and one backward pass. `grad_logits(row, logits, gradient)` writes, for the image at
-    /// `row`, d loss / d logits into `gradient`, which is 0 before.
+    /// `row`, d loss / d logits into `gradient`, which is 0 before; it may be called again after a lack of memory.
     ///
     /// # Errors
     /// As [`Self::logits`]; [`Error::NonFinite`] for a gradient that is not finite.
@@ -70,8 +106,21 @@ impl<'a> Target<'a> {
         labels: &[u8],
         mut grad_logits: impl FnMut(usize, &[f32], &mut [f32]),
     ) -> Result<Gradient> {
+        nn::retry_out_of_memory(self.device, || {
+            self.gradient_once(pixels, ids, labels, &mut grad_logits)
+        })
+    }
+
+    fn gradient_once(
+        &self,
+        pixels: &[f32],
+        ids: &[u64],
+        labels: &[u8],
+        grad_logits: &mut impl FnMut(usize, &[f32], &mut [f32]),
+    ) -> Result<Gradient> {
         let images = self.tensor(pixels)?;
-        let mut linearized = self.model.linearized(&images)?;
+        let model = self.padded(ids.len());
+        let mut linearized = model.linearized(&images)?;
         let logits = logits::rows(linearized.logits(), ids, labels)?;
         let classes = logits.first().map_or(0, Vec::len);
         let mut seeds = vec![0.0; logits.len() * classes];

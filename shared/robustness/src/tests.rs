@@ -114,6 +114,27 @@ fn results_of_evaluation_attacks_do_not_depend_on_the_batch() {
 }
 
 #[test]
+fn no_result_of_an_evaluation_attack_depends_on_the_padding_of_batches() {
+    let (model, batch) = inputs();
+    let target = || Target::new(model.as_ref(), &Device::Cpu, &never);
+    for attack in ATTACKS {
+        for threat in &THREATS {
+            let outcomes = [target(), target().always_padded()].map(|target| {
+                // Batches that lose images are padded up to this size.
+                target.padding(512);
+                attack.attack(&target, &batch, threat, &SETTINGS).unwrap()
+            });
+            assert!(
+                outcomes[0] == outcomes[1],
+                "{} {}",
+                attack.name,
+                threat.norm
+            );
+        }
+    }
+}
+
+#[test]
 fn a_norm_or_a_class_count_that_an_attack_lacks_is_refused() {
     let device = Device::Cpu;
     let architecture = Architecture::named("resnet18").unwrap();

@@ -70,7 +70,8 @@ fn compare(file: &str, detector: &Detector, used: &[usize], zeros: &[&str]) {
 }
 
 /// A gradient whose exact value is zero has no relative distance. Its terms, which cancel, are
-/// as large as the gradients of the weights beside it: ours may leave a millionth of those.
+/// as large as the gradients of the weights beside it: ours may leave a millionth of those, and ten on CUDA, where
+/// sums are in another order.
 fn zero(golden: &Golden, name: &str, ours: &Tensor) -> Option<String> {
     let terms = largest(&golden.floats(&name.replace(".bias", ".weight")));
     assert!(
@@ -79,7 +80,12 @@ fn zero(golden: &Golden, name: &str, ours: &Tensor) -> Option<String> {
     );
     let left = largest(&thin(ours));
     println!("{name}: {left:.1e} where {terms:.1e} cancels");
-    (left >= 1e-6 * terms).then(|| format!("{name}: {left:.1e} where {terms:.1e} cancels"))
+    let share = if common::device().is_cpu() {
+        1e-6
+    } else {
+        1e-5
+    };
+    (left >= share * terms).then(|| format!("{name}: {left:.1e} where {terms:.1e} cancels"))
 }
 
 /// The largest magnitude; none may be a NaN.

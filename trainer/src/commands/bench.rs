@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use base::{
-    Result, log,
+    Error, Result, log,
     output::{self, Existing, Form, Output},
 };
 use clap::{Args, builder::PossibleValuesParser};
@@ -18,7 +18,7 @@ use nn::{
 
 use super::options::architectures;
 use crate::{
-    bench::{BenchInputs, Budget, Workload, print, run},
+    bench::{BenchInputs, BenchRow, Budget, Outcome, Workload, print, run},
     config::DEFAULT_BATCH_SIZE,
 };
 
@@ -28,7 +28,8 @@ use crate::{
 Every workload is run once to warm up, then repeatedly. images_per_s is the batch size over the median of
 the run times; spread is their interquartile range over the median. The model is a fresh one, its labels
 its own predictions, so that every attack has work to do on every image; attacks have the parameters of
-the preset `standard`.
+the preset `standard`. Each result is printed when it is there. A workload that fails, for want of memory perhaps,
+is a row with the reason; the others still run, and the exit code is that of the first failure.
 
 Examples:
   trainer bench --width 16
@@ -54,7 +55,7 @@ pub struct Bench {
     /// Least number of runs of each workload, however long they take
     #[arg(long, default_value_t = 3, value_name = "N", value_parser = positive)]
     runs: usize,
-    /// Print JSON instead of a table
+    /// Print a line of JSON for each workload instead of a table; a failed one has "error"
     #[arg(long)]
     json: bool,
     /// Also write the model, the images and the labels (for scripts/bench/bench-pytorch)
@@ -103,16 +104,24 @@ impl Bench {
         };
         let selected =
             |workload: &Workload| self.only.is_empty() || self.only.contains(&workload.name());
-        let rows = Workload::all()
-            .filter(selected)
-            .map(|workload| run(workload, &inputs, budget, self.device.precision()))
-            .collect::<Result<Vec<_>>>()
-            .map_err(|error| error.of_batch(self.batch_size))?;
-        if self.json {
-            log::result(print::json(&rows))
-        } else {
-            log::result(print::table(&rows))
+        if !self.json {
+            log::result(print::header())?;
         }
+        let mut failure = None;
+        for workload in Workload::all().filter(selected) {
+            let outcome = match run(workload, &inputs, budget) {
+                Ok(outcome) => outcome,
+                Err(error @ Error::Interrupted(_)) => return Err(error),
+                Err(reason) => {
+                    let error = reason.to_string();
+                    failure.get_or_insert(reason);
+                    Outcome::Failed { error }
+                }
+            };
+            let row = BenchRow::new(workload, &inputs, self.device.precision(), outcome);
+            log::result(if self.json { row.json() } else { row.line() })?;
+        }
+        failure.map_or(Ok(()), Err)
     }
 }
 

@@ -46,7 +46,7 @@ pub trait AdversarialLoss {
     }
 }
 
-/// Losses of a batch, and the logits of its adversarial examples.
+/// Losses of a batch, and the logits that they were computed from.
 pub struct Losses {
     /// The whole loss.
     pub whole: Tensor,
@@ -54,6 +54,17 @@ pub struct Losses {
     pub cross_entropy: Tensor,
     /// `[B,classes]`.
     pub logits: Tensor,
+}
+
+impl Losses {
+    /// The values without the graph that computed them, which holds the memory of all activations.
+    pub fn detach(&self) -> Self {
+        Self {
+            whole: self.whole.detach(),
+            cross_entropy: self.cross_entropy.detach(),
+            logits: self.logits.detach(),
+        }
+    }
 }
 
 /// The model, its optimizer and the method's loss.
@@ -96,23 +107,20 @@ impl<L: AdversarialLoss> Step for AdversarialStep<L> {
         if let Some(perturbation) = &perturbation {
             perturbation.apply()?;
         }
-        let Losses {
-            whole,
-            cross_entropy,
-            logits,
-        } = losses(model)?;
-        self.classifier.step_on(&whole, lr_factor)?;
+        let losses = losses(model)?;
+        self.classifier.step_on(&losses.whole, lr_factor)?;
         if let Some(perturbation) = &perturbation {
             perturbation.undo()?;
         }
         self.classifier.average(batch)?;
+        let losses = losses.detach();
         Ok(StepOutput {
             step: batch.step,
-            loss: whole.detach(),
-            cross_entropy: cross_entropy.detach(),
+            loss: losses.whole,
+            cross_entropy: losses.cross_entropy,
             smooth_l1: None,
             detector_loss: None,
-            logits: logits.detach(),
+            logits: losses.logits,
             detector_logits: None,
         })
     }

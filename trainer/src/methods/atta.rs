@@ -2,7 +2,7 @@
 //! image's perturbation is kept from epoch to epoch, in coordinates of the image before its augmentation, and the
 //! attack of an epoch goes on from it.
 
-use attacks::signed_gradient::cross_entropy_sign;
+use attacks::signed_gradient::cross_entropy_gradient;
 use base::{Error, Result, random::Stream};
 use candle_core::Tensor;
 use data::IMAGE_BYTES;
@@ -199,7 +199,7 @@ impl AdversarialLoss for Atta {
         let images = &batch.images;
         let start = Tensor::from_vec(start, images.dims(), images.device())?;
         let examples = self.inner.ascend(batch, (images + start)?, &|images| {
-            cross_entropy_sign(model, images, &batch.labels, &batch.ids)
+            cross_entropy_gradient(model, images, &batch.labels, &batch.ids)
         })?;
         let moved = (&examples - images)?.flatten_all()?.to_vec1::<f32>()?;
         let rows = batch.rows.iter().zip(&batch.windows);

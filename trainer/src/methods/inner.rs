@@ -30,15 +30,16 @@ impl InnerMaximization {
         self.attack.eps
     }
 
-    /// The last iterate of the attack from `start`; `sign` gives the sign of the gradient that is ascended at an
-    /// iterate. All `[B,3,32,32]`.
+    /// The last iterate of the attack from `start`; `gradient` gives what is ascended at an iterate. All
+    /// `[B,3,32,32]`. Images with a gradient that is not finite become NaN, and so does the loss, which updates nothing.
     pub fn ascend(
         &self,
         batch: &TrainBatch,
         start: Tensor,
-        sign: &dyn Fn(&Tensor) -> Result<Tensor>,
+        gradient: &dyn Fn(&Tensor) -> Result<Tensor>,
     ) -> Result<Tensor> {
-        self.attack.ascend(&batch.images, start, sign)
+        let ascended = self.attack.ascend(&batch.images, start, gradient)?;
+        ascended.finite.mark(&ascended.images)
     }
 
     /// A start that is uniform in the ball.

@@ -8,7 +8,10 @@ use base::{Error, Result, random};
 use candle_core::Tensor;
 use nn::model::{Classifier, Detector, Dropout, Network, Weights};
 
-use super::{ClassifierStep, DetectorContext, MethodInputs, Step, StepOutput, step::part};
+use super::{
+    ClassifierStep, DetectorContext, MethodInputs, Step, StepOutput, adversarial_step::Losses,
+    step::part,
+};
 use crate::{
     batch::TrainBatch,
     config::{DetectorOptimizer, Joint, Optimizer, Updates},
@@ -92,6 +95,82 @@ impl JointStep {
         })
     }
 
+    /// The detector's step, on the pretrained model's feature maps.
+    fn train_detector(&mut self, batch: &TrainBatch, lr: f64) -> Result<DetectorOutput> {
+        let maps = self.pretrained.features(&batch.images)?.maps;
+        let detection = self.detector.forward(&maps, self.dropout(batch.step, 0))?;
+        let loss = nn::cross_entropy(&detection.logits, &batch.detector_targets()?)?;
+        self.optimizer.step(&loss, lr)?;
+        Ok(DetectorOutput {
+            loss: loss.detach(),
+            feature: detection.feature.detach(),
+            logits: detection.logits.detach(),
+        })
+    }
+
+    /// Distance of the target model's features to those of the detector's first pass.
+    fn distance(
+        &self,
+        maps: &[Tensor],
+        batch: &TrainBatch,
+        detection: &DetectorOutput,
+    ) -> Result<Tensor> {
+        let of_target = self.frozen.forward(maps, self.dropout(batch.step, 1))?;
+        Ok(nn::smooth_l1(&of_target.feature, &detection.feature)?)
+    }
+
+    /// One update of the target model, by the weighted sum of both losses. Returns them and the distance, without
+    /// their graphs.
+    fn train_target(
+        &mut self,
+        batch: &TrainBatch,
+        detection: &DetectorOutput,
+        lr_factor: f64,
+    ) -> Result<(Losses, Tensor)> {
+        let Joint { alpha, beta, .. } = self.settings;
+        let (features, cross_entropy) = self.target.forward_loss(batch)?;
+        let distance = self.distance(&features.maps, batch, detection)?;
+        let whole = (weighted(&cross_entropy, alpha)? + weighted(&distance, beta)?)?;
+        self.target.step_on(&whole, lr_factor)?;
+        let losses = Losses {
+            whole,
+            cross_entropy,
+            logits: features.logits,
+        };
+        Ok((losses.detach(), distance.detach()))
+    }
+
+    /// The same in two updates: by the cross entropy, then by the distance.
+    fn train_target_twice(
+        &mut self,
+        batch: &TrainBatch,
+        detection: &DetectorOutput,
+        lr_factor: f64,
+    ) -> Result<(Losses, Tensor)> {
+        let Joint { alpha, beta, .. } = self.settings;
+        let first = {
+            let (features, cross_entropy) = self.target.forward_loss(batch)?;
+            let whole = weighted(&cross_entropy, alpha)?;
+            self.target.step_on(&whole, lr_factor)?;
+            let losses = Losses {
+                whole,
+                cross_entropy,
+                logits: features.logits,
+            };
+            losses.detach()
+        };
+        // The cross entropy without weight: every parameter has a gradient, and so momentum and decay.
+        let (features, unweighted) = self.target.forward_loss(batch)?;
+        let distance = self.distance(&features.maps, batch, detection)?;
+        let second = (weighted(&unweighted, 0.0)? + weighted(&distance, beta)?)?;
+        self.target.step_on(&second, lr_factor)?;
+        let losses = Losses {
+            whole: (&first.whole + second.detach())?,
+            ..first
+        };
+        Ok((losses, distance.detach()))
+    }
+
     /// Dropout of a step's first (0) or second (1) forward pass of the detector.
     fn dropout(&self, step: u64, pass: u64) -> Option<Dropout> {
         Some(Dropout {
@@ -99,6 +178,14 @@ impl JointStep {
             key: random::key(self.seed, "dropout", &[step, pass]),
         })
     }
+}
+
+/// What a step keeps of the detector's first forward pass, without its graph: that would hold the memory of all its
+/// activations during the second pass.
+struct DetectorOutput {
+    loss: Tensor,
+    feature: Tensor,
+    logits: Tensor,
 }
 
 /// `weight * loss`. A weight of 0 gives gradients of 0, as in PyTorch, where candle gives none.
@@ -111,53 +198,21 @@ fn weighted(loss: &Tensor, weight: f64) -> Result<Tensor> {
 
 impl Step for JointStep {
     fn step(&mut self, batch: &TrainBatch, lr_factor: f64) -> Result<StepOutput> {
-        let Joint {
-            alpha,
-            beta,
-            detector_lr,
-            updates,
-            ..
-        } = self.settings;
-        let maps = self.pretrained.features(&batch.images)?.maps;
-        let detection = self.detector.forward(&maps, self.dropout(batch.step, 0))?;
-        let detector_loss = nn::cross_entropy(&detection.logits, &batch.detector_targets()?)?;
-        self.optimizer
-            .step(&detector_loss, detector_lr * lr_factor)?;
-
-        let (features, cross_entropy) = self.target.forward_loss(batch)?;
-        let detection_feature = detection.feature.detach();
-        let distance_of = |maps: &[Tensor], frozen: &Detector, dropout| -> Result<Tensor> {
-            let of_target = frozen.forward(maps, dropout)?;
-            Ok(nn::smooth_l1(&of_target.feature, &detection_feature)?)
-        };
-        let dropout = self.dropout(batch.step, 1);
-        let (loss, distance) = match updates {
-            Updates::Joint => {
-                let distance = distance_of(&features.maps, &self.frozen, dropout)?;
-                let loss = (weighted(&cross_entropy, alpha)? + weighted(&distance, beta)?)?;
-                self.target.step_on(&loss, lr_factor)?;
-                (loss, distance)
-            }
-            Updates::TwoStage => {
-                let first = weighted(&cross_entropy, alpha)?;
-                self.target.step_on(&first, lr_factor)?;
-                // The cross entropy without weight: every parameter has a gradient, and so momentum and decay.
-                let (moved, unweighted) = self.target.forward_loss(batch)?;
-                let distance = distance_of(&moved.maps, &self.frozen, dropout)?;
-                let second = (weighted(&unweighted, 0.0)? + weighted(&distance, beta)?)?;
-                self.target.step_on(&second, lr_factor)?;
-                ((first.detach() + second.detach())?, distance)
-            }
+        let settings = self.settings;
+        let detection = self.train_detector(batch, settings.detector_lr * lr_factor)?;
+        let (losses, distance) = match settings.updates {
+            Updates::Joint => self.train_target(batch, &detection, lr_factor)?,
+            Updates::TwoStage => self.train_target_twice(batch, &detection, lr_factor)?,
         };
         self.target.average(batch)?;
         Ok(StepOutput {
             step: batch.step,
-            loss: loss.detach(),
-            cross_entropy: cross_entropy.detach(),
-            smooth_l1: Some(distance.detach()),
-            detector_loss: Some(detector_loss.detach()),
-            logits: features.logits.detach(),
-            detector_logits: Some(detection.logits.detach()),
+            loss: losses.whole,
+            cross_entropy: losses.cross_entropy,
+            smooth_l1: Some(distance),
+            detector_loss: Some(detection.loss),
+            logits: losses.logits,
+            detector_logits: Some(detection.logits),
         })
     }
 

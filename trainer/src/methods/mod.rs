@@ -21,7 +21,7 @@ pub use self::{
     atta::Perturbations,
     classifier::ClassifierStep,
     joint::JointStep,
-    step::{DetectorContext, Step, StepMetrics, StepOutput},
+    step::{DetectorContext, PendingOutput, Step, StepMetrics, StepOutput},
 };
 use crate::{
     augment::Augment,

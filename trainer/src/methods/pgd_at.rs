@@ -1,7 +1,7 @@
 //! PGD adversarial training (Madry, Makelov, Schmidt, Tsipras, Vladu, "Towards deep learning models resistant to
 //! adversarial attacks", 2018): the cross entropy of the last iterate of PGD from a random start.
 
-use attacks::signed_gradient::cross_entropy_sign;
+use attacks::signed_gradient::cross_entropy_gradient;
 use base::Result;
 use candle_core::Tensor;
 use nn::model::Classifier;
@@ -50,7 +50,7 @@ impl AdversarialLoss for PgdAt {
     fn examples(&mut self, model: &dyn Classifier, batch: &TrainBatch) -> Result<Tensor> {
         let start = self.inner.uniform_start(batch)?;
         self.inner.ascend(batch, start, &|images| {
-            cross_entropy_sign(model, images, &batch.labels, &batch.ids)
+            cross_entropy_gradient(model, images, &batch.labels, &batch.ids)
         })
     }
 }

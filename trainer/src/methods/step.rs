@@ -4,7 +4,10 @@ use std::collections::BTreeMap;
 
 use base::{Error, Result};
 use candle_core::Tensor;
-use nn::model::{Classifier, Detector, Network, Weights, predicted_classes};
+use nn::{
+    Readback, ReadbackQueue,
+    model::{Classifier, Detector, Network, Weights, predicted_classes},
+};
 
 use super::atta::Perturbations;
 use crate::batch::TrainBatch;
@@ -52,8 +55,7 @@ pub struct DetectorContext<'a> {
     pub pretrained: &'a dyn Classifier,
 }
 
-/// Losses and logits of a step as device tensors: reading them synchronizes with the device, so they are read
-/// while the next step is under way.
+/// Losses and logits of a step, as tensors on the device.
 pub struct StepOutput {
     /// Steps before this one in the whole run.
     pub step: u64,
@@ -72,6 +74,23 @@ pub struct StepOutput {
 }
 
 impl StepOutput {
+    /// Starts copying the values to the host, to be read while the next step is under way.
+    pub fn start_reading(mut self, queue: &ReadbackQueue) -> Result<PendingOutput> {
+        let tensors = self.tensors_mut().into_iter().map(|tensor| tensor.clone());
+        Ok(PendingOutput {
+            readback: queue.start(tensors.collect())?,
+            output: self,
+        })
+    }
+
+    fn tensors_mut(&mut self) -> Vec<&mut Tensor> {
+        let mut tensors = vec![&mut self.loss, &mut self.cross_entropy, &mut self.logits];
+        tensors.extend(&mut self.smooth_l1);
+        tensors.extend(&mut self.detector_loss);
+        tensors.extend(&mut self.detector_logits);
+        tensors
+    }
+
     /// The values on the host.
     ///
     /// # Errors
@@ -94,6 +113,26 @@ impl StepOutput {
                 .map(predicted_classes)
                 .transpose()?,
         })
+    }
+}
+
+/// The output of a step on its way to the host.
+pub struct PendingOutput {
+    output: StepOutput,
+    readback: Readback,
+}
+
+impl PendingOutput {
+    /// The values on the host; waits for this step alone, not for those that began after it.
+    ///
+    /// # Errors
+    /// As [`StepOutput::read`].
+    pub fn read(mut self) -> Result<StepMetrics> {
+        let on_host = self.readback.finish()?;
+        for (tensor, on_host) in self.output.tensors_mut().into_iter().zip(on_host) {
+            *tensor = on_host;
+        }
+        self.output.read()
     }
 }
 

@@ -2,7 +2,7 @@
 //! accuracy", 2019): the clean cross entropy plus `beta` times the divergence of the outputs under attack from the
 //! clean ones, which the attack maximizes.
 
-use attacks::signed_gradient::divergence_sign;
+use attacks::signed_gradient::divergence_gradient;
 use base::Result;
 use candle_core::{D, Tensor, Var};
 use candle_nn::ops::softmax;
@@ -66,7 +66,7 @@ impl AdversarialLoss for Trades {
         let clean = softmax(&clean, D::Minus1)?;
         let start = self.inner.normal_start(batch, START)?;
         self.inner.ascend(batch, start, &|images| {
-            divergence_sign(model, images, &clean, &batch.ids)
+            divergence_gradient(model, images, &clean)
         })
     }
 

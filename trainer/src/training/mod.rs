@@ -22,7 +22,7 @@ use base::{
 };
 use cli::normalization::NormalizationArguments;
 use data::Split;
-use nn::{ComputeDevice, device, model::Metadata};
+use nn::{ComputeDevice, ReadbackQueue, device, model::Metadata};
 use store::Store;
 
 pub use self::folder::metadata;
@@ -32,7 +32,7 @@ use crate::{
     config::{Config, Select},
     evaluate::{self, EvalConfig, SplitMetrics},
     folder::{BEST, DIVERGED, METRICS, REPORT, RunState},
-    methods::{Perturbations, Step, StepOutput},
+    methods::{PendingOutput, Perturbations, Step},
     metrics::{self, EpochMetrics, ValMetrics},
     sampler::Sampler,
 };
@@ -175,7 +175,8 @@ impl TrainingRun {
         let mut lr_factor = 0.0;
         let mut images = 0;
         // A step's output is read while the next step is under way, so that the device never idles.
-        let mut pending: Option<(TrainBatch, StepOutput)> = None;
+        let readback = ReadbackQueue::new(&self.device)?;
+        let mut pending: Option<(TrainBatch, PendingOutput)> = None;
         for rows in &batches[progress.steps as usize..] {
             if let Err(stopped) = stop.check("the same command goes on from here") {
                 self.add_to_totals(progress, pending.take(), bar)?;
@@ -190,6 +191,7 @@ impl TrainingRun {
             let batch = self.draw_batch(rows, epoch, step)?;
             lr_factor = schedule.rate(1.0, step, steps, u64::from(self.config.epochs));
             let output = self.step.step(&batch, lr_factor)?;
+            let output = output.start_reading(&readback)?;
             progress.steps += 1;
             images += rows.len();
             self.add_to_totals(progress, pending.replace((batch, output)), bar)?;
@@ -259,7 +261,7 @@ impl TrainingRun {
     fn add_to_totals(
         &self,
         progress: &mut RunProgress,
-        step: Option<(TrainBatch, StepOutput)>,
+        step: Option<(TrainBatch, PendingOutput)>,
         bar: &mut Progress,
     ) -> Result<()> {
         let Some((batch, output)) = step else {

@@ -1,13 +1,14 @@
-//! Optimizer state of C&W for the active images, and one Adam step of it.
+//! Optimizer state of C&W for the active images, on their device, and one Adam step of it. The host reads it where
+//! images may be finished, and in pixel space for the iterates that are classified again after clipping.
 
-use candle_core::Tensor;
+use candle_core::{D, DType, Device, Tensor};
 
 use super::params::{Cw, Objective, OnFailure, Space, Target};
 use crate::{
-    active_set::{column, pick, select},
+    active_set::{pick, select, where_mask},
     adam::Adam,
-    gradient,
-    logits::{self, LogitRow},
+    gradient::{self, FiniteCheck},
+    logits,
 };
 use base::Result;
 use nn::model::Classifier;
@@ -21,51 +22,60 @@ pub struct CwState {
     params: Cw,
     ids: Vec<u64>,
     labels: Vec<u8>,
-    /// The margin's fixed class; none where it is the runner-up of each step.
-    targets: Vec<Option<usize>>,
+    /// The labels, `[B,1]` u32.
+    label_index: Tensor,
+    /// The margin's fixed class, `[B,1]` u32; none where it is the runner-up of each step.
+    targets: Option<Tensor>,
     clean: Tensor,
     /// The variable that Adam moves: pixels, or `w` of tanh space.
     values: Tensor,
     adam: Adam,
     best: Tensor,
-    /// Squared L2 distance of `best`; infinite before the first success.
-    best_square: Vec<f32>,
-    objective: Vec<f64>,
+    /// Squared L2 distance of `best`, `[B]`; infinite before the first success.
+    best_square: Tensor,
+    /// `[B]`, f64.
+    objective: Tensor,
     /// The objective at the last check for an early stop.
-    checked_objective: Vec<f64>,
+    checked_objective: Tensor,
+    finite_logits: FiniteCheck,
+    finite_gradients: FiniteCheck,
 }
 
 impl CwState {
-    /// Starts at the clean images; `rows` are their logits.
+    /// Starts at the clean images; `clean_logits` are their logits, `[B,classes]`.
     pub fn new(
         params: &Cw,
         clean: Tensor,
         ids: Vec<u64>,
         labels: Vec<u8>,
-        rows: &[LogitRow],
+        clean_logits: &Tensor,
     ) -> Result<Self> {
-        let targets = std::iter::zip(rows, &labels)
-            .map(|(row, &label)| {
-                (params.target == Target::CleanRunnerUp).then(|| logits::runner_up(row, label))
-            })
-            .collect();
+        let (size, device) = (labels.len(), clean.device());
+        let label_index = class_index(&labels, device)?;
+        let targets = match params.target {
+            Target::CleanRunnerUp => Some(runner_up(clean_logits, &label_index)?),
+            Target::RunnerUp => None,
+        };
         let values = match params.space {
             Space::Pixel => clean.clone(),
             Space::Tanh => atanh(&clean.affine(2.0 * TANH_MARGIN, -TANH_MARGIN)?)?,
         };
-        let size = ids.len();
+        let infinite = Tensor::full(f64::INFINITY, size, device)?;
         Ok(Self {
             params: params.clone(),
             ids,
             labels,
+            label_index,
             targets,
             adam: Adam::new(params.lr, &values)?,
             values,
             best: clean.clone(),
+            best_square: infinite.to_dtype(DType::F32)?,
             clean,
-            best_square: vec![f32::INFINITY; size],
-            objective: vec![f64::INFINITY; size],
-            checked_objective: vec![f64::INFINITY; size],
+            objective: infinite.clone(),
+            checked_objective: infinite,
+            finite_logits: FiniteCheck::default(),
+            finite_gradients: FiniteCheck::default(),
         })
     }
 
@@ -75,22 +85,26 @@ impl CwState {
         let images = self.images()?;
         let pixels = gradient::variable(&images)?;
         let logits = model.logits(&pixels)?;
-        let rows = logits::rows(&logits, &self.ids, &self.labels)?;
+        let classes = logits::check(&logits, &self.ids, &self.labels)?;
+        let values = logits.detach().to_dtype(DType::F32)?;
+        self.finite_logits.add(&values)?;
 
         let change = (&images - &self.clean)?;
         let squares = squared_norms(&change)?;
-        let mut hinge_grads = Vec::with_capacity(rows.len());
-        for (i, row) in rows.iter().enumerate() {
-            let label = usize::from(self.labels[i]);
-            let other = self.targets[i].unwrap_or_else(|| logits::runner_up(row, self.labels[i]));
-            let hinge = f64::from(row[label] - row[other]) + confidence;
-            self.objective[i] = f64::from(squares[i]) + c * hinge.max(0.0);
-            let weight = if hinge >= 0.0 { c as f32 } else { 0.0 };
-            hinge_grads.push([(label, weight), (other, -weight)]);
-        }
-        let grad_logits = logits::sparse_grad(&hinge_grads, logits.dim(1)?, pixels.device())?;
-        let grad_hinge = gradient::vjp(&pixels, &logits, &grad_logits, &self.ids)?;
-        self.keep_best(model, &images, squares, &rows)?;
+        let runner_up = runner_up(&values, &self.label_index)?;
+        let other = self.targets.as_ref().unwrap_or(&runner_up);
+        let hinge = (self.lead(&values, other)? + confidence)?;
+        let excess = (hinge.relu()? * c)?;
+        self.objective = (squares.to_dtype(DType::F64)? + excess.squeeze(1)?)?;
+        let weight = (hinge.ge(0f64)?.to_dtype(DType::F32)? * f64::from(c as f32))?;
+        let one_hot = |index: &Tensor| one_hot(index, classes);
+        let direction = (one_hot(&self.label_index)? - one_hot(other)?)?;
+        // Without negative zeros.
+        let grad_logits = (direction.broadcast_mul(&weight)? + 0.0)?;
+        let grad_hinge = gradient::unchecked_vjp(&pixels, &logits, &grad_logits)?;
+        self.finite_gradients.add(&grad_hinge)?;
+        let success = self.success(&self.lead(&values, &runner_up)?)?;
+        self.keep_best(model, &images, squares, &success)?;
 
         let mut gradient = match self.params.objective {
             Objective::Distance => (grad_hinge + (change * 2.0)?)?,
@@ -105,98 +119,125 @@ impl CwState {
         Ok(())
     }
 
-    /// Keeps the iterates that succeed with confidence at a smaller distance than the best so far.
+    /// The label's logit minus another one's, `[B,1]`: their difference in f32, as f64.
+    fn lead(&self, logits: &Tensor, other: &Tensor) -> Result<Tensor> {
+        let lead = (logits.gather(&self.label_index, 1)? - logits.gather(other, 1)?)?;
+        Ok(lead.to_dtype(DType::F64)?)
+    }
+
+    /// Whether images with these margins, `[B,1]`, are successes with the required confidence: `[B]` u8.
+    fn success(&self, margins: &Tensor) -> Result<Tensor> {
+        let fooled = (margins.lt(0f64)? * margins.le(-self.params.confidence)?)?;
+        Ok(fooled.squeeze(1)?)
+    }
+
+    /// Keeps the iterates that succeed with confidence (`success`) at a smaller distance than the best so far.
     fn keep_best(
         &mut self,
         model: &dyn Classifier,
         images: &Tensor,
-        mut squares: Vec<f32>,
-        rows: &[LogitRow],
+        squares: Tensor,
+        success: &Tensor,
     ) -> Result<()> {
-        let mut better: Vec<usize> = (0..rows.len())
-            .filter(|&i| self.succeeds(&rows[i], self.labels[i]))
-            .collect();
-        let mut images = images.clone();
-        if self.params.space == Space::Pixel {
-            images = images.clamp(0f32, 1f32)?;
-            squares = squared_norms(&(&images - &self.clean)?)?;
-        }
-        better.retain(|&i| squares[i] < self.best_square[i]);
-        if self.params.space == Space::Pixel && !better.is_empty() {
-            // Success before clipping need not be success after it.
-            let (ids, labels) = (pick(&self.ids, &better), pick(&self.labels, &better));
-            let logits = model.logits(&select(&images, &better)?)?;
-            let clipped = logits::rows(&logits, &ids, &labels)?;
-            better = std::iter::zip(better, &clipped)
-                .filter(|(i, row)| self.succeeds(row, self.labels[*i]))
-                .map(|(i, _)| i)
-                .collect();
-        }
-        if better.is_empty() {
-            return Ok(());
-        }
-        let mut mask = vec![0f32; rows.len()];
-        for &i in &better {
-            mask[i] = 1.0;
-            self.best_square[i] = squares[i];
-        }
-        self.best = where_mask(mask, &images, &self.best)?;
+        let (images, squares, better) = match self.params.space {
+            Space::Tanh => {
+                let better = (success * squares.lt(&self.best_square)?)?;
+                (images.clone(), squares, better)
+            }
+            Space::Pixel => {
+                let clipped = images.clamp(0f32, 1f32)?;
+                let squares = squared_norms(&(&clipped - &self.clean)?)?;
+                let better = (success * squares.lt(&self.best_square)?)?;
+                match self.still_better(model, &clipped, &better)? {
+                    Some(better) => (clipped, squares, better),
+                    None => return Ok(()),
+                }
+            }
+        };
+        self.best_square = better.where_cond(&squares, &self.best_square)?;
+        self.best = where_mask(&better, &images, &self.best)?;
         Ok(())
     }
 
-    /// Whether logits are those of a success with the required confidence.
-    fn succeeds(&self, row: &[f32], label: u8) -> bool {
-        let margin = f64::from(logits::margin(row, label));
-        margin < 0.0 && margin <= -self.params.confidence
+    /// Those of the `better` images that succeed after clipping, too: success before it need not be success after it.
+    /// None if there are none.
+    fn still_better(
+        &self,
+        model: &dyn Classifier,
+        clipped: &Tensor,
+        better: &Tensor,
+    ) -> Result<Option<Tensor>> {
+        let better = better.to_vec1::<u8>()?;
+        let rows: Vec<usize> = (0..better.len()).filter(|&i| better[i] != 0).collect();
+        if rows.is_empty() {
+            return Ok(None);
+        }
+        let (ids, labels) = (pick(&self.ids, &rows), pick(&self.labels, &rows));
+        let logits = model.logits(&select(clipped, &rows)?)?;
+        let mut mask = vec![0u8; better.len()];
+        for (&i, logits) in std::iter::zip(&rows, &logits::rows(&logits, &ids, &labels)?) {
+            let margin = f64::from(logits::margin(logits, self.labels[i]));
+            mask[i] = u8::from(margin < 0.0 && margin <= -self.params.confidence);
+        }
+        let size = mask.len();
+        Ok(Some(Tensor::from_vec(mask, size, clipped.device())?))
+    }
+
+    /// Refuses logits and gradients that were not finite, of all steps so far.
+    ///
+    /// # Errors
+    /// [`base::Error::NonFinite`].
+    pub fn check_finite(&self) -> Result<()> {
+        self.finite_logits.finish(logits::LOGITS, &self.ids)?;
+        self.finite_gradients.finish(gradient::GRADIENT, &self.ids)
     }
 
     /// Whether each image's objective has increased since the last call.
-    pub fn objective_increased(&mut self) -> Vec<bool> {
-        let increased = std::iter::zip(&self.objective, &self.checked_objective)
-            .map(|(objective, last)| objective > last)
-            .collect();
-        self.checked_objective.clone_from(&self.objective);
-        increased
+    pub fn objective_increased(&mut self) -> Result<Vec<bool>> {
+        let increased = self.objective.gt(&self.checked_objective)?;
+        self.checked_objective = self.objective.clone();
+        flags(&increased)
     }
 
     /// Whether an iterate of each image has fooled the model.
-    pub fn succeeded(&self) -> Vec<bool> {
-        self.best_square
-            .iter()
-            .map(|square| square.is_finite())
-            .collect()
+    pub fn succeeded(&self) -> Result<Vec<bool>> {
+        flags(&self.best_square.lt(f32::INFINITY)?)
     }
 
     /// The best iterates; the clean image or the last iterate where there is none.
     pub fn result(&self) -> Result<Tensor> {
         // `keep` leaves the tensors as they were where no image stays.
-        if self.params.on_failure == OnFailure::Clean || self.best_square.is_empty() {
+        if self.params.on_failure == OnFailure::Clean || self.ids.is_empty() {
             return Ok(self.best.clone());
         }
         let last = self.images()?.clamp(0f32, 1f32)?;
-        let failed = |square: &f32| f32::from(square.is_infinite());
-        where_mask(
-            self.best_square.iter().map(failed).collect(),
-            &last,
-            &self.best,
-        )
+        where_mask(&self.best_square.lt(f32::INFINITY)?, &self.best, &last)
     }
 
     /// Drops all rows but these.
     pub fn keep(&mut self, rows: &[usize]) -> Result<()> {
         self.ids = pick(&self.ids, rows);
         self.labels = pick(&self.labels, rows);
-        self.targets = pick(&self.targets, rows);
-        self.best_square = pick(&self.best_square, rows);
-        self.objective = pick(&self.objective, rows);
-        self.checked_objective = pick(&self.checked_objective, rows);
-        if !rows.is_empty() {
-            self.clean = select(&self.clean, rows)?;
-            self.values = select(&self.values, rows)?;
-            self.best = select(&self.best, rows)?;
-            self.adam.keep(rows)?;
+        if rows.is_empty() {
+            return Ok(());
         }
-        Ok(())
+        for tensor in [
+            &mut self.label_index,
+            &mut self.clean,
+            &mut self.values,
+            &mut self.best,
+            &mut self.best_square,
+            &mut self.objective,
+            &mut self.checked_objective,
+        ]
+        .into_iter()
+        .chain(&mut self.targets)
+        {
+            *tensor = select(tensor, rows)?;
+        }
+        self.adam.keep(rows)?;
+        self.finite_logits.keep(rows)?;
+        self.finite_gradients.keep(rows)
     }
 
     /// The iterate as pixels, not clipped.
@@ -214,13 +255,34 @@ fn atanh(y: &Tensor) -> Result<Tensor> {
     Ok((ratio.log()? * 0.5)?)
 }
 
-/// The squared L2 norm of each image.
-fn squared_norms(change: &Tensor) -> Result<Vec<f32>> {
-    Ok(change.sqr()?.flatten_from(1)?.sum(1)?.to_vec1()?)
+/// The squared L2 norm of each image, `[B]`.
+fn squared_norms(change: &Tensor) -> Result<Tensor> {
+    Ok(change.sqr()?.flatten_from(1)?.sum(1)?)
 }
 
-/// For each image `yes` where the mask is 1, `no` where it is 0.
-fn where_mask(mask: Vec<f32>, yes: &Tensor, no: &Tensor) -> Result<Tensor> {
-    let mask = column(mask, yes.device())?.gt(0f32)?;
-    Ok(mask.broadcast_as(yes.shape())?.where_cond(yes, no)?)
+/// Classes as `[B,1]` u32.
+fn class_index(classes: &[u8], device: &Device) -> Result<Tensor> {
+    let index: Vec<u32> = classes.iter().copied().map(u32::from).collect();
+    Ok(Tensor::from_vec(index, (classes.len(), 1), device)?)
+}
+
+/// The class of the largest of `[B,classes]` logits other than the label's, `[B,1]`.
+fn runner_up(logits: &Tensor, label_index: &Tensor) -> Result<Tensor> {
+    let of_label = one_hot(label_index, logits.dim(1)?)?.gt(0f32)?;
+    let least = Tensor::full(f32::NEG_INFINITY, logits.shape(), logits.device())?;
+    Ok(of_label
+        .where_cond(&least, logits)?
+        .argmax_keepdim(D::Minus1)?)
+}
+
+/// `[B,1]` classes as rows of zeros with a 1, `[B,classes]`.
+fn one_hot(index: &Tensor, classes: usize) -> Result<Tensor> {
+    let all = Tensor::arange(0u32, classes as u32, index.device())?.unsqueeze(0)?;
+    Ok(all.broadcast_eq(index)?.to_dtype(DType::F32)?)
+}
+
+/// A mask, `[B]` u8, on the host.
+fn flags(mask: &Tensor) -> Result<Vec<bool>> {
+    let flags = mask.to_vec1::<u8>()?;
+    Ok(flags.into_iter().map(|flag| flag != 0).collect())
 }

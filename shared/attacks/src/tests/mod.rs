@@ -2,12 +2,16 @@
 //! says how attacks differ.
 
 mod by_hand;
-mod model;
+pub mod model;
 mod stored;
 
-use candle_core::Tensor;
+use candle_core::{Device, Tensor};
 
-use super::{AttackConfig, AttackKind, Preset, Sample, generate};
+use super::{
+    AttackConfig, AttackKind, Preset, Sample, generate, gradient,
+    padding::{PaddedModel, Padding},
+    quantize,
+};
 use base::{Error, Result};
 use data::IMAGE_BYTES;
 use model::{CLASSES, TestBatch, TestModel, random_images};
@@ -49,6 +53,44 @@ fn a_sample_depends_on_its_image_and_not_on_the_batch() {
             assert!(alone[0] == together[row], "{name}: image {row}, alone");
         }
     });
+}
+
+#[test]
+fn no_sample_depends_on_the_padding_of_batches() {
+    let model = TestModel::mlp(1);
+    let test = TestBatch::of(&model, random_images(5));
+    // Five images are padded to eight, whatever the batch was at first.
+    let padded = PaddedModel::new(&model, Padding::always(512));
+    each(|kind, config, name| {
+        let attack = config.build(kind);
+        let found = generate(&*attack, &padded, &test.batch()).unwrap();
+        assert!(found == samples(config, kind, &model, &test), "{name}");
+    });
+}
+
+#[test]
+fn a_padded_model_has_the_outputs_and_gradients_of_the_images_alone() {
+    let model = TestModel::mlp(2);
+    let padded = PaddedModel::new(&model, Padding::always(512));
+    let bytes = random_images(3);
+    let images = quantize::to_tensor(&bytes, &Device::Cpu).unwrap();
+    let values = |tensor: &Tensor| tensor.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+    let grads = Tensor::randn(0f32, 1.0, (2, CLASSES), &Device::Cpu).unwrap();
+    let results = [&model as &dyn Classifier, &padded].map(|model| {
+        let pixels = gradient::variable(&images).unwrap();
+        let features = model.features(&pixels).unwrap();
+        assert_eq!(features.logits.dims(), [3, CLASSES]);
+        let loss = features.maps[1].sum_all().unwrap() + features.logits.sum_all().unwrap();
+        let gradient = gradient::unchecked(&pixels, &loss.unwrap()).unwrap();
+        let mut linearized = model.linearized(&images).unwrap();
+        let logits = values(linearized.logits());
+        let vjp = linearized
+            .vjp(&[2, 0], std::slice::from_ref(&grads))
+            .unwrap();
+        let maps: Vec<_> = features.maps.iter().map(values).collect();
+        (logits, values(&gradient), values(&vjp[0]), maps)
+    });
+    assert!(results[0] == results[1]);
 }
 
 #[test]

@@ -58,6 +58,8 @@ struct BlockSplit {
     wide: usize,
     rows: usize,
     blocks: usize,
+    /// Blocks across and down, of the kernels that write partial sums.
+    grid: [usize; 2],
 }
 
 impl BlockSplit {
@@ -66,42 +68,23 @@ impl BlockSplit {
         const MIN_ROWS: usize = 16;
         let wide = size.eights().min(THREADS);
         let rows = (THREADS / wide * MIN_ROWS).max(size.positions.div_ceil(MAX_BLOCKS));
+        let blocks = size.positions.div_ceil(rows);
         Self {
             wide,
             rows,
-            blocks: size.positions.div_ceil(rows),
+            blocks,
+            grid: [blocks, size.eights().div_ceil(wide)],
         }
     }
 }
 
-/// Two sums of each channel over each block's rows: computed by kernel `name` from the maps.
-fn partial_sums(
-    device: &CudaDevice,
-    name: &str,
-    size: Size,
-    maps: &[&CudaStorage],
-) -> Result<(CudaStorage, usize)> {
-    let BlockSplit { wide, rows, blocks } = BlockSplit::new(size);
-    let partial = alloc(device, MapType::F32, blocks * 2 * size.channels)?;
-    let mut arguments = Vec::with_capacity(maps.len() + 5);
-    for map in maps {
-        arguments.push(KernelArg::Address(address_of(map)?));
-    }
-    arguments.extend([
-        KernelArg::int(size.positions)?,
-        KernelArg::int(rows)?,
-        KernelArg::int(size.eights())?,
-        KernelArg::int(wide)?,
-        KernelArg::Address(address_of(&partial)?),
-    ]);
-    let grid = [blocks, size.eights().div_ceil(wide)];
-    // SAFETY: the maps are of the size; `partial` has two values for each block and channel.
-    unsafe { module::launch(device, name, grid, &arguments) }?;
-    Ok((partial, blocks))
+/// Two sums of each channel over each block's rows, uninitialized.
+fn partial_sums(device: &CudaDevice, size: Size, split: &BlockSplit) -> Result<CudaStorage> {
+    alloc(device, MapType::F32, split.blocks * 2 * size.channels)
 }
 
 /// Blocks of a kernel that adds up partial sums.
-fn sum_blocks(channels: usize) -> [usize; 2] {
+pub fn sum_blocks(channels: usize) -> [usize; 2] {
     [channels.div_ceil(THREADS / SUM_THREADS), 1]
 }
 
@@ -109,7 +92,19 @@ fn sum_blocks(channels: usize) -> [usize; 2] {
 pub fn moments(x: &CudaStorage, channels: usize, eps: f64) -> Result<ChannelMoments> {
     let (device, suffix) = (&x.device, map_type(x)?.suffix());
     let size = Size::of(x, channels);
-    let (partial, blocks) = partial_sums(device, &format!("sum_moments_{suffix}"), size, &[x])?;
+    let split = BlockSplit::new(size);
+    let partial = partial_sums(device, size, &split)?;
+    let arguments = [
+        KernelArg::Address(address_of(x)?),
+        KernelArg::int(size.positions)?,
+        KernelArg::int(split.rows)?,
+        KernelArg::int(size.eights())?,
+        KernelArg::int(split.wide)?,
+        KernelArg::Address(address_of(&partial)?),
+    ];
+    let name = format!("sum_moments_{suffix}");
+    // SAFETY: the maps are of the size; `partial` has two values for each block and channel.
+    unsafe { module::launch(device, &name, split.grid, &arguments) }?;
     let values = || alloc(device, MapType::F32, channels);
     let moments = ChannelMoments {
         mean: values()?,
@@ -118,7 +113,7 @@ pub fn moments(x: &CudaStorage, channels: usize, eps: f64) -> Result<ChannelMome
     };
     let arguments = [
         KernelArg::Address(address_of(&partial)?),
-        KernelArg::int(blocks)?,
+        KernelArg::int(split.blocks)?,
         KernelArg::Address(address_of(x)?),
         KernelArg::int(size.positions)?,
         KernelArg::int(channels)?,
@@ -180,15 +175,29 @@ pub fn backward(
     gradient: &CudaStorage,
 ) -> Result<([CudaStorage; 2], CudaStorage)> {
     let (device, map_type) = (&x.device, map_type(x)?);
+    let suffix = map_type.suffix();
     let channels = feature_map::len(norm.mean);
     let size = Size::of(x, channels);
-    let name = format!("sum_gradients_{}", map_type.suffix());
-    let (partial, blocks) = partial_sums(device, &name, size, &[x, gradient, norm.mean])?;
+    let split = BlockSplit::new(size);
+    let partial = partial_sums(device, size, &split)?;
+    let arguments = [
+        KernelArg::Address(address_of(x)?),
+        KernelArg::Address(address_of(gradient)?),
+        KernelArg::Address(address_of(norm.mean)?),
+        KernelArg::int(size.positions)?,
+        KernelArg::int(split.rows)?,
+        KernelArg::int(size.eights())?,
+        KernelArg::int(split.wide)?,
+        KernelArg::Address(address_of(&partial)?),
+    ];
+    let name = format!("sum_gradients_{suffix}");
+    // SAFETY: the maps are of the size; `partial` has two values for each block and channel.
+    unsafe { module::launch(device, &name, split.grid, &arguments) }?;
     let grad_gamma = alloc(device, MapType::F32, channels)?;
     let grad_beta = alloc(device, MapType::F32, channels)?;
     let arguments = [
         KernelArg::Address(address_of(&partial)?),
-        KernelArg::int(blocks)?,
+        KernelArg::int(split.blocks)?,
         KernelArg::int(channels)?,
         KernelArg::Address(address_of(norm.inverse)?),
         KernelArg::Address(address_of(&grad_gamma)?),
@@ -211,7 +220,7 @@ pub fn backward(
         KernelArg::int(size.eights())?,
         KernelArg::long(size.len())?,
     ];
-    let name = format!("input_gradient_{}", map_type.suffix());
+    let name = format!("input_gradient_{suffix}");
     // SAFETY: x, gradient and grad_x are maps of one size, the others values per channel.
     unsafe { module::for_each(device, &name, size.len(), &arguments) }?;
     Ok(([grad_gamma, grad_beta], grad_x))
@@ -219,14 +228,25 @@ pub fn backward(
 
 /// The sums over the positions of a map: a bias's gradient.
 pub fn channel_sums(gradient: &CudaStorage, channels: usize) -> Result<CudaStorage> {
-    let device = &gradient.device;
+    let (device, suffix) = (&gradient.device, map_type(gradient)?.suffix());
     let size = Size::of(gradient, channels);
-    let name = format!("sum_channels_{}", map_type(gradient)?.suffix());
-    let (partial, blocks) = partial_sums(device, &name, size, &[gradient])?;
+    let split = BlockSplit::new(size);
+    let partial = partial_sums(device, size, &split)?;
+    let arguments = [
+        KernelArg::Address(address_of(gradient)?),
+        KernelArg::int(size.positions)?,
+        KernelArg::int(split.rows)?,
+        KernelArg::int(size.eights())?,
+        KernelArg::int(split.wide)?,
+        KernelArg::Address(address_of(&partial)?),
+    ];
+    let name = format!("sum_channels_{suffix}");
+    // SAFETY: the maps are of the size; `partial` has two values for each block and channel.
+    unsafe { module::launch(device, &name, split.grid, &arguments) }?;
     let grad_bias = alloc(device, MapType::F32, channels)?;
     let arguments = [
         KernelArg::Address(address_of(&partial)?),
-        KernelArg::int(blocks)?,
+        KernelArg::int(split.blocks)?,
         KernelArg::int(channels)?,
         KernelArg::Address(address_of(&grad_bias)?),
     ];

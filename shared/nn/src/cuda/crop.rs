@@ -1,15 +1,13 @@
 //! Crop and resize of images of bytes, which are on the device or are uploaded batch by batch.
 
-use candle_core::{
-    CudaStorage, Error, Result, Storage, Tensor, bail,
-    cuda_backend::{CudaDevice, cudarc::driver::PinnedHostSlice},
-};
+use candle_core::{CudaStorage, Result, Storage, Tensor, bail, cuda_backend::CudaDevice};
 use rayon::prelude::*;
 
 use super::{
     MapType, address,
     feature_map::{address_of, alloc, tensor},
     module::{self, KernelArg},
+    pinned::{PinnedBuffer, Transfer},
 };
 use crate::{CropWindow, ops::crop::IMAGE_BYTES};
 
@@ -18,7 +16,7 @@ use crate::{CropWindow, ops::crop::IMAGE_BYTES};
 #[derive(Debug)]
 pub struct PinnedUploader {
     device: CudaDevice,
-    buffers: [Option<PinnedHostSlice<u8>>; 2],
+    buffers: [Option<PinnedBuffer<u8>>; 2],
 }
 
 impl PinnedUploader {
@@ -34,30 +32,20 @@ impl PinnedUploader {
     /// are those of images.
     pub fn upload(&mut self, pixels: &[u8], rows: &[u32]) -> Result<Tensor> {
         self.buffers.rotate_left(1);
-        let (len, stream) = (rows.len() * IMAGE_BYTES, self.device.cuda_stream());
+        let len = rows.len() * IMAGE_BYTES;
         let buffer = match &mut self.buffers[0] {
             Some(buffer) if buffer.len() >= len => buffer,
-            buffer => {
-                // SAFETY: every byte is written before any is read.
-                let mut new = unsafe { stream.context().alloc_pinned::<u8>(len) };
-                if let Ok(new) = &mut new {
-                    let start = new.as_mut_ptr().map_err(Error::wrap)?;
-                    // SAFETY: it has so many bytes.
-                    unsafe { start.write_bytes(0, len) };
-                }
-                buffer.insert(new.map_err(Error::wrap)?)
-            }
+            buffer => buffer.insert(PinnedBuffer::zeros(&self.device, len, Transfer::Upload)?),
         };
         // Waits for the buffer's own copy, two batches ago.
-        let bytes = buffer.as_mut_slice().map_err(Error::wrap)?;
+        let bytes = buffer.elements()?;
         let images = bytes[..len].par_chunks_exact_mut(IMAGE_BYTES).zip(rows);
         images.for_each(|(to, &row)| {
             to.copy_from_slice(&pixels[row as usize * IMAGE_BYTES..][..IMAGE_BYTES]);
         });
-        let on_device = stream.clone_htod(buffer).map_err(Error::wrap)?;
-        let shape = (buffer.len() / IMAGE_BYTES, IMAGE_BYTES);
-        let storage = CudaStorage::wrap_cuda_slice(on_device, self.device.clone());
-        Ok(tensor(storage, shape))
+        let (uploaded, len) = (buffer.upload()?, buffer.len());
+        let storage = CudaStorage::wrap_cuda_slice(uploaded, self.device.clone());
+        Ok(tensor(storage, (len / IMAGE_BYTES, IMAGE_BYTES)))
     }
 }
 

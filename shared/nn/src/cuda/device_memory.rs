@@ -6,56 +6,73 @@ use candle_core::{
         CudaDevice,
         cudarc::driver::{
             result::{self as driver, mem_get_info},
-            sys::CUmemPool_attribute,
+            sys::{CUmemPool_attribute, CUmemoryPool},
         },
     },
 };
+
+/// Bytes that the pool leaves to what is allocated outside it: kernels when they are first launched, and the
+/// workspaces of cuBLAS and cuDNN.
+const OUTSIDE_POOL: usize = 1 << 30;
 
 /// Prepares a device for programs that use it from one stream.
 pub fn prepare(device: &CudaDevice) -> Result<()> {
     // SAFETY: all memory of this device is used in the order of one stream.
     unsafe { device.disable_event_tracking() };
-    disable_pool_release(device)
+    limit_pool_release(device)
 }
 
 /// Keeps freed memory for the next step: by default it goes back to the driver at every wait.
-fn disable_pool_release(device: &CudaDevice) -> Result<()> {
-    let context = device.cuda_stream().context().clone();
-    context.bind_to_thread().map_err(Error::wrap)?;
-    // SAFETY: the device is open; the attribute is a u64, according to the driver's manual.
+fn limit_pool_release(device: &CudaDevice) -> Result<()> {
+    let pool = default_pool(device)?;
+    let total = mem_get_info().map_err(Error::wrap)?.1;
+    let mut kept = total.saturating_sub(OUTSIDE_POOL) as u64;
+    let attribute = CUmemPool_attribute::CU_MEMPOOL_ATTR_RELEASE_THRESHOLD;
+    // SAFETY: the pool is the open device's; the attribute is a u64, according to the driver's manual.
     unsafe {
-        let pool = driver::device::get_default_mem_pool(context.cu_device());
-        let mut all = u64::MAX;
-        driver::mem_pool::set_attribute(
-            pool.map_err(Error::wrap)?,
-            CUmemPool_attribute::CU_MEMPOOL_ATTR_RELEASE_THRESHOLD,
-            std::ptr::from_mut(&mut all).cast(),
-        )
-        .map_err(Error::wrap)
+        driver::mem_pool::set_attribute(pool, attribute, std::ptr::from_mut(&mut kept).cast())
     }
+    .map_err(Error::wrap)
 }
 
-/// Free bytes.
-pub fn free_memory(device: &CudaDevice) -> Result<u64> {
+/// The pool of all allocations on a device, whose context is made this thread's.
+fn default_pool(device: &CudaDevice) -> Result<CUmemoryPool> {
     let stream = device.cuda_stream();
-    stream.context().bind_to_thread().map_err(Error::wrap)?;
-    Ok(mem_get_info().map_err(Error::wrap)?.0 as u64)
+    let context = stream.context();
+    context.bind_to_thread().map_err(Error::wrap)?;
+    // SAFETY: the device is open.
+    unsafe { driver::device::get_default_mem_pool(context.cu_device()) }.map_err(Error::wrap)
+}
+
+/// A number of bytes that the pool counts.
+fn pool_bytes(device: &CudaDevice, attribute: CUmemPool_attribute) -> Result<u64> {
+    let pool = default_pool(device)?;
+    let mut bytes = 0u64;
+    // SAFETY: the pool is the open device's; the attributes asked for are a u64, according to the driver's manual.
+    unsafe {
+        driver::mem_pool::get_attribute(pool, attribute, std::ptr::from_mut(&mut bytes).cast())
+    }
+    .map_err(Error::wrap)?;
+    Ok(bytes)
+}
+
+/// Free bytes: the driver's, and those that the pool keeps unused.
+pub fn free_memory(device: &CudaDevice) -> Result<u64> {
+    let reserved = CUmemPool_attribute::CU_MEMPOOL_ATTR_RESERVED_MEM_CURRENT;
+    let used = CUmemPool_attribute::CU_MEMPOOL_ATTR_USED_MEM_CURRENT;
+    let kept = pool_bytes(device, reserved)?.saturating_sub(pool_bytes(device, used)?);
+    Ok(mem_get_info().map_err(Error::wrap)?.0 as u64 + kept)
 }
 
 /// The most bytes in use at once since the device was opened.
 pub fn peak_memory(device: &CudaDevice) -> Result<u64> {
-    let context = device.cuda_stream().context().clone();
-    context.bind_to_thread().map_err(Error::wrap)?;
-    let mut peak = 0u64;
-    // SAFETY: the device is open; the attribute is a u64, according to the driver's manual.
-    unsafe {
-        let pool = driver::device::get_default_mem_pool(context.cu_device());
-        driver::mem_pool::get_attribute(
-            pool.map_err(Error::wrap)?,
-            CUmemPool_attribute::CU_MEMPOOL_ATTR_USED_MEM_HIGH,
-            std::ptr::from_mut(&mut peak).cast(),
-        )
-        .map_err(Error::wrap)?;
-    }
-    Ok(peak)
+    pool_bytes(device, CUmemPool_attribute::CU_MEMPOOL_ATTR_USED_MEM_HIGH)
+}
+
+/// Gives the memory that the pool keeps unused back to the driver, once all work has ended.
+pub fn release_memory(device: &CudaDevice) -> Result<()> {
+    let pool = default_pool(device)?;
+    device.cuda_stream().synchronize().map_err(Error::wrap)?;
+    // SAFETY: the pool is the open device's.
+    unsafe { driver::mem_pool::trim_to(pool, 0) }.map_err(Error::wrap)
 }

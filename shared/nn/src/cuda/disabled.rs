@@ -29,10 +29,30 @@ macro_rules! disabled {
     )*};
 }
 
+/// As in [`super`], of Transformers.
+pub mod row_ops {
+    use super::*;
+
+    disabled! {
+        fn layer_norm(&Tensor, &Tensor, &Tensor, f64) -> Tensor;
+        fn layer_norm_backward(&Tensor, &Tensor, f64, &Tensor) -> (Tensor, Tensor);
+        fn softmax(&Tensor, f64) -> ();
+        fn softmax_backward(&Tensor, &Tensor, f64) -> ();
+        fn gelu_dropout(&Tensor, &Tensor, Option<DropoutMask>) -> Tensor;
+        fn gelu_dropout_backward(&Tensor, &Tensor, Option<DropoutMask>, &Tensor) -> ();
+        fn residual_dropout(&Tensor, &Tensor, &Tensor, Option<DropoutMask>) -> CudaStorage;
+        fn embed(Argument, Argument, Argument, Option<DropoutMask>) -> CudaStorage;
+        fn split_heads(&Tensor, Option<&Tensor>, [usize; 2]) -> Tensor;
+        fn merge_heads(&Tensor) -> Tensor;
+        fn column_sums(&Tensor, Option<&Tensor>) -> (Tensor, Option<Tensor>);
+    }
+}
+
 disabled! {
     fn prepare(&CudaDevice) -> ();
     fn free_memory(&CudaDevice) -> u64;
     fn peak_memory(&CudaDevice) -> u64;
+    fn release_memory(&CudaDevice) -> ();
     fn batch_norm_train(Argument, [Argument; 2], f64) -> (CudaStorage, [Tensor; 3]);
     fn batch_norm_backward(&Tensor, [&Tensor; 3], &Tensor) -> (Tensor, [Tensor; 2]);
     fn batch_norm_eval(Argument, [&Tensor; 4]) -> CudaStorage;
@@ -42,6 +62,7 @@ disabled! {
     fn dropout(Argument, DropoutMask) -> CudaStorage;
     fn relu(Argument) -> CudaStorage;
     fn relu_backward(&Tensor, &Tensor) -> Tensor;
+    fn update_running_statistics([&Tensor; 2], [&Tensor; 2], f32) -> ();
     fn sgd_step(&SgdConfig, &Tensor, &[SgdParam]) -> ();
 }
 
@@ -50,10 +71,20 @@ disabled! {
 pub struct Unavailable;
 
 pub use Unavailable as Cuda;
+pub use Unavailable as Download;
+pub use Unavailable as Downloader;
 pub use Unavailable as PinnedUploader;
 
 impl Unavailable {
     pub fn new(_: &CudaDevice) -> Result<Self> {
+        disabled()
+    }
+
+    pub fn start(&self, _: &[Tensor]) -> Result<Self> {
+        disabled()
+    }
+
+    pub fn finish(self) -> Result<Vec<Tensor>> {
         disabled()
     }
 

@@ -1,5 +1,5 @@
 //! Operations on CUDA, on contiguous f32 or bf16 storages, in the order of one stream and without waiting
-//! for any. Convolutions are cuDNN's; the kernels around them are CUDA C, compiled when a device is first
+//! for any. Convolutions are cuDNN's (graph API); the kernels around them are CUDA C, compiled when a device is first
 //! used.
 //!
 //! Inside an operation feature maps are `[B,H,W,C]` with the channels padded by zeros to a multiple of
@@ -14,7 +14,11 @@ mod dropout;
 mod elementwise;
 mod feature_map;
 mod module;
+mod pinned;
+mod readback;
 mod residual;
+pub mod row_ops;
+mod running_statistics;
 mod sgd;
 
 use candle_core::cuda_backend::cudarc::driver::{
@@ -24,10 +28,12 @@ use candle_core::cuda_backend::cudarc::driver::{
 pub use batch_norm::{batch_norm_backward, batch_norm_eval, batch_norm_train};
 pub use conv::{conv, conv_backward};
 pub use crop::{PinnedUploader, crop_resize};
-pub use device_memory::{free_memory, peak_memory, prepare};
+pub use device_memory::{free_memory, peak_memory, prepare, release_memory};
 pub use dropout::dropout;
 pub use elementwise::{relu, relu_backward};
+pub use readback::{Download, Downloader};
 pub use residual::Cuda;
+pub use running_statistics::update_running_statistics;
 pub use sgd::sgd_step;
 
 use super::Argument;

@@ -7,14 +7,17 @@ use candle_core::{
     CudaStorage, DType, Layout, Result, Shape, Storage, Tensor,
     backend::{BackendDevice, BackendStorage},
     bail,
-    cuda_backend::{CudaDevice, CudaStorageSlice},
+    cuda_backend::{CudaDevice, CudaStorageSlice, cudarc::driver::CudaView},
     op::BackpropOp,
 };
 
 use super::{
     MapType, address,
+    device_memory::release_memory,
     module::{self, KernelArg},
 };
+use crate::device_memory;
+use base::error::is_out_of_memory;
 use kernels::shape::{ConvShape, NhwcShape};
 
 /// Channels with padding.
@@ -77,6 +80,14 @@ pub fn f32_address(storage: &CudaStorage, layout: &Layout) -> Result<u64> {
     }
 }
 
+/// The elements of a contiguous f32 tensor.
+pub fn f32_view<'a>(storage: &'a CudaStorage, layout: &Layout) -> Result<CudaView<'a, f32>> {
+    match (&storage.slice, layout.contiguous_offsets()) {
+        (CudaStorageSlice::F32(slice), Some((start, end))) => Ok(slice.slice(start..end)),
+        _ => bail!("contiguous f32 is needed"),
+    }
+}
+
 /// The address as an argument, or none.
 pub fn optional_address(storage: Option<&CudaStorage>) -> Result<KernelArg> {
     Ok(KernelArg::Address(
@@ -84,10 +95,14 @@ pub fn optional_address(storage: Option<&CudaStorage>) -> Result<KernelArg> {
     ))
 }
 
-/// Allocates uninitialized memory, to be written before it is read.
+/// Allocates uninitialized memory, to be written before it is read; a second time if the first fails for lack of
+/// memory that the pool keeps in pieces.
 pub fn alloc(device: &CudaDevice, map_type: MapType, len: usize) -> Result<CudaStorage> {
-    // SAFETY: the callers write all of it before it is read.
-    unsafe { device.alloc_uninit(&Shape::from(len), dtype(map_type)) }
+    let alloc = || {
+        // SAFETY: the callers write all of it before it is read.
+        unsafe { device.alloc_uninit(&Shape::from(len), dtype(map_type)) }
+    };
+    device_memory::retry(alloc, is_out_of_memory, || release_memory(device))
 }
 
 /// A borrowed or owned feature map.

@@ -20,9 +20,12 @@ pub const THREADS: usize = 256;
 const SOURCE: &str = concat!(
     include_str!("kernels/common.cuh"),
     include_str!("kernels/convert.cu"),
+    include_str!("kernels/im2col.cu"),
     include_str!("kernels/epilogue.cu"),
     include_str!("kernels/batch_norm.cu"),
+    include_str!("kernels/running_statistics.cu"),
     include_str!("kernels/dropout.cu"),
+    include_str!("kernels/row_ops.cu"),
     include_str!("kernels/sgd.cu"),
     include_str!("kernels/crop.cu"),
 );

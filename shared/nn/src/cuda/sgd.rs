@@ -56,7 +56,7 @@ pub fn sgd_step(config: &SgdConfig, loss: &Tensor, params: &[SgdParam]) -> Resul
 }
 
 /// The address of a contiguous f32 tensor itself, never of a copy.
-fn tensor_address(tensor: &Tensor) -> Result<u64> {
+pub fn tensor_address(tensor: &Tensor) -> Result<u64> {
     let (storage, layout) = tensor.storage_and_layout();
     match &*storage {
         Storage::Cuda(storage) => f32_address(storage, layout),

@@ -7,7 +7,7 @@ use super::{
     spec::{Init, TensorSpec},
     weights::Weights,
 };
-use crate::{BatchNormParams, BatchStats, ComputeOptions, Conv2d, ConvBn, FoldedConvBn};
+use crate::{BatchNormParams, BatchStats, ComputeOptions, Conv2d, ConvBn, FoldedConvBn, cuda};
 use base::Result;
 
 /// The convolution `name` of a model, without bias.
@@ -69,7 +69,17 @@ impl BatchNorm {
     fn update_running_statistics(&self, batch: &BatchStats) -> Result<()> {
         // PyTorch keeps the unbiased variance.
         let count = batch.count as f64;
-        let unbiased = (&batch.variance * (count / (count - 1.0).max(1.0)))?;
+        let unbias = count / (count - 1.0).max(1.0);
+        if batch.mean.device().is_cuda() {
+            let running = [&self.0.mean, &self.0.variance];
+            let batch = [&batch.mean, &batch.variance];
+            return Ok(cuda::update_running_statistics(
+                running,
+                batch,
+                unbias as f32,
+            )?);
+        }
+        let unbiased = (&batch.variance * unbias)?;
         for (running, new) in [(&self.0.mean, &batch.mean), (&self.0.variance, &unbiased)] {
             let moved = ((running * 0.9)? + (new * 0.1)?)?;
             running.slice_set(&moved, 0, 0)?;

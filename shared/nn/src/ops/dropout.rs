@@ -8,8 +8,7 @@ use crate::cuda;
 
 pub use kernels::dropout::DropoutMask;
 
-/// `x`, some elements zero and the others scaled up, if there is a mask. For sublayers composed of
-/// candle's operations: the kernels apply masks themselves.
+/// `x`, some elements zero and the others scaled up, if there is a mask. Most kernels apply masks themselves.
 pub fn dropout(x: &Tensor, mask: Option<DropoutMask>) -> Result<Tensor> {
     match mask {
         Some(mask) => x.contiguous()?.apply_op1(DropoutOp(mask)),

@@ -1,7 +1,10 @@
 //! A classifier with a detector as one defense: it answers where the detector's score of the pretrained
 //! model's feature maps is at most a threshold, and rejects the image elsewhere.
 
-use attacks::logits::{self, LogitRow};
+use attacks::{
+    logits::{self, LogitRow},
+    padding::unpad,
+};
 use base::{Error, Result};
 use candle_core::{D, Tensor, Var};
 use nn::model::{Classifier, Detector};
@@ -34,7 +37,8 @@ impl Defense<'_> {
     /// The detector's scores (adversarial minus clean logit) of pixels; ids name images in errors.
     pub fn scores(&self, ids: &[u64], pixels: &[f32]) -> Result<Vec<f32>> {
         let images = self.target.tensor(pixels)?;
-        finite(self.score(&self.maps(&images)?)?.to_vec1()?, ids)
+        let scores = self.padded(&images, |maps| self.score(maps))?;
+        finite(scores.to_vec1()?, ids)
     }
 
     /// The scores with their gradients.
@@ -50,7 +54,8 @@ impl Defense<'_> {
         pixels: &[f32],
         guides: &[f32],
     ) -> Result<WithGradient> {
-        let guides = self.maps(&self.target.tensor(guides)?)?;
+        let guides = self.target.tensor(guides)?;
+        let guides = self.maps(&self.target.padding(rows.len()).pad(&guides)?)?;
         self.differentiate(rows, pixels, |maps| {
             let mut sum: Option<Tensor> = None;
             for (map, guide) in maps.iter().zip(&guides) {
@@ -92,6 +97,17 @@ impl Defense<'_> {
         matches!(verdict, Verdict::Misclassified { score } if score <= self.threshold)
     }
 
+    /// One value for each image, from the maps of a padded batch.
+    fn padded(
+        &self,
+        images: &Tensor,
+        value: impl Fn(&[Tensor]) -> Result<Tensor>,
+    ) -> Result<Tensor> {
+        let size = images.dim(0)?;
+        let padded = self.target.padding(size).pad(images)?;
+        unpad(&value(&self.maps(&padded)?)?, size)
+    }
+
     fn maps(&self, images: &Tensor) -> Result<Vec<Tensor>> {
         Ok(self.pretrained.features(images)?.maps)
     }
@@ -111,7 +127,7 @@ impl Defense<'_> {
     ) -> Result<WithGradient> {
         let (ids, _) = self.gather(rows);
         let variable = Var::from_tensor(&self.target.tensor(pixels)?)?;
-        let values = value(&self.maps(&variable)?)?;
+        let values = self.padded(&variable, value)?;
         let gradient = match values.sum_all()?.backward()?.remove(&variable) {
             Some(gradient) => gradient.detach().flatten_all()?.to_vec1::<f32>()?,
             // A detector may ignore its input.

@@ -18,12 +18,14 @@ pub fn path(name: &str) -> PathBuf {
     PathBuf::from(folder).join(format!("{name}.safetensors"))
 }
 
-/// Where is computed: on the CPU, or on what `MITHRIDATE_DEVICE` names.
+/// Where is computed: on the CPU, or on what `MITHRIDATE_DEVICE` names; prepared as the programs' devices are.
 pub fn device() -> Device {
     static DEVICE: LazyLock<Device> = LazyLock::new(|| {
         let name = std::env::var("MITHRIDATE_DEVICE").unwrap_or_else(|_| "cpu".into());
         let choice: nn::device::DeviceChoice = name.parse().unwrap();
-        choice.open().unwrap()
+        // As the programs prepare it: the memory pool and the synchronization are theirs.
+        let device = nn::prepare(choice.open().unwrap(), nn::ComputeOptions::default());
+        device.unwrap().device
     });
     DEVICE.clone()
 }

@@ -1,10 +1,9 @@
-//! cuDNN's convolutions of NHWC feature maps at device addresses. The algorithm for a shape is chosen once,
-//! by trying all of them in a shared workspace; where runs must repeat to the bit, by cuDNN's own ranking
-//! among the deterministic ones.
+//! Convolutions on one device: for each problem the plan of cuDNN's that was chosen for it, or im2col and
+//! matrix products where cuDNN has none.
 
 use std::{
     collections::HashMap,
-    ffi::c_void,
+    env,
     sync::{Arc, LazyLock, Mutex},
 };
 
@@ -12,150 +11,178 @@ use candle_core::{
     Error, Result,
     cuda_backend::{
         CudaDevice, DeviceId,
-        cudarc::{
-            cudnn::{result, sys},
-            driver::{CudaSlice, CudaStream, sys::CUdeviceptr},
-        },
+        cudarc::cudnn::{result, sys},
     },
 };
 
 use super::{
-    super::{MapType, address},
-    algorithm::Call,
-    descriptors::Descriptors,
+    choice::Chooser,
+    engines::{ConfigId, Target},
+    graph::OperationGraph,
+    im2col::Im2col,
+    plan::Plan,
+    plan_cache::PlanCache,
+    problem::{Operands, Problem},
+    workspace::Workspace,
 };
-use crate::{ComputeOptions, ops::locked};
-use kernels::shape::ConvShape;
+use crate::ops::locked;
+use base::log;
 
-/// Bytes of the workspace that all convolutions share.
-pub const WORKSPACE: usize = 512 << 20;
+/// `im2col` here computes all convolutions so, without cuDNN; for tests.
+const METHOD_VARIABLE: &str = "MITHRIDATE_CONV";
 
-/// What is computed from what.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Direction {
-    /// y from x and weight.
-    Forward,
-    /// x's gradient from weight and y's gradient.
-    InputGrad,
-    /// The weight's gradient from x and y's gradient.
-    WeightGrad,
-}
-
-/// Addresses of `[B,H,W,I]`, `[O,k,k,I]` and `[B,H',W',O]`; the direction's result is written.
-#[derive(Clone, Copy, Debug)]
-pub struct Operands {
-    /// The input or its gradient.
-    pub x: CUdeviceptr,
-    /// The weight or its gradient.
-    pub weight: CUdeviceptr,
-    /// The output or its gradient.
-    pub y: CUdeviceptr,
-}
-
-/// What an algorithm is chosen for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Problem {
-    pub shape: ConvShape,
-    pub map_type: MapType,
-    pub direction: Direction,
-    pub options: ComputeOptions,
-}
-
-/// An algorithm and its math type.
-#[derive(Clone, Copy, Debug)]
-pub struct Choice {
-    pub algorithm: Algorithm,
-    pub math: sys::cudnnMathType_t,
-}
-
-/// An algorithm of a direction.
-#[derive(Clone, Copy, Debug)]
-pub enum Algorithm {
-    Forward(sys::cudnnConvolutionFwdAlgo_t),
-    InputGrad(sys::cudnnConvolutionBwdDataAlgo_t),
-    WeightGrad(sys::cudnnConvolutionBwdFilterAlgo_t),
+/// How a problem is solved.
+enum Method {
+    /// By a plan, whose graph lives as long; and the configurations that have failed.
+    Plan {
+        plan: Plan,
+        _graph: OperationGraph,
+        failed: Vec<ConfigId>,
+    },
+    /// By im2col and matrix products.
+    Im2col,
 }
 
 /// cuDNN on one device.
 pub struct Cudnn {
     handle: sys::cudnnHandle_t,
-    workspace: CudaSlice<u8>,
-    stream: Arc<CudaStream>,
-    choices: HashMap<Problem, Choice>,
+    device: CudaDevice,
+    workspace: Workspace,
+    methods: HashMap<Problem, Method>,
+    cache: PlanCache,
+    only_im2col: bool,
+    says_im2col: bool,
 }
 
-// SAFETY: a handle may be used by any thread, by one at a time: the caller has a `&mut`.
+// SAFETY: a handle and descriptors may be used by any thread, by one at a time: the caller has a `&mut`.
 unsafe impl Send for Cudnn {}
 
 impl Cudnn {
-    /// Opens cuDNN and allocates the workspace.
-    pub fn new(device: &CudaDevice) -> Result<Self> {
+    /// Opens cuDNN.
+    fn new(device: &CudaDevice) -> Result<Self> {
         let stream = device.cuda_stream();
-        let handle = result::create_handle().map_err(failed)?;
+        stream.context().bind_to_thread().map_err(Error::wrap)?;
+        let handle = result::create_handle().map_err(Error::wrap)?;
         // SAFETY: the stream lives as long as the device, which holds it.
-        unsafe { result::set_stream(handle, stream.cu_stream().cast()) }.map_err(failed)?;
+        unsafe { result::set_stream(handle, stream.cu_stream().cast()) }.map_err(Error::wrap)?;
         Ok(Self {
             handle,
-            // SAFETY: it is not read before cuDNN has written it.
-            workspace: unsafe { device.alloc(WORKSPACE) }?,
-            stream,
-            choices: HashMap::new(),
+            device: device.clone(),
+            workspace: Workspace::new(device),
+            methods: HashMap::new(),
+            cache: PlanCache::of(device)?,
+            only_im2col: env::var_os(METHOD_VARIABLE).is_some_and(|method| method == "im2col"),
+            says_im2col: true,
         })
     }
 
-    /// Computes one direction of a convolution.
+    /// Solves a problem.
     ///
     /// # Safety
-    /// The operands are of the shape's sizes, of this type, and on this device.
-    pub unsafe fn run(
+    /// The operands are of the problem's sizes and type, and on this device.
+    pub unsafe fn run(&mut self, problem: &Problem, operands: Operands) -> Result<()> {
+        problem.check_size()?;
+        let context = self.device.cuda_stream().context().clone();
+        context.bind_to_thread().map_err(Error::wrap)?;
+        loop {
+            let failed = match self.methods.get_mut(problem) {
+                Some(Method::Plan { plan, failed, .. }) => {
+                    let workspace = self.workspace.reserve(plan.workspace())?;
+                    // SAFETY: as the caller promises, and the workspace has the plan's size.
+                    match unsafe { plan.execute(self.handle, operands, workspace) } {
+                        Ok(()) => return Ok(()),
+                        Err(reason) => {
+                            log::warning(format_args!(
+                                "another plan is chosen for the {problem}: {reason}"
+                            ));
+                            failed.push(plan.id());
+                            std::mem::take(failed)
+                        }
+                    }
+                }
+                Some(Method::Im2col) => {
+                    let mut im2col = Im2col {
+                        device: &self.device,
+                        workspace: &mut self.workspace,
+                    };
+                    // SAFETY: as the caller promises.
+                    return unsafe { im2col.run(problem, operands) };
+                }
+                None => Vec::new(),
+            };
+            // SAFETY: as the caller promises.
+            let method = unsafe { self.choose(problem, operands, failed) }?;
+            self.methods.insert(*problem, method);
+        }
+    }
+
+    /// The method for a problem; the direction's result may be written.
+    ///
+    /// # Safety
+    /// That of [`Self::run`].
+    unsafe fn choose(
         &mut self,
-        shape: &ConvShape,
-        map_type: MapType,
-        options: ComputeOptions,
-        direction: Direction,
+        problem: &Problem,
         operands: Operands,
-    ) -> Result<()> {
-        let problem = Problem {
-            shape: *shape,
-            map_type,
-            direction,
-            options,
-        };
-        let descriptors = Descriptors::new(&problem)?;
-        let (workspace, _workspace_in_use) = address(&self.workspace, &self.stream);
-        let call = Call {
+        failed: Vec<ConfigId>,
+    ) -> Result<Method> {
+        if self.only_im2col {
+            self.say_im2col(format_args!("{METHOD_VARIABLE} asks for it"));
+            return Ok(Method::Im2col);
+        }
+        let target = Target::Handle(self.handle);
+        let mut chooser = Chooser {
             handle: self.handle,
-            descriptors: &descriptors,
-            operands,
-            workspace: workspace as *mut c_void,
+            target: &target,
+            device: &self.device,
+            workspace: &mut self.workspace,
+            cache: &mut self.cache,
+            failed: &failed,
+            reason: None,
+            lacked_memory: false,
         };
-        let choice = match self.choices.get(&problem) {
-            Some(choice) => *choice,
-            None => {
-                // SAFETY: as the caller promises.
-                let choice = unsafe { call.choose(&problem) }?;
-                self.choices.insert(problem, choice);
-                choice
+        let graph = match OperationGraph::new(problem, &target) {
+            Ok(graph) => graph,
+            Err(reason) => {
+                self.say_im2col(format_args!("cuDNN refuses the {problem}: {reason}"));
+                return Ok(Method::Im2col);
             }
         };
         // SAFETY: as the caller promises.
-        unsafe { call.run(choice) }
+        let plan = unsafe { chooser.choose(&graph, problem, operands) }?;
+        let reason = chooser.reason.take();
+        Ok(match plan {
+            Some(plan) => Method::Plan {
+                plan,
+                _graph: graph,
+                failed,
+            },
+            None => {
+                let reason =
+                    reason.unwrap_or_else(|| Error::Msg("no engine that may be used".into()));
+                self.say_im2col(format_args!(
+                    "cuDNN has no plan for the {problem}: {reason}"
+                ));
+                Method::Im2col
+            }
+        })
+    }
+
+    fn say_im2col(&mut self, reason: std::fmt::Arguments) {
+        if std::mem::take(&mut self.says_im2col) {
+            log::warning(format_args!(
+                "convolutions by im2col and matrix products, which is slower: {reason}"
+            ));
+        }
     }
 }
 
 impl Drop for Cudnn {
     fn drop(&mut self) {
+        self.methods.clear();
         // SAFETY: the handle is ours, and this is its last use. A failure cannot be handled.
         let _ = unsafe { result::destroy_handle(self.handle) };
     }
-}
-
-/// cuDNN's error as candle's.
-pub fn failed(error: result::CudnnError) -> Error {
-    if error.0 == sys::cudnnStatus_t::CUDNN_STATUS_ALLOC_FAILED {
-        return Error::Msg("out of memory in cuDNN".into());
-    }
-    Error::Msg(format!("cuDNN: {error}"))
 }
 
 /// Calls `f` with the device's cuDNN, one thread at a time.

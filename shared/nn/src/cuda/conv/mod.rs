@@ -1,9 +1,18 @@
 //! Convolutions and transposed convolutions with a bias.
 
-mod algorithm;
+mod choice;
 mod cudnn;
-mod descriptors;
+mod descriptor;
+mod engines;
+mod graph;
+mod im2col;
+mod plan;
+mod plan_cache;
+mod problem;
+#[cfg(test)]
+mod tests;
 mod weights;
+mod workspace;
 
 use candle_core::{CudaStorage, Result, Tensor};
 

@@ -11,7 +11,8 @@ use super::{
         },
         module::{self, KernelArg},
     },
-    cudnn::{Direction, Operands, with_cudnn},
+    cudnn::with_cudnn,
+    problem::{Direction, Operands, Problem},
 };
 use crate::ComputeOptions;
 use kernels::shape::ConvShape;
@@ -115,7 +116,7 @@ pub fn weight_gradient(
     Ok(grad_weight)
 }
 
-/// Runs cuDNN; x, weight and y have padded channels.
+/// Solves a problem; x, weight and y have padded channels.
 fn run(
     stored: &ConvShape,
     options: ComputeOptions,
@@ -138,9 +139,15 @@ fn run(
         weight: address_of(weight)?,
         y: address_of(y)?,
     };
+    let problem = Problem {
+        shape: *stored,
+        map_type,
+        direction,
+        options,
+    };
     with_cudnn(&x.device, |cudnn| {
         // SAFETY: sizes and types were just checked.
-        unsafe { cudnn.run(stored, map_type, options, direction, operands) }
+        unsafe { cudnn.run(&problem, operands) }
     })
 }
 

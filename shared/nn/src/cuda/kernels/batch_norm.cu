@@ -36,11 +36,13 @@ __device__ void sum_rows(Terms terms, int positions, int rows, int eights, int w
         all[threadIdx.x][8 + k] = sums[1][k];
     }
     __syncthreads();
-    if (!works || down > 0) return;
-    for (int k = 0; k < 16; k++) {
+    // A thread adds up one column of the shared sums at a time, in the order of the rows.
+    for (int column = threadIdx.x; column < 16 * wide; column += THREADS) {
+        int k = column % 16, group = column / 16, channels = blockIdx.y * wide + group;
+        if (channels >= eights) break;
         float sum = 0.0f;
-        for (int other = 0; other < high; other++) sum += all[other * wide + across][k];
-        partial[((long long)blockIdx.x * 2 + k / 8) * eights * 8 + eight * 8 + k % 8] = sum;
+        for (int other = 0; other < high; other++) sum += all[other * wide + group][k];
+        partial[((long long)blockIdx.x * 2 + k / 8) * eights * 8 + channels * 8 + k % 8] = sum;
     }
 }
 

@@ -1,10 +1,13 @@
 //! Transformer sublayers (Vaswani et al., 2017, with the norm first) on tokens `[B,N,D]`. On the CPU each
-//! is one operation with a kernel of its own; on CUDA it is composed of candle's operations.
+//! is one operation with a kernel of its own; on CUDA it is one of matrix products and row-wise kernels.
+
+use std::sync::Mutex;
 
 use candle_core::{Result, Tensor, bail};
 
 use super::dropout::DropoutMask;
 use crate::ComputeOptions;
+use by_parts::{Part, PartWeights};
 use kernels::{
     attention::AttentionShape,
     transformer::{
@@ -12,10 +15,13 @@ use kernels::{
         SublayerShape,
     },
 };
-use op::{EmbedOp, SublayerOp};
+use op::{EmbedOp, PartsOp, SublayerOp};
 
+mod by_parts;
+#[cfg(test)]
 mod composed;
 mod op;
+mod row_ops;
 
 /// The weights of a sublayer: a layer norm and two linear maps, as weight and bias each.
 #[derive(Clone, Debug)]
@@ -70,6 +76,22 @@ impl SublayerWeights {
         let differentiable = x.track_op() || weights.track_op();
         x.apply_op2(&weights, SublayerOp::new(kernel, differentiable))
     }
+
+    /// Computes a sublayer by its parts, on CUDA.
+    fn by_parts(&self, part: Part, x: &Tensor, mask: Option<DropoutMask>) -> Result<Tensor> {
+        let (x, packed) = (x.contiguous()?, self.packed()?);
+        let weights = PartWeights::unpacked(&packed, self)?;
+        let detached = x.detach();
+        let (added, saved) = weights.forward(part, &detached)?;
+        let op = PartsOp {
+            terms: Mutex::new(Some([part.queries(&detached)?, added])),
+            part,
+            weights,
+            mask,
+            saved,
+        };
+        x.apply_op2(&packed, op)
+    }
 }
 
 /// Puts `class` `[1,1,D]` before the tokens `x` `[B,N,D]`, adds `positions` `[1,N+1,D]`, and drops:
@@ -84,8 +106,8 @@ pub fn embed(
     if class.elem_count() != width || positions.elem_count() != (tokens + 1) * width {
         bail!("class token {class:?} and positions {positions:?} for {x:?}")
     }
-    if !x.device().is_cpu() || x.elem_count() == 0 {
-        return composed::embed(x, class, positions, mask);
+    if x.elem_count() == 0 {
+        bail!("an embedding of no tokens: {x:?}")
     }
     let kernel = Embedding {
         image_len: (tokens + 1) * width,
@@ -107,7 +129,7 @@ pub fn attention_sublayer(
 ) -> Result<Tensor> {
     let (sizes, heads) = attention_sizes(x, weights, heads)?;
     if !x.device().is_cpu() {
-        return composed::attention_sublayer(x, weights, heads.heads, mask);
+        return weights.by_parts(attention_part(heads, false), x, mask);
     }
     weights.run(
         AttentionSublayer {
@@ -128,7 +150,7 @@ pub fn cls_attention_sublayer(
 ) -> Result<Tensor> {
     let (sizes, heads) = attention_sizes(x, weights, heads)?;
     if !x.device().is_cpu() {
-        return composed::cls_attention_sublayer(x, weights, heads.heads, mask);
+        return weights.by_parts(attention_part(heads, true), x, mask);
     }
     weights.run(
         ClsAttentionSublayer {
@@ -151,10 +173,10 @@ pub fn feed_forward_sublayer(
     if sizes.hidden_dim != sizes.inner_dim || x.dims3()?.2 != sizes.d_model || x.elem_count() == 0 {
         bail!("feed-forward sublayer of {x:?} with {weights:?}")
     }
-    if !x.device().is_cpu() {
-        return composed::feed_forward_sublayer(x, weights, masks);
-    }
     let [inner, outer] = masks;
+    if !x.device().is_cpu() {
+        return weights.by_parts(Part::FeedForward { inner }, x, outer);
+    }
     weights.run(
         FeedForwardSublayer {
             shape: sizes,
@@ -163,6 +185,11 @@ pub fn feed_forward_sublayer(
         },
         x,
     )
+}
+
+fn attention_part(shape: AttentionShape, only_first: bool) -> Part {
+    let heads = shape.heads;
+    Part::Attention { heads, only_first }
 }
 
 fn attention_sizes(

@@ -1,10 +1,23 @@
-//! Transformer sublayers and embedding as operations that candle differentiates, on the CPU.
+//! Transformer sublayers and embedding as operations that candle differentiates.
 
-use std::sync::OnceLock;
+use std::sync::{Mutex, OnceLock};
 
-use candle_core::{CpuStorage, CustomOp2, CustomOp3, Layout, Result, Shape, Tensor, bail};
+use candle_core::{
+    CpuStorage, CudaStorage, CustomOp2, CustomOp3, Layout, Result, Shape, Storage, Tensor, bail,
+};
 
-use crate::ops::cpu_slices::{as_f32, with_f32};
+use super::{
+    by_parts::{Part, PartWeights, SavedParts},
+    row_ops,
+};
+use crate::{
+    cuda,
+    ops::{
+        cpu_slices::{as_f32, with_f32},
+        dropout::{DropoutMask, dropout},
+        locked,
+    },
+};
 use kernels::transformer::{Embedding, Sublayer};
 
 /// A kernel as an operation on tokens and packed weights.
@@ -99,6 +112,21 @@ impl CustomOp3 for EmbedOp {
         Ok((CpuStorage::F32(y), self.shape.into()))
     }
 
+    fn cuda_fwd(
+        &self,
+        tokens: &CudaStorage,
+        tokens_layout: &Layout,
+        class: &CudaStorage,
+        class_layout: &Layout,
+        positions: &CudaStorage,
+        positions_layout: &Layout,
+    ) -> Result<(CudaStorage, Shape)> {
+        let (class, positions) = ((class, class_layout), (positions, positions_layout));
+        let mask = self.kernel.dropout;
+        let y = cuda::row_ops::embed((tokens, tokens_layout), class, positions, mask)?;
+        Ok((y, self.shape.into()))
+    }
+
     fn bwd(
         &self,
         tokens: &Tensor,
@@ -107,6 +135,22 @@ impl CustomOp3 for EmbedOp {
         _y: &Tensor,
         gradient: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
+        if gradient.device().is_cuda() {
+            let gradient = dropout(&gradient.detach(), self.kernel.dropout)?;
+            let (batch, tokens_and_class, width) = gradient.dims3()?;
+            let grad_tokens = gradient.narrow(1, 1, tokens_and_class - 1)?.contiguous()?;
+            if !class.track_op() && !positions.track_op() {
+                return Ok((Some(grad_tokens), None, None));
+            }
+            let of_images = gradient.reshape((batch, tokens_and_class * width))?;
+            let grad_positions = row_ops::column_sums(&of_images, None)?.0;
+            let grad_class = grad_positions.narrow(0, 0, width)?.copy()?;
+            return Ok((
+                Some(grad_tokens),
+                Some(grad_class.reshape(class.shape())?),
+                Some(grad_positions.reshape(positions.shape())?),
+            ));
+        }
         with_f32([gradient], |[gradient]| {
             let grad_tokens = tokens.track_op().then(|| {
                 let values = self.kernel.grad_tokens(gradient);
@@ -125,5 +169,79 @@ impl CustomOp3 for EmbedOp {
                 Some(grad_positions),
             ))
         })
+    }
+}
+
+/// A sublayer by parts as an operation on tokens and packed weights.
+pub struct PartsOp {
+    /// Which sublayer.
+    pub part: Part,
+    /// Its weights.
+    pub weights: PartWeights,
+    /// Dropout of what is added.
+    pub mask: Option<DropoutMask>,
+    /// Of the forward pass.
+    pub saved: SavedParts,
+    /// The tokens that are added to, and what is added: until the result is there.
+    pub terms: Mutex<Option<[Tensor; 2]>>,
+}
+
+impl PartsOp {
+    fn result(&self) -> Result<(Storage, Shape)> {
+        let Some([queries, added]) = locked(&self.terms).take() else {
+            bail!("a sublayer was computed twice")
+        };
+        let storage = self.weights.finish(&queries, &added, self.mask)?;
+        Ok((storage, queries.shape().clone()))
+    }
+}
+
+impl CustomOp2 for PartsOp {
+    fn name(&self) -> &'static str {
+        "transformer-sublayer-by-parts"
+    }
+
+    fn cpu_fwd(
+        &self,
+        _: &CpuStorage,
+        _: &Layout,
+        _: &CpuStorage,
+        _: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
+        match self.result()? {
+            (Storage::Cpu(storage), shape) => Ok((storage, shape)),
+            _ => bail!("a sublayer of another device"),
+        }
+    }
+
+    fn cuda_fwd(
+        &self,
+        _: &CudaStorage,
+        _: &Layout,
+        _: &CudaStorage,
+        _: &Layout,
+    ) -> Result<(CudaStorage, Shape)> {
+        match self.result()? {
+            (Storage::Cuda(storage), shape) => Ok((storage, shape)),
+            _ => bail!("a sublayer of another device"),
+        }
+    }
+
+    fn bwd(
+        &self,
+        x: &Tensor,
+        weights: &Tensor,
+        _y: &Tensor,
+        gradient: &Tensor,
+    ) -> Result<(Option<Tensor>, Option<Tensor>)> {
+        let (grad_x, grad_weights) = self.weights.backward(
+            self.part,
+            &x.detach(),
+            &self.saved,
+            &gradient.detach(),
+            self.mask,
+            weights.track_op(),
+        )?;
+        Ok((Some(grad_x), grad_weights))
     }
 }

@@ -56,6 +56,45 @@ proptest! {
     }
 
     #[test]
+    fn transformer_sublayers_by_parts_and_their_gradients_equal_stock_candle(
+        batch in 1usize..4, tokens in 1usize..12, size in 1usize..12, inner in 1usize..40,
+        heads in prop_oneof![Just(1), Just(4)], drops: bool,
+    ) {
+        let width = heads * size;
+        let x = (random(&[batch, tokens, width], 1) * 3.0).unwrap();
+        let mask = |key| drops.then(|| DropoutMask::new(0.3, key));
+        let parts = [false, true].map(|only_first| Part::Attention { heads, only_first });
+        for part in parts.into_iter().chain([Part::FeedForward { inner: mask(1) }]) {
+            let (hidden, inner) = match part {
+                Part::Attention { .. } => (3 * width, width),
+                Part::FeedForward { .. } => (inner, inner),
+            };
+            let shapes: [&[usize]; 6] =
+                [&[width], &[width], &[hidden, width], &[hidden], &[width, inner], &[width]];
+            let weight = |(shape, key): (&[usize], u64)| random(shape, key);
+            let arguments: Vec<Tensor> =
+                std::iter::once(x.clone()).chain(shapes.into_iter().zip(2..).map(weight)).collect();
+            let sublayer = |a: &[Var]| {
+                let pair = |i: usize| [a[i].as_tensor().clone(), a[i + 1].as_tensor().clone()];
+                let options = ComputeOptions::default();
+                SublayerWeights { norm: pair(1), first: pair(3), second: pair(5), eps: 1e-2, options }
+            };
+            assert_same(
+                |a| sublayer(a).by_parts(part, &a[0], mask(2)),
+                |a| match part {
+                    Part::Attention { only_first: true, .. } =>
+                        composed::cls_attention_sublayer(&a[0], &sublayer(a), heads, mask(2)),
+                    Part::Attention { .. } =>
+                        composed::attention_sublayer(&a[0], &sublayer(a), heads, mask(2)),
+                    Part::FeedForward { inner } =>
+                        composed::feed_forward_sublayer(&a[0], &sublayer(a), [inner, mask(2)]),
+                },
+                &arguments,
+            );
+        }
+    }
+
+    #[test]
     fn embedding_and_its_gradients_equal_stock_candle(
         batch in 1usize..4, tokens in 1usize..40, size in 1usize..40, drops: bool,
     ) {

@@ -5,14 +5,17 @@
 //! The algorithm of each image is torchattacks'; here a batch is one active set, which finished
 //! images leave.
 
-use candle_core::Tensor;
+mod stacked;
+
+use candle_core::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 
-use super::{
+use crate::{
     Attack, AttackBatch, AttackTraits, Perturbed, Preset,
     active_set::{ActiveSet, column, pick, select},
     gradient,
     logits::{self, LogitRow},
+    padding::{PaddedModel, Padding},
     params::{RangeCheck, in_range, steps_in_range},
     preset::Parameters,
 };
@@ -62,7 +65,21 @@ impl Parameters for DeepFool {
 }
 
 impl Attack for DeepFool {
+    /// On the CPU the backward passes share one forward pass, whose activations are there, and numbers are read
+    /// without a wait; elsewhere few passes and few reads count ([`stacked`]).
     fn perturb(&self, model: &dyn Classifier, batch: &AttackBatch) -> Result<Perturbed> {
+        match batch.device() {
+            Device::Cpu => self.perturb_on_host(model, batch),
+            device => {
+                let model = PaddedModel::new(model, Padding::new(batch.len(), device));
+                stacked::perturb(self, &model, batch)
+            }
+        }
+    }
+}
+
+impl DeepFool {
+    fn perturb_on_host(&self, model: &dyn Classifier, batch: &AttackBatch) -> Result<Perturbed> {
         let mut images = batch.images().clone();
         let mut taken = vec![0; batch.len()];
         let mut active = ActiveSet::new(batch.len());
@@ -131,12 +148,7 @@ fn nearest_boundaries(
 ) -> Result<Boundaries> {
     let device = linearized.logits().device().clone();
     let classes = linearized.logits().dim(1)?;
-    let grads = (0..classes - 1).map(|nth| {
-        let entries = |&label: &u8| [(nth_other(label, nth), 1.0), (usize::from(label), -1.0)];
-        let entries: Vec<_> = labels.iter().map(entries).collect();
-        logits::sparse_grad(&entries, classes, &device)
-    });
-    let normals = linearized.vjp(positions, &grads.collect::<Result<Vec<_>>>()?)?;
+    let normals = linearized.vjp(positions, &class_grads(labels, classes, &device)?)?;
     let mut nearest = vec![None; ids.len()];
     for (nth, normal) in normals.iter().enumerate() {
         gradient::check_finite(normal, ids)?;
@@ -165,7 +177,46 @@ fn nearest_boundaries(
     })
 }
 
+/// For each class other than the label, in order, the gradient in the logits of its logit minus the label's,
+/// `[B,classes]`.
+fn class_grads(labels: &[u8], classes: usize, device: &Device) -> Result<Vec<Tensor>> {
+    let grads = (0..classes - 1).map(|nth| {
+        let entries = |&label: &u8| [(nth_other(label, nth), 1.0), (usize::from(label), -1.0)];
+        let entries: Vec<_> = labels.iter().map(entries).collect();
+        logits::sparse_grad(&entries, classes, device)
+    });
+    grads.collect()
+}
+
 /// The `nth` of the classes other than the label.
 fn nth_other(label: u8, nth: usize) -> usize {
     nth + usize::from(nth >= usize::from(label))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        AttackConfig,
+        tests::model::{TestBatch, TestModel, random_images},
+    };
+
+    #[test]
+    fn deepfool_by_stacked_passes_is_deepfool_on_the_host() {
+        let model = TestModel::mlp(4);
+        let constant = TestModel::constant(&[0.0; 10]);
+        for preset in Preset::ALL {
+            let deepfool = AttackConfig::preset(preset).deepfool;
+            // Images that end at different steps, so that passes have one class and several.
+            for (model, images) in [(&model, 7), (&constant, 2)] {
+                let test = TestBatch::of(model, random_images(images));
+                let host = deepfool.perturb(model, &test.batch()).unwrap();
+                let stacked = stacked::perturb(&deepfool, model, &test.batch()).unwrap();
+                assert_eq!(stacked.steps, host.steps);
+                let change = (stacked.images - &host.images).unwrap().abs().unwrap();
+                let largest = change.max_all().unwrap().to_scalar::<f32>().unwrap();
+                assert!(largest < 1e-5, "{largest}");
+            }
+        }
+    }
 }

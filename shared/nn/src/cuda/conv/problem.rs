@@ -1,0 +1,98 @@
+//! One direction of a convolution: what is computed from what, in which element type, under which options.
+
+use std::fmt;
+
+use candle_core::{Result, bail, cuda_backend::cudarc::driver::sys::CUdeviceptr};
+
+use super::super::MapType;
+use crate::ComputeOptions;
+use kernels::shape::ConvShape;
+
+/// What is computed from what.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Direction {
+    /// y from x and weight.
+    Forward,
+    /// x's gradient from weight and y's gradient.
+    InputGrad,
+    /// The weight's gradient from x and y's gradient.
+    WeightGrad,
+}
+
+/// Addresses of `[B,H,W,I]`, `[O,k,k,I]` and `[B,H',W',O]`; the direction's result is written.
+#[derive(Clone, Copy, Debug)]
+pub struct Operands {
+    /// The input or its gradient.
+    pub x: CUdeviceptr,
+    /// The weight or its gradient.
+    pub weight: CUdeviceptr,
+    /// The output or its gradient.
+    pub y: CUdeviceptr,
+}
+
+/// What a plan is chosen for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Problem {
+    /// Sizes; channels are padded.
+    pub shape: ConvShape,
+    /// Element type of all three operands.
+    pub map_type: MapType,
+    /// What is computed.
+    pub direction: Direction,
+    /// Precision and determinism.
+    pub options: ComputeOptions,
+}
+
+impl Problem {
+    /// Refuses operands of 2^31 elements or more: cuDNN's kernels index with 32 bits.
+    pub fn check_size(&self) -> Result<()> {
+        let Self { shape, .. } = self;
+        let largest = shape
+            .input
+            .numel()
+            .max(shape.output().numel())
+            .max(shape.weight_numel());
+        if largest > i32::MAX as usize {
+            bail!(
+                "a convolution of {} images has an operand of {largest} elements, at most {} are possible: \
+                 use a smaller batch",
+                shape.input.images,
+                i32::MAX
+            )
+        }
+        Ok(())
+    }
+}
+
+/// As the file of plans names it.
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        let ConvShape {
+            input,
+            c_out,
+            kernel,
+            stride,
+            padding,
+        } = self.shape;
+        let direction = match self.direction {
+            Direction::Forward => "forward",
+            Direction::InputGrad => "input gradient",
+            Direction::WeightGrad => "weight gradient",
+        };
+        let ComputeOptions {
+            precision,
+            deterministic,
+        } = self.options;
+        write!(
+            f,
+            "{direction} of {}x{}x{}x{} to {c_out}, kernel {kernel}, stride {stride}, padding {padding}, \
+             {precision}, maps {}{}",
+            input.images,
+            input.height,
+            input.width,
+            input.channels,
+            self.map_type.suffix(),
+            if deterministic { ", deterministic" } else { "" }
+        )
+    }
+}

@@ -1,0 +1,194 @@
+//! Plans for devices that need not be there: cuDNN is asked, by the same code as on a device, for every
+//! convolution of the models. Nothing is computed. `scripts/cuda/check-plans` runs it.
+
+mod problems;
+
+use std::collections::BTreeSet;
+
+use candle_core::{
+    Error, Result,
+    cuda_backend::cudarc::cudnn::sys::{
+        cudnnBackendAttributeName_t as Name, cudnnBackendDescriptorType_t as Kind,
+    },
+};
+
+use super::{
+    descriptor::Descriptor,
+    engines::{ConfigId, EngineNotes, HeuristicsMode, Target, configurations},
+    graph::OperationGraph,
+    plan::{Plan, variant_pack},
+    problem::{Operands, Problem},
+    workspace::MAX_WORKSPACE,
+};
+use crate::{ComputeOptions, Precision};
+
+/// Properties of GPUs as cuDNN writes them (JSON), with the numbers of data sheets.
+const DEVICES: [&str; 6] = [
+    include_str!("../../../../../../scripts/cuda/devices/a100.json"),
+    include_str!("../../../../../../scripts/cuda/devices/rtx4090.json"),
+    include_str!("../../../../../../scripts/cuda/devices/h100.json"),
+    include_str!("../../../../../../scripts/cuda/devices/h200.json"),
+    include_str!("../../../../../../scripts/cuda/devices/b200.json"),
+    include_str!("../../../../../../scripts/cuda/devices/rtx5090.json"),
+];
+
+fn target(properties: &str) -> Target {
+    let descriptor = Descriptor::new(Kind::CUDNN_BACKEND_DEVICEPROP_DESCRIPTOR)
+        .unwrap()
+        .with_all(
+            Name::CUDNN_ATTR_DEVICEPROP_JSON_REPRESENTATION,
+            properties.trim().as_bytes(),
+        )
+        .unwrap();
+    Target::Properties(descriptor.finalized().unwrap())
+}
+
+/// The first plan that can be made.
+fn first_plan(problem: &Problem, target: &Target) -> Result<Plan> {
+    problem.check_size()?;
+    let graph = OperationGraph::new(problem, target)?;
+    let mut reason = Error::Msg("no engine that may be used".into());
+    for mode in [HeuristicsMode::A, HeuristicsMode::Fallback] {
+        for config in configurations(&graph, target, mode, problem.options)? {
+            match Plan::new(config, target) {
+                Ok(plan) if plan.workspace() <= MAX_WORKSPACE => return Ok(plan),
+                Ok(plan) => {
+                    reason = Error::Msg(format!("{} bytes of workspace", plan.workspace()));
+                }
+                Err(refused) => reason = refused,
+            }
+        }
+    }
+    Err(reason)
+}
+
+/// What was found for the problems of a row of the table.
+#[derive(Default)]
+struct Row {
+    problems: usize,
+    usable: usize,
+    fallback: usize,
+    engines: BTreeSet<i64>,
+    workspace: usize,
+}
+
+impl Row {
+    fn add(&mut self, plan: &Plan) {
+        let ConfigId { mode, engine, .. } = plan.id();
+        self.usable += 1;
+        self.fallback += usize::from(mode == HeuristicsMode::Fallback);
+        self.engines.insert(engine);
+        self.workspace = self.workspace.max(plan.workspace());
+    }
+}
+
+#[test]
+fn cudnn_has_plans_for_every_convolution_of_the_models_on_every_kind_of_gpu() {
+    let shapes = problems::shapes();
+    let mut refused = Vec::new();
+    println!(
+        "{:<24} {:<5} {:<13} {:>8} {:>6} {:>8} {:>9}  engines",
+        "device", "", "", "problems", "usable", "fallback", "MiB"
+    );
+    for properties in DEVICES {
+        let target = target(properties);
+        let device: serde_json::Value = serde_json::from_str(properties).unwrap();
+        let device = device["deviceName"].as_str().unwrap();
+        for precision in [Precision::F32, Precision::Tf32, Precision::Bf16] {
+            for deterministic in [false, true] {
+                let options = ComputeOptions {
+                    precision,
+                    deterministic,
+                };
+                let mut row = Row::default();
+                for problem in problems::of(&shapes, options) {
+                    row.problems += 1;
+                    match first_plan(&problem, &target) {
+                        Ok(plan) => row.add(&plan),
+                        Err(reason) => refused.push(format!("{device}: {problem}: {reason}")),
+                    }
+                }
+                let engines: Vec<String> = row.engines.iter().map(i64::to_string).collect();
+                println!(
+                    "{device:<24} {precision:<5} {:<13} {:>8} {:>6} {:>8} {:>9.1}  {}",
+                    if deterministic { "deterministic" } else { "" },
+                    row.problems,
+                    row.usable,
+                    row.fallback,
+                    row.workspace as f64 / (1 << 20) as f64,
+                    engines.join(" ")
+                );
+                assert!(row.problems > 1000);
+            }
+        }
+    }
+    assert!(refused.is_empty(), "{}", refused.join("\n"));
+}
+
+#[test]
+fn cudnn_takes_a_variant_pack_with_and_without_a_workspace() {
+    // Addresses are not read before a plan is executed.
+    let operands = Operands {
+        x: 0x1000,
+        weight: 0x2000,
+        y: 0x3000,
+    };
+    for workspace in [0, 0x4000] {
+        variant_pack(operands, workspace).unwrap();
+    }
+}
+
+#[test]
+fn engines_are_allowed_by_their_notes_and_the_options() {
+    let options = |precision, deterministic| ComputeOptions {
+        precision,
+        deterministic,
+    };
+    let plain = EngineNotes::default();
+    let tensor_core = EngineNotes {
+        tensor_core: true,
+        ..plain
+    };
+    let nondeterministic = EngineNotes {
+        nondeterministic: true,
+        ..plain
+    };
+    let reduced = EngineNotes {
+        reduced: true,
+        ..plain
+    };
+    let reordered = EngineNotes {
+        reordered: true,
+        ..plain
+    };
+    for precision in [Precision::F32, Precision::Tf32, Precision::Bf16] {
+        let fast = options(precision, false);
+        assert!(plain.are_allowed(fast));
+        assert_eq!(
+            tensor_core.are_allowed(fast),
+            precision != Precision::F32,
+            "{precision}"
+        );
+        assert!(nondeterministic.are_allowed(fast));
+        assert!(!nondeterministic.are_allowed(options(precision, true)));
+        assert!(!reduced.are_allowed(fast) && !reordered.are_allowed(fast));
+    }
+}
+
+#[test]
+fn a_convolution_of_two_to_the_31_elements_is_refused_with_its_size() {
+    let shapes = problems::shapes();
+    let options = ComputeOptions::default();
+    let mut problem = problems::of(&shapes, options).next().unwrap();
+    assert!(problem.check_size().is_ok());
+    let largest = problem
+        .shape
+        .output()
+        .numel()
+        .max(problem.shape.input.numel());
+    assert!(largest.is_power_of_two());
+    problem.shape.input.images *= (1 << 31) / largest;
+    let error = problem.check_size().unwrap_err().to_string();
+    assert!(error.contains("2147483648"), "{error}");
+    assert!(error.contains("smaller batch"), "{error}");
+}

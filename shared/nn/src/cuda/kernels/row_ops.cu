@@ -1,0 +1,196 @@
+// Row-wise operations of Transformers on f32 matrices: layer norm, softmax, GELU and residual with dropout, heads,
+// sums over columns. A warp computes a row where a row has sums; elsewhere a thread computes an element. `key`,
+// `threshold` and `kept` are a dropout mask; threshold 0 and kept 1 drop nothing.
+
+__device__ __forceinline__ float warp_sum(float x) {
+#pragma unroll
+    for (int lane = 16; lane > 0; lane /= 2) x += __shfl_xor_sync(0xffffffffu, x, lane);
+    return x;
+}
+
+__device__ __forceinline__ float warp_max(float x) {
+#pragma unroll
+    for (int lane = 16; lane > 0; lane /= 2) x = fmaxf(x, __shfl_xor_sync(0xffffffffu, x, lane));
+    return x;
+}
+
+// The row of this warp.
+__device__ __forceinline__ long long own_row() { return (long long)blockIdx.x * (THREADS / 32) + threadIdx.x / 32; }
+
+// The factor of element i under a mask.
+__device__ __forceinline__ float kept_factor(uint64 key, uint32 threshold, float kept, long long i) {
+    int within = i % 64;
+    uint64 word = bits_at(key, (uint64)(i / 64) * 16 + within % 16);
+    uint32 decision = (uint32)(word >> (16 * (within / 16))) & 0xffffu;
+    return decision < threshold ? 0.0f : kept;
+}
+
+// Mean and 1 / sqrt(variance + eps) of a row.
+__device__ void row_moments(const float *x, int width, float eps, float &mean, float &inverse) {
+    float sum = 0.0f, squares = 0.0f;
+    for (int i = threadIdx.x % 32; i < width; i += 32) sum += x[i];
+    mean = warp_sum(sum) / width;
+    for (int i = threadIdx.x % 32; i < width; i += 32) squares += (x[i] - mean) * (x[i] - mean);
+    inverse = 1.0f / sqrtf(warp_sum(squares) / width + eps);
+}
+
+// y = (x - mean) * inverse * gamma + beta of each row of x [rows, width].
+extern "C" __global__ void layer_norm(const float *x, const float *gamma, const float *beta, float eps, float *y,
+                                      int width, long long rows) {
+    long long row = own_row();
+    if (row >= rows) return;
+    x += row * width;
+    float mean, inverse;
+    row_moments(x, width, eps, mean, inverse);
+    for (int i = threadIdx.x % 32; i < width; i += 32)
+        y[row * width + i] = (x[i] - mean) * inverse * gamma[i] + beta[i];
+}
+
+// The gradient of x from that of y; and normalized = (x - mean) * inverse.
+extern "C" __global__ void layer_norm_backward(const float *x, const float *gamma, const float *gradient, float eps,
+                                               float *grad_x, float *normalized, int width, long long rows) {
+    long long row = own_row();
+    if (row >= rows) return;
+    x += row * width;
+    gradient += row * width;
+    float mean, inverse, sum = 0.0f, product = 0.0f;
+    row_moments(x, width, eps, mean, inverse);
+    for (int i = threadIdx.x % 32; i < width; i += 32) {
+        float g = gradient[i] * gamma[i];
+        sum += g;
+        product += g * (x[i] - mean) * inverse;
+    }
+    sum = warp_sum(sum) / width;
+    product = warp_sum(product) / width;
+    for (int i = threadIdx.x % 32; i < width; i += 32) {
+        float n = (x[i] - mean) * inverse;
+        normalized[row * width + i] = n;
+        grad_x[row * width + i] = inverse * (gradient[i] * gamma[i] - sum - n * product);
+    }
+}
+
+// x = softmax(scale * x) of each row, in place.
+extern "C" __global__ void softmax(float *x, float scale, int width, long long rows) {
+    long long row = own_row();
+    if (row >= rows) return;
+    x += row * width;
+    float most = __uint_as_float(0xff800000u), sum = 0.0f; // -infinity
+    for (int i = threadIdx.x % 32; i < width; i += 32) most = fmaxf(most, scale * x[i]);
+    most = warp_max(most);
+    for (int i = threadIdx.x % 32; i < width; i += 32) {
+        x[i] = expf(scale * x[i] - most);
+        sum += x[i];
+    }
+    sum = warp_sum(sum);
+    for (int i = threadIdx.x % 32; i < width; i += 32) x[i] /= sum;
+}
+
+// The gradient of softmax's argument from that of its result y, in place.
+extern "C" __global__ void softmax_backward(const float *y, float *gradient, float scale, int width, long long rows) {
+    long long row = own_row();
+    if (row >= rows) return;
+    y += row * width;
+    gradient += row * width;
+    float sum = 0.0f;
+    for (int i = threadIdx.x % 32; i < width; i += 32) sum += y[i] * gradient[i];
+    sum = warp_sum(sum);
+    for (int i = threadIdx.x % 32; i < width; i += 32) gradient[i] = scale * y[i] * (gradient[i] - sum);
+}
+
+// y = drop(gelu(x + bias)) of x [rows, width], with the exact GELU.
+extern "C" __global__ void gelu_dropout(const float *x, const float *bias, uint64 key, uint32 threshold, float kept,
+                                        float *y, int width, long long len) {
+    long long i = thread_index();
+    if (i >= len) return;
+    float a = x[i] + bias[i % width];
+    float gelu = 0.5f * a * (1.0f + erff(a * 0.70710678f));
+    y[i] = kept_factor(key, threshold, kept, i) * gelu;
+}
+
+// The gradient of x from that of y, in place.
+extern "C" __global__ void gelu_dropout_backward(const float *x, const float *bias, uint64 key, uint32 threshold,
+                                                 float kept, float *gradient, int width, long long len) {
+    long long i = thread_index();
+    if (i >= len) return;
+    float a = x[i] + bias[i % width];
+    float slope = 0.5f * (1.0f + erff(a * 0.70710678f)) + a * 0.39894228f * expf(-0.5f * a * a);
+    gradient[i] *= kept_factor(key, threshold, kept, i) * slope;
+}
+
+// y = residual + drop(x + bias) of x [rows, width].
+extern "C" __global__ void residual_dropout(const float *residual, const float *x, const float *bias, uint64 key,
+                                            uint32 threshold, float kept, float *y, int width, long long len) {
+    long long i = thread_index();
+    if (i >= len) return;
+    y[i] = residual[i] + kept_factor(key, threshold, kept, i) * (x[i] + bias[i % width]);
+}
+
+// y = drop(tokens + positions): first the class token, then x [batch, tokens, width], of each image.
+extern "C" __global__ void embed(const float *x, const float *class_token, const float *positions, uint64 key,
+                                 uint32 threshold, float kept, float *y, int width, int image_len, long long len) {
+    long long i = thread_index();
+    if (i >= len) return;
+    long long image = i / image_len;
+    int at = i % image_len;
+    float token = at < width ? class_token[at] : x[image * (image_len - width) + at - width];
+    y[i] = kept_factor(key, threshold, kept, i) * (token + positions[at]);
+}
+
+// y [parts, batch, heads, tokens, size] = x [batch, tokens, parts, heads, size] + bias [parts, heads, size], which
+// may be null.
+extern "C" __global__ void split_heads(const float *x, const float *bias, float *y, int parts, int heads, int tokens,
+                                       int size, long long len) {
+    long long i = thread_index();
+    if (i >= len) return;
+    int element = i % size;
+    long long rest = i / size;
+    int token = rest % tokens;
+    rest /= tokens;
+    int head = rest % heads;
+    rest /= heads;
+    long long batch = len / ((long long)parts * heads * tokens * size);
+    long long image = rest % batch;
+    int column = (int)(rest / batch) * heads * size + head * size + element;
+    float value = x[(image * tokens + token) * parts * heads * size + column];
+    y[i] = bias ? value + bias[column] : value;
+}
+
+// The inverse of split_heads without a bias.
+extern "C" __global__ void merge_heads(const float *x, float *y, int parts, int heads, int tokens, int size,
+                                       long long len) {
+    long long i = thread_index();
+    if (i >= len) return;
+    int column = i % (parts * heads * size);
+    long long row = i / (parts * heads * size);
+    int element = column % size, head = column / size % heads, part = column / (heads * size);
+    long long batch = len / ((long long)parts * heads * tokens * size);
+    long long image = row / tokens;
+    int token = row % tokens;
+    y[i] = x[((((long long)part * batch + image) * heads + head) * tokens + token) * size + element];
+}
+
+// Writes the sums of x and of x * factor (which may be null) over a block's rows to partial[block][kind][column].
+extern "C" __global__ void sum_columns(const float *x, const float *factor, int rows_of_block, int width,
+                                       long long rows, float *partial) {
+    int column = blockIdx.y * blockDim.x + threadIdx.x;
+    if (column >= width) return;
+    long long first = (long long)blockIdx.x * rows_of_block;
+    long long last = first + rows_of_block < rows ? first + rows_of_block : rows;
+    float sum = 0.0f, product = 0.0f;
+    for (long long row = first; row < last; row++) {
+        float value = x[row * width + column];
+        sum += value;
+        if (factor) product += value * factor[row * width + column];
+    }
+    partial[((long long)blockIdx.x * 2) * width + column] = sum;
+    partial[((long long)blockIdx.x * 2 + 1) * width + column] = product;
+}
+
+// Adds up the blocks' partial sums in f64, in order; products may be null.
+extern "C" __global__ void finish_columns(const float *partial, int blocks, int width, float *sums, float *products) {
+    double totals[2];
+    int column = own_channel();
+    if (!sum_blocks(partial, blocks, width, column, totals)) return;
+    sums[column] = (float)totals[0];
+    if (products) products[column] = (float)totals[1];
+}

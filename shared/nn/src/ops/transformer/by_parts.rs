@@ -1,0 +1,314 @@
+//! Sublayers forward and backward as matrix products and row-wise operations, without a graph inside: what CUDA
+//! computes. Scores are computed for a few images at a time, and again in the backward pass, so that they
+//! are never in memory for a whole batch.
+
+use candle_core::{Result, Tensor};
+
+use super::{SublayerWeights, row_ops};
+use crate::{
+    ComputeOptions,
+    ops::{
+        dropout::{DropoutMask, dropout},
+        linear::matmul,
+    },
+};
+
+/// The most scores in memory at once.
+const MAX_SCORES: usize = 1 << 26;
+
+/// A sublayer's weights without a graph, and how it is computed.
+pub struct PartWeights(SublayerWeights);
+
+/// What a sublayer keeps for its backward pass beside its input.
+pub enum SavedParts {
+    /// Of attention: queries `[1,B,H,M,S]`, keys and values `[2,B,H,N,S]`, their mean by the scores `[B,M,D]`.
+    Attention {
+        query: Tensor,
+        key_value: Tensor,
+        context: Tensor,
+    },
+    /// Of the feed-forward sublayer: the inner tokens without bias `[B,N,I]`.
+    FeedForward { inner: Tensor },
+}
+
+/// Which sublayer, and its dropout of inner tokens.
+#[derive(Clone, Copy, Debug)]
+pub enum Part {
+    /// Attention by so many heads, of all tokens or of the first alone.
+    Attention { heads: usize, only_first: bool },
+    /// Feed-forward, with the mask of the inner tokens.
+    FeedForward { inner: Option<DropoutMask> },
+}
+
+impl Part {
+    /// The part of `x` `[B,N,D]` that the sublayer adds to.
+    pub fn queries(self, x: &Tensor) -> Result<Tensor> {
+        match self {
+            Self::Attention {
+                only_first: true, ..
+            } => x.narrow(1, 0, 1)?.contiguous(),
+            _ => Ok(x.clone()),
+        }
+    }
+}
+
+/// `a` `[…,I]` times `weight` `[O,I]` transposed.
+fn times(a: &Tensor, weight: &Tensor, options: ComputeOptions) -> Result<Tensor> {
+    let mut shape = a.dims().to_vec();
+    let (outputs, inputs) = weight.dims2()?;
+    shape.pop();
+    shape.push(outputs);
+    matmul(&a.reshape(((), inputs))?, &weight.t()?, options)?.reshape(shape)
+}
+
+/// The gradient of `a` in [`times`].
+fn times_transposed(gradient: &Tensor, weight: &Tensor, options: ComputeOptions) -> Result<Tensor> {
+    times(gradient, &weight.t()?, options)
+}
+
+/// The gradients of the weight in [`times`] and of a bias added to its result.
+fn linear_gradients(gradient: &Tensor, a: &Tensor, options: ComputeOptions) -> Result<[Tensor; 2]> {
+    let flat = |x: &Tensor| x.reshape(((), x.dim(2)?));
+    let weight = matmul(&flat(gradient)?.t()?, &flat(a)?, options)?;
+    Ok([weight, row_ops::column_sums(gradient, None)?.0])
+}
+
+/// `all` `[B,N,D]` with `first` `[B,M,D]` added to the first tokens.
+fn add_to_first(all: &Tensor, first: &Tensor) -> Result<Tensor> {
+    let (tokens, count) = (all.dim(1)?, first.dim(1)?);
+    if tokens == count {
+        return all + first;
+    }
+    let sum = (all.narrow(1, 0, count)?.contiguous()? + first)?;
+    Tensor::cat(
+        &[&sum, &all.narrow(1, count, tokens - count)?.contiguous()?],
+        1,
+    )
+}
+
+impl PartWeights {
+    /// Weights packed as by [`SublayerWeights`], which has their shapes.
+    pub fn unpacked(packed: &Tensor, like: &SublayerWeights) -> Result<Self> {
+        let packed = packed.detach();
+        let mut start = 0;
+        let mut next = |like: &Tensor| {
+            let len = like.elem_count();
+            start += len;
+            packed.narrow(0, start - len, len)?.reshape(like.shape())
+        };
+        let mut pair =
+            |like: &[Tensor; 2]| -> Result<[Tensor; 2]> { Ok([next(&like[0])?, next(&like[1])?]) };
+        Ok(Self(SublayerWeights {
+            norm: pair(&like.norm)?,
+            first: pair(&like.first)?,
+            second: pair(&like.second)?,
+            ..*like
+        }))
+    }
+
+    fn normed(&self, x: &Tensor) -> Result<Tensor> {
+        row_ops::layer_norm(x, &self.0.norm[0], &self.0.norm[1], self.0.eps)
+    }
+
+    /// Weight and bias of a part of the first linear map: the queries', or the keys' and values'.
+    fn projection(&self, keys: bool) -> Result<[Tensor; 2]> {
+        let width = self.0.norm[0].elem_count();
+        let (start, len) = if keys { (width, 2 * width) } else { (0, width) };
+        let [weight, bias] = &self.0.first;
+        Ok([weight.narrow(0, start, len)?, bias.narrow(0, start, len)?])
+    }
+
+    /// What is added to the queries, before its bias and dropout; and what the backward pass needs.
+    pub fn forward(&self, part: Part, x: &Tensor) -> Result<(Tensor, SavedParts)> {
+        let (normed, options) = (self.normed(x)?, self.0.options);
+        match part {
+            Part::Attention { heads, .. } => {
+                let project = |x: &Tensor, keys| -> Result<Tensor> {
+                    let [weight, bias] = self.projection(keys)?;
+                    let parts = if keys { 2 } else { 1 };
+                    let projected = times(x, &weight, options)?;
+                    row_ops::split_heads(&projected, Some(&bias), [parts, heads])
+                };
+                let query = project(&part.queries(&normed)?, false)?;
+                let key_value = project(&normed, true)?;
+                let context = attend(&query, &key_value, options)?;
+                let added = times(&context, &self.0.second[0], options)?;
+                let saved = SavedParts::Attention {
+                    query,
+                    key_value,
+                    context,
+                };
+                Ok((added, saved))
+            }
+            Part::FeedForward { inner: mask } => {
+                let inner = times(&normed, &self.0.first[0], options)?;
+                let active = row_ops::gelu_dropout(&inner, &self.0.first[1], mask)?;
+                let added = times(&active, &self.0.second[0], options)?;
+                Ok((added, SavedParts::FeedForward { inner }))
+            }
+        }
+    }
+
+    /// `queries + drop(added + bias)`: the sublayer's result.
+    pub fn finish(
+        &self,
+        queries: &Tensor,
+        added: &Tensor,
+        mask: Option<DropoutMask>,
+    ) -> Result<candle_core::Storage> {
+        row_ops::residual_dropout(queries, added, &self.0.second[1], mask)
+    }
+
+    /// The gradients of `x` and, if wanted, of the packed weights from that of the result.
+    pub fn backward(
+        &self,
+        part: Part,
+        x: &Tensor,
+        saved: &SavedParts,
+        gradient: &Tensor,
+        mask: Option<DropoutMask>,
+        with_weights: bool,
+    ) -> Result<(Tensor, Option<Tensor>)> {
+        let options = self.0.options;
+        let gradient = gradient.contiguous()?;
+        let added = dropout(&gradient, mask)?;
+        let inner_gradient = times_transposed(&added, &self.0.second[0], options)?;
+        let normed = self.normed(x)?;
+        // The gradient of the normalized tokens; and those of both linear maps.
+        let (grad_normed, first, second) = match (saved, part) {
+            (
+                SavedParts::Attention {
+                    query,
+                    key_value,
+                    context,
+                },
+                Part::Attention { heads, .. },
+            ) => {
+                let of_context = row_ops::split_heads(&inner_gradient, None, [1, heads])?;
+                let [of_query, of_keys] = attend_backward(query, key_value, &of_context, options)?
+                    .map(|parts| row_ops::merge_heads(&parts));
+                let (of_query, of_keys) = (of_query?, of_keys?);
+                let [to_query, _] = self.projection(false)?;
+                let [to_keys, _] = self.projection(true)?;
+                let grad_normed = add_to_first(
+                    &times_transposed(&of_keys, &to_keys, options)?,
+                    &times_transposed(&of_query, &to_query, options)?,
+                )?;
+                let weights = || -> Result<_> {
+                    let queries = linear_gradients(&of_query, &part.queries(&normed)?, options)?;
+                    let keys = linear_gradients(&of_keys, &normed, options)?;
+                    let first = std::iter::zip(&queries, &keys)
+                        .map(|(query, keys)| Tensor::cat(&[query, keys], 0))
+                        .collect::<Result<Vec<_>>>()?;
+                    Ok((first, linear_gradients(&added, context, options)?))
+                };
+                let (first, second) = with_weights.then(weights).transpose()?.unzip();
+                (grad_normed, first, second)
+            }
+            (SavedParts::FeedForward { inner }, Part::FeedForward { inner: inner_mask }) => {
+                let bias = &self.0.first[1];
+                let second = with_weights.then(|| {
+                    let active = row_ops::gelu_dropout(inner, bias, inner_mask)?;
+                    linear_gradients(&added, &active, options)
+                });
+                let second = second.transpose()?;
+                let of_inner =
+                    row_ops::gelu_dropout_backward(inner, bias, inner_mask, inner_gradient)?;
+                let first = with_weights.then(|| linear_gradients(&of_inner, &normed, options));
+                let first = first.transpose()?.map(Vec::from);
+                let grad_normed = times_transposed(&of_inner, &self.0.first[0], options)?;
+                (grad_normed, first, second)
+            }
+            _ => candle_core::bail!("what another sublayer saved"),
+        };
+        let gamma = &self.0.norm[0];
+        let (grad_x, normalized) =
+            row_ops::layer_norm_backward(x, gamma, self.0.eps, &grad_normed)?;
+        let grad_x = add_to_first(&grad_x, &gradient)?;
+        let (Some(first), Some(second)) = (first, second) else {
+            return Ok((grad_x, None));
+        };
+        let (grad_beta, grad_gamma) = row_ops::column_sums(&grad_normed, Some(&normalized))?;
+        let parts = grad_gamma.into_iter().chain([grad_beta]);
+        let parts = parts.chain(first).chain(second);
+        let flat: Vec<Tensor> = parts
+            .map(|part| part.flatten_all())
+            .collect::<Result<_>>()?;
+        Ok((grad_x, Some(Tensor::cat(&flat, 0)?)))
+    }
+}
+
+/// The images of each piece whose scores are in memory at once.
+fn pieces(query: &Tensor, key_value: &Tensor) -> Result<impl Iterator<Item = (usize, usize)>> {
+    let (_, batch, heads, queries, _) = query.dims5()?;
+    let scores = heads * queries * key_value.dim(3)?;
+    let images = (MAX_SCORES / scores).clamp(1, batch);
+    let starts = (0..batch).step_by(images);
+    Ok(starts.map(move |start| (start, images.min(batch - start))))
+}
+
+/// A part `[n,H,N,S]` of some images of `[P,B,H,N,S]`.
+fn images_of(x: &Tensor, part: usize, (start, len): (usize, usize)) -> Result<Tensor> {
+    x.get(part)?.narrow(0, start, len)
+}
+
+/// Factor of the scores.
+fn scale(query: &Tensor) -> Result<f64> {
+    Ok((query.dim(4)? as f64).powf(-0.5))
+}
+
+/// The scores of some images after softmax, `[n,H,M,N]`.
+fn probabilities(
+    query: &Tensor,
+    key_value: &Tensor,
+    piece: (usize, usize),
+    options: ComputeOptions,
+) -> Result<Tensor> {
+    let key = images_of(key_value, 0, piece)?;
+    let scores = matmul(&images_of(query, 0, piece)?, &key.t()?, options)?;
+    row_ops::softmax(scores, scale(query)?)
+}
+
+/// Scaled dot-product attention (Vaswani et al., 2017, section 3.2), `[B,M,D]`.
+fn attend(query: &Tensor, key_value: &Tensor, options: ComputeOptions) -> Result<Tensor> {
+    let mut contexts = Vec::new();
+    for piece in pieces(query, key_value)? {
+        let value = images_of(key_value, 1, piece)?;
+        let probabilities = probabilities(query, key_value, piece, options)?;
+        contexts.push(matmul(&probabilities, &value, options)?);
+    }
+    row_ops::merge_heads(&Tensor::cat(&contexts, 0)?.unsqueeze(0)?)
+}
+
+/// The gradients of queries and of keys and values from that of the context `[1,B,H,M,S]`.
+fn attend_backward(
+    query: &Tensor,
+    key_value: &Tensor,
+    gradient: &Tensor,
+    options: ComputeOptions,
+) -> Result<[Tensor; 2]> {
+    let (mut of_query, mut of_key, mut of_value) = (Vec::new(), Vec::new(), Vec::new());
+    for piece in pieces(query, key_value)? {
+        let probabilities = probabilities(query, key_value, piece, options)?;
+        let gradient = images_of(gradient, 0, piece)?;
+        let value = images_of(key_value, 1, piece)?;
+        of_value.push(matmul(&probabilities.t()?, &gradient, options)?);
+        let of_scores = matmul(&gradient, &value.t()?, options)?;
+        let of_scores = row_ops::softmax_backward(&probabilities, of_scores, scale(query)?)?;
+        of_query.push(matmul(
+            &of_scores,
+            &images_of(key_value, 0, piece)?,
+            options,
+        )?);
+        of_key.push(matmul(
+            &of_scores.t()?,
+            &images_of(query, 0, piece)?,
+            options,
+        )?);
+    }
+    let whole = |pieces: &[Tensor]| Tensor::cat(pieces, 0);
+    Ok([
+        whole(&of_query)?.unsqueeze(0)?,
+        Tensor::stack(&[whole(&of_key)?, whole(&of_value)?], 0)?,
+    ])
+}
