@@ -240,10 +240,10 @@ impl Weights {
         self.map(|_, tensor| Ok(tensor.copy()?.detach()))
     }
 
-    /// Copies the values of `other`, which must have the same tensors, into the same memory.
+    /// Copies the values of `other`, which must have the same tensors, on any device, into the same memory.
     pub fn set(&self, other: &Self) -> Result<()> {
         for (name, tensor) in &self.tensors {
-            let value = other.get(name)?;
+            let value = other.get(name)?.to_device(tensor.device())?;
             if tensor.is_variable() {
                 Var::from_tensor(tensor)?.set(&value)?;
             } else {
