@@ -34,6 +34,8 @@ int cuMemAlloc_v2(void **at, size_t bytes) {
 int cuMemAllocAsync(void **at, size_t bytes, void *stream) {
     std::lock_guard lock(mutex());
     if (is_capturing(stream)) return STREAM_CAPTURE_UNSUPPORTED;
+    // From a pool, unlike `cuMemAlloc`, nothing is no error: its address is null.
+    if (bytes == 0) return *at = nullptr, count("empty_allocations"), error();
     return allocate_for(at, bytes, Place::Device, true);
 }
 int cuMemAllocFromPoolAsync(void **at, size_t bytes, void *, void *stream) { return cuMemAllocAsync(at, bytes, stream); }

@@ -14,7 +14,7 @@ namespace {
 
 // Checks device memory at the call.
 bool is_usable(const void *at, size_t bytes, const char *what) {
-    if (is_live(at, bytes, true)) return true;
+    if (bytes == 0 || is_live(at, bytes, true)) return true;
     fault(std::string(what) + ": " + std::to_string(bytes) + " bytes are not in a live allocation");
     return false;
 }
