@@ -44,4 +44,5 @@ $(FOLDER)/lib/lib$(1).so: $(patsubst %,$(OBJECTS)/%.o,$($(1)) absent_$(1)) $(if 
 endef
 $(foreach library,$(libraries),$(eval $(call link,$(basename $(library)),$(patsubst .%,%,$(suffix $(library))))))
 
+$(wildcard $(OBJECTS)/*.o): $(HERE)/rules.mk
 -include $(wildcard $(OBJECTS)/*.d)

@@ -68,6 +68,10 @@ impl ActiveSet {
 
 /// These rows of a tensor.
 pub fn select(tensor: &Tensor, rows: &[usize]) -> Result<Tensor> {
+    if rows.is_empty() {
+        // CUDA launches no kernel of no blocks.
+        return Ok(tensor.narrow(0, 0, 0)?);
+    }
     let index: Vec<u32> = rows.iter().map(|&row| row as u32).collect();
     let index = Tensor::from_vec(index, rows.len(), tensor.device())?;
     Ok(tensor.index_select(&index, 0)?)
@@ -93,6 +97,14 @@ pub fn where_mask(mask: &Tensor, yes: &Tensor, no: &Tensor) -> Result<Tensor> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_selection_of_no_rows_is_empty() {
+        let tensor = Tensor::new(&[[1f32, 2.0], [3.0, 4.0]], &Device::Cpu).unwrap();
+        assert_eq!(select(&tensor, &[]).unwrap().dims(), [0, 2]);
+        let rows = select(&tensor, &[1, 1]).unwrap().to_vec2::<f32>();
+        assert_eq!(rows.unwrap(), [[3.0, 4.0], [3.0, 4.0]]);
+    }
 
     #[test]
     fn results_of_an_active_set_come_out_in_the_order_of_the_batch() {
