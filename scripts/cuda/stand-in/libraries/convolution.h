@@ -1,4 +1,4 @@
-// A naive convolution of NHWC maps in its three directions, below both of cuDNN's interfaces.
+// A naive convolution of NHWC maps in its three directions.
 
 #pragma once
 

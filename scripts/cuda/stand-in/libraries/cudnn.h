@@ -1,4 +1,4 @@
-// What both interfaces of the stand-in for cuDNN share.
+// What the files of the stand-in for cuDNN share.
 
 #pragma once
 

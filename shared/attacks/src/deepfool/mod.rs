@@ -66,7 +66,7 @@ impl Parameters for DeepFool {
 
 impl Attack for DeepFool {
     /// On the CPU the backward passes share one forward pass, whose activations are there, and numbers are read
-    /// without a wait; elsewhere few passes and few reads count ([`stacked`]).
+    /// without a wait; elsewhere few passes and few reads count.
     fn perturb(&self, model: &dyn Classifier, batch: &AttackBatch) -> Result<Perturbed> {
         match batch.device() {
             Device::Cpu => self.perturb_on_host(model, batch),

@@ -13,12 +13,16 @@ __device__ __forceinline__ uint64 bits_at(uint64 key, uint64 index) {
     return mix(key + 0x9E3779B97F4A7C15ull * (index + 1));
 }
 
-extern "C" __global__ void dropout_f32(const float *x, uint64 key, uint32 threshold, float kept, float *y,
-                                       long long len) {
-    long long i = thread_index();
-    if (i >= len) return;
+// The factor of element i under a mask: 0, or `kept`.
+__device__ __forceinline__ float kept_factor(uint64 key, uint32 threshold, float kept, long long i) {
     int within = i % 64;
     uint64 word = bits_at(key, (uint64)(i / 64) * 16 + within % 16);
     uint32 decision = (uint32)(word >> (16 * (within / 16))) & 0xffffu;
-    y[i] = decision < threshold ? 0.0f * x[i] : kept * x[i];
+    return decision < threshold ? 0.0f : kept;
+}
+
+extern "C" __global__ void dropout_f32(const float *x, uint64 key, uint32 threshold, float kept, float *y,
+                                       long long len) {
+    long long i = thread_index();
+    if (i < len) y[i] = kept_factor(key, threshold, kept, i) * x[i];
 }

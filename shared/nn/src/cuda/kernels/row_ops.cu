@@ -17,14 +17,6 @@ __device__ __forceinline__ float warp_max(float x) {
 // The row of this warp.
 __device__ __forceinline__ long long own_row() { return (long long)blockIdx.x * (THREADS / 32) + threadIdx.x / 32; }
 
-// The factor of element i under a mask.
-__device__ __forceinline__ float kept_factor(uint64 key, uint32 threshold, float kept, long long i) {
-    int within = i % 64;
-    uint64 word = bits_at(key, (uint64)(i / 64) * 16 + within % 16);
-    uint32 decision = (uint32)(word >> (16 * (within / 16))) & 0xffffu;
-    return decision < threshold ? 0.0f : kept;
-}
-
 // Mean and 1 / sqrt(variance + eps) of a row.
 __device__ void row_moments(const float *x, int width, float eps, float &mean, float &inverse) {
     float sum = 0.0f, squares = 0.0f;
