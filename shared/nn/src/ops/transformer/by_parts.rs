@@ -173,7 +173,6 @@ impl PartWeights {
         let gradient = gradient.contiguous()?;
         let added = dropout(&gradient, mask)?;
         let inner_gradient = times_transposed(&added, &self.0.second[0], options)?;
-        let normed = self.normed(x)?;
         // The gradient of the normalized tokens; and those of both linear maps.
         let (grad_normed, first, second) = match (saved, part) {
             (
@@ -195,6 +194,7 @@ impl PartWeights {
                     &times_transposed(&of_query, &to_query, options)?,
                 )?;
                 let weights = || -> Result<_> {
+                    let normed = self.normed(x)?;
                     let queries = linear_gradients(&of_query, &part.queries(&normed)?, options)?;
                     let keys = linear_gradients(&of_keys, &normed, options)?;
                     let first = std::iter::zip(&queries, &keys)
@@ -214,7 +214,8 @@ impl PartWeights {
                 let second = second.transpose()?;
                 let of_inner =
                     row_ops::gelu_dropout_backward(inner, bias, inner_mask, inner_gradient)?;
-                let first = with_weights.then(|| linear_gradients(&of_inner, &normed, options));
+                let first =
+                    with_weights.then(|| linear_gradients(&of_inner, &self.normed(x)?, options));
                 let first = first.transpose()?.map(Vec::from);
                 let grad_normed = times_transposed(&of_inner, &self.0.first[0], options)?;
                 (grad_normed, first, second)
