@@ -1,16 +1,16 @@
 //! Convolutions on CUDA against the CPU, one at a time: forward and all gradients, in every precision, by plans of
 //! cuDNN's and by im2col. Without a GPU every test prints why it is skipped, past the harness, and passes.
 
-use std::{
-    env,
-    io::Write,
-    process::Command,
-    sync::{Mutex, MutexGuard, PoisonError},
-};
+#[path = "common/gpu.rs"]
+mod gpu;
+
+use std::{env, process::Command};
 
 use base::random::Stream;
-use candle_core::{DType, Device, Tensor, Var};
+use candle_core::{Device, Tensor, Var};
 use nn::{ComputeDevice, ComputeOptions, Conv2d, Precision};
+
+use gpu::floats;
 
 /// Largest relative distances of a single convolution: Winograd transforms in f32 lose some bits, TF32 has 11
 /// significant bits, bf16 has 8.
@@ -61,36 +61,11 @@ const CASES: [Case; 6] = [
 /// So many images that im2col takes them in several pieces.
 const MANY_IMAGES: Case = case([1000, 32, 3, 8], [3, 1], Some(1));
 
-/// The GPU, and a lock: tests run one at a time, since candle keeps a precision in a global.
-fn gpu(test: &str) -> Option<(Device, MutexGuard<'static, ()>)> {
-    static LOCK: Mutex<()> = Mutex::new(());
-    let lock = LOCK.lock().unwrap_or_else(PoisonError::into_inner);
-    static DEVICE: Mutex<Option<Device>> = Mutex::new(None);
-    let mut opened = DEVICE.lock().unwrap_or_else(PoisonError::into_inner);
-    if opened.is_none() {
-        match Device::new_cuda_with_stream(0) {
-            Ok(device) => *opened = Some(device),
-            Err(reason) => {
-                // Not by a macro: the harness would capture it.
-                let line = format!("SKIPPED {test}: no GPU can be opened: {reason}\n");
-                std::io::stderr().write_all(line.as_bytes()).unwrap();
-                return None;
-            }
-        }
-    }
-    Some((opened.clone()?, lock))
-}
-
 fn random_tensor(shape: &[usize], key: u64) -> Tensor {
     let mut stream = Stream::new(key, "cuda-conv", &[]);
     let draw = |_| stream.between(-1.0, 1.0) as f32;
     let values: Vec<f32> = (0..shape.iter().product()).map(draw).collect();
     Tensor::from_vec(values, shape, &Device::Cpu).unwrap()
-}
-
-fn floats(tensor: &Tensor) -> Vec<f32> {
-    let tensor = tensor.to_dtype(DType::F32).unwrap();
-    tensor.flatten_all().unwrap().to_vec1().unwrap()
 }
 
 /// Result, and gradients of input, weight and bias for a random gradient of the result.
@@ -182,7 +157,7 @@ fn check_all(gpu: &Device, method: &str) {
 #[test]
 fn every_convolution_and_its_gradients_equal_the_cpus_in_every_precision() {
     let name = "every_convolution_and_its_gradients_equal_the_cpus_in_every_precision";
-    let Some((gpu, _lock)) = gpu(name) else {
+    let Some((gpu, _lock)) = gpu::open(name) else {
         return;
     };
     let method = env::var("MITHRIDATE_CONV").unwrap_or_else(|_| "cuDNN".into());
@@ -203,7 +178,8 @@ fn run_again(settings: &[(&str, &str)]) -> String {
 
 #[test]
 fn convolutions_by_im2col_equal_the_cpus_and_say_so_once() {
-    let Some((_, _lock)) = gpu("convolutions_by_im2col_equal_the_cpus_and_say_so_once") else {
+    let Some((_, _lock)) = gpu::open("convolutions_by_im2col_equal_the_cpus_and_say_so_once")
+    else {
         return;
     };
     let log = run_again(&[("MITHRIDATE_CONV", "im2col")]);
@@ -212,7 +188,8 @@ fn convolutions_by_im2col_equal_the_cpus_and_say_so_once() {
 
 #[test]
 fn measured_plans_are_kept_in_a_file_and_a_damaged_file_is_replaced() {
-    let Some((_, _lock)) = gpu("measured_plans_are_kept_in_a_file_and_a_damaged_file_is_replaced")
+    let Some((_, _lock)) =
+        gpu::open("measured_plans_are_kept_in_a_file_and_a_damaged_file_is_replaced")
     else {
         return;
     };

@@ -2,46 +2,31 @@
 //! rounding, within the bounds of each precision. Without a GPU every test prints why it is skipped, past the
 //! harness, and passes.
 
+#[path = "../common/gpu.rs"]
+mod device;
 mod layers;
 mod networks;
 
-use std::{
-    io::Write,
-    sync::{Mutex, MutexGuard, PoisonError},
-};
+use std::sync::MutexGuard;
 
 use attacks::{AttackBatch, AttackConfig, AttackKind, Preset, StyleSource, quantize};
 use base::{Result, random::Stream};
-use candle_core::{DType, Device, Tensor, Var};
+use candle_core::{Device, Tensor, Var};
 use data::IMAGE_BYTES;
 use nn::{
     ComputeDevice, ComputeOptions, CropWindow, ImagePool, Precision, SgdConfig, SgdParam,
     model::{Architecture, Network, calibrated, predicted_classes},
 };
 
+use device::floats;
+
 const WIDTH: usize = 12;
 const BATCH: usize = 10;
 
-/// The GPU, computing in f32, and a lock: tests run one at a time, since candle keeps the precision of its own
-/// matrix products in a global.
+/// The GPU, computing in f32, for one test at a time.
 fn gpu(test: &str) -> Option<(ComputeDevice, MutexGuard<'static, ()>)> {
-    static LOCK: Mutex<()> = Mutex::new(());
-    let lock = LOCK.lock().unwrap_or_else(PoisonError::into_inner);
-    static DEVICE: Mutex<Option<Device>> = Mutex::new(None);
-    let mut opened = DEVICE.lock().unwrap_or_else(PoisonError::into_inner);
-    if opened.is_none() {
-        match Device::new_cuda_with_stream(0) {
-            Ok(device) => *opened = Some(device),
-            Err(reason) => {
-                // Not by a macro: the harness would capture it.
-                let line = format!("SKIPPED {test}: no GPU can be opened: {reason}\n");
-                std::io::stderr().write_all(line.as_bytes()).unwrap();
-                return None;
-            }
-        }
-    }
-    let gpu = with_precision(&opened.clone()?, Precision::F32, false);
-    Some((gpu, lock))
+    let (device, lock) = device::open(test)?;
+    Some((with_precision(&device, Precision::F32, false), lock))
 }
 
 fn with_precision(device: &Device, precision: Precision, deterministic: bool) -> ComputeDevice {
@@ -61,11 +46,6 @@ fn random_tensor(shape: &[usize], key: u64) -> Tensor {
 
 fn images() -> Tensor {
     random_tensor(&[BATCH, 3, 32, 32], 1)
-}
-
-fn floats(tensor: &Tensor) -> Vec<f32> {
-    let tensor = tensor.to_dtype(DType::F32).unwrap();
-    tensor.flatten_all().unwrap().to_vec1().unwrap()
 }
 
 fn assert_near(what: &str, found: &Tensor, expected: &Tensor, bound: f64) {
