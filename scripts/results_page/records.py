@@ -1,0 +1,111 @@
+"""Records of finished runs: what the page needs of a run folder, as JSON."""
+
+import datetime
+import json
+import pathlib
+import re
+import sqlite3
+import tomllib
+
+ROUND = re.compile(r"(.*/every-(\d+))/round-(\d+)$")
+METHODS = {"pretrain": "baseline"}
+# Results by class and by distance are in the run's own report.
+LEFT_OUT = ("classes", "by_distance")
+
+
+def read_json(path):
+    try:
+        return json.loads(path.read_text())
+    except FileNotFoundError:
+        return None
+
+
+def white_box(folder):
+    """Accuracies under attacks on the model itself, by the folder of the evaluation."""
+    found = {}
+    for path in sorted(folder.glob("*/robust.json")):
+        file = read_json(path)
+        for result in file["results"][:1]:
+            found[path.parent.name] = result | {key: file[key] for key in ("images", "norm", "clean", "detector")}
+        found[path.parent.name]["failed_checks"] = [check["name"] for check in file["sanity"] if not check["ok"]]
+    return found
+
+
+def evaluation(folder):
+    """Accuracies on stored samples: a list of splits, and the hash of the baseline; none without an evaluation."""
+    file = read_json(folder / "report.json")
+    if file is None:
+        return None
+    splits = []
+    for split in file["splits"]:
+        if split["clean"] is not None:
+            split["baseline"] = {k: v for k, v in (split["baseline"] or {}).items() if k not in LEFT_OUT}
+            splits.append({k: v for k, v in split.items() if k not in LEFT_OUT})
+    return {"surrogate": file["surrogate"], "splits": splits}
+
+
+def images_per_epoch(config, epoch):
+    """Training images, from what is known: the draws of an epoch, the limit, or the store."""
+    if epoch["mixture"]:
+        return sum(epoch["mixture"]["drawn"].values())
+    if "limit" in config:
+        return config["limit"]
+    store = pathlib.Path(config.get("db", ""))
+    if not store.is_file():
+        return None
+    with sqlite3.connect(f"{store.absolute().as_uri()}?mode=ro", uri=True) as db:
+        return db.execute("SELECT count(*) FROM image WHERE split = 'train'").fetchone()[0]
+
+
+def commands(runs):
+    """What the scripts started, by the output: date, commit, machine and command of its first start."""
+    found = {}
+    for path in runs.glob("**/commands"):
+        for line in path.read_text().splitlines():
+            date, commit, machine, command = line.split("\t")
+            if output := re.search(r" --out (\S+)", command):
+                started = {"date": date, "commit": commit, "machine": machine, "command": command}
+                found.setdefault(pathlib.Path(output[1]).absolute(), started)
+    return found
+
+
+def record(folder, started):
+    """What is kept of a finished run; none of an unfinished one."""
+    config = tomllib.loads((folder / "config.toml").read_text())
+    epochs = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    if len(epochs) < config["epochs"]:
+        return None
+    day = datetime.date.fromtimestamp((folder / "metrics.jsonl").stat().st_mtime).isoformat()
+    return {
+        "method": METHODS.get(config["method"], config["method"]),
+        "epochs": len(epochs),
+        "images": images_per_epoch(config, epochs[-1]),
+        "hours": sum(epoch["seconds"] for epoch in epochs) / 3600,
+        "config": config,
+        "curve": [[epoch["train"]["accuracy"], epoch["val"]["clean"], epoch["val"].get("robust")] for epoch in epochs],
+        "white_box": white_box(folder),
+        "evaluation": evaluation(folder),
+        "date": day,
+    } | started.get(folder.absolute(), {})
+
+
+def records(runs):
+    """All finished runs below a folder, by path. The last round of a refresh period stands for all of its rounds."""
+    found, started = {}, commands(runs)
+    for path in sorted(runs.glob("**/metrics.jsonl")):
+        name = path.parent.relative_to(runs).as_posix()
+        if new := record(path.parent, started):
+            found[name] = new
+    rounds = {}
+    for name in list(found):
+        if match := ROUND.match(name):
+            rounds.setdefault(match[1], {})[int(match[3])] = found.pop(name)
+    for name, parts in rounds.items():
+        last = parts[max(parts)]
+        # Only the last round is evaluated, once all are done.
+        if last["white_box"]:
+            sums = {key: sum(part[key] for part in parts.values()) for key in ("epochs", "hours")}
+            curve = [point for number in sorted(parts) for point in parts[number]["curve"]]
+            period = int(ROUND.match(f"{name}/round-0")[2])
+            found[name] = last | sums | {"method": "rounds", "refresh": period, "curve": curve}
+    return found
