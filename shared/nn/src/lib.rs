@@ -22,6 +22,7 @@ pub use ops::{
     crop::{CropWindow, ImagePool},
     dropout::DropoutMask,
     elementwise::{add, relu},
+    gradients::backward,
     linear::{layer_norm, linear},
     loss::{cross_entropy, kl_divergence, smooth_l1, smoothed_cross_entropy},
     pool::global_avg_pool,

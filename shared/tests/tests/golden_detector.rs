@@ -38,7 +38,7 @@ fn compare(file: &str, detector: &Detector, used: &[usize], zeros: &[&str]) {
     let (maps, labels) = (maps(), golden.get("labels").to_dtype(DType::U32).unwrap());
     let detection = detector.forward(&maps, None).unwrap();
     let loss = nn::cross_entropy(&detection.logits, &labels).unwrap();
-    let gradients = loss.backward().unwrap();
+    let gradients = nn::backward(&loss).unwrap();
     let mut complaints = vec![
         golden.complaint("feature", &detection.feature, VALUE),
         golden.complaint("logits", &detection.logits, VALUE),
@@ -130,7 +130,7 @@ fn smooth_l1_equals_pytorchs_on_both_sides_of_its_bend() {
     let distances = thin(&(feature.as_tensor() - &target).unwrap().abs().unwrap());
     assert!(distances.iter().any(|&d| d > 1.0) && distances.iter().any(|&d| d < 1.0));
     let loss = nn::smooth_l1(&feature, &target).unwrap();
-    let gradients = loss.backward().unwrap();
+    let gradients = nn::backward(&loss).unwrap();
     let gradient = gradients.get(&feature).unwrap();
     nothing_wrong([
         golden.complaint("smooth_l1/loss", &loss, VALUE),

@@ -32,7 +32,7 @@ impl Awp {
         loss: impl FnOnce(&dyn Network) -> Result<Tensor>,
     ) -> Result<WeightPerturbation> {
         self.proxy.weights().set(weights)?;
-        let gradients = loss(self.proxy.as_ref())?.backward()?;
+        let gradients = nn::backward(&loss(self.proxy.as_ref())?)?;
         let proxies = self.proxy.weights().variables()?;
         let mut moves = Vec::new();
         for (name, var) in weights.variables()? {

@@ -65,7 +65,7 @@ impl AdamW {
 
 impl ParameterOptimizer for AdamW {
     fn step(&mut self, loss: &Tensor, lr: f64) -> Result<()> {
-        let gradients = loss.backward()?;
+        let gradients = nn::backward(loss)?;
         // Decided on the device, so that nothing waits for the loss: 0 * loss is 0 only if it is finite.
         let finite = (loss.detach() * 0.0)?.eq(0f32)?;
         self.steps += 1;

@@ -44,7 +44,7 @@ impl Sgd {
 
 impl ParameterOptimizer for Sgd {
     fn step(&mut self, loss: &Tensor, lr: f64) -> Result<()> {
-        let gradients = loss.backward()?;
+        let gradients = nn::backward(loss)?;
         let mut updates = Vec::with_capacity(self.parameters.len());
         for (name, Parameter { var, velocity }) in &self.parameters {
             updates.push(SgdParam {

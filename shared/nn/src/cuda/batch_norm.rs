@@ -4,10 +4,9 @@ use candle_core::{CudaStorage, Result, Tensor, cuda_backend::CudaDevice};
 
 use super::{
     Argument, MapType,
-    conv::channel_values,
     feature_map::{
         self, address_of, alloc, enter, first_channels, leave, map_type, optional_address, padded,
-        tensor, with_storages,
+        tensor, with_channels, with_storages,
     },
     module::{self, KernelArg, THREADS},
 };
@@ -291,18 +290,19 @@ pub fn batch_norm_backward(
     gradient: &Tensor,
 ) -> Result<(Tensor, [Tensor; 2])> {
     let size = nhwc_shape(x.shape())?;
-    let [mean, inverse, gamma] = channels.map(channel_values);
-    let (mean, inverse, gamma) = (mean?, inverse?, gamma?);
     with_storages([x, gradient], |[x, gradient]| {
         let map_type = map_type(x.0)?;
         let x = enter(x.0, x.1, size.channels, map_type)?;
         let gradient = enter(gradient.0, gradient.1, size.channels, map_type)?;
-        let scale = ChannelParams {
-            mean: &mean,
-            inverse: &inverse,
-            gamma: &gamma,
-        };
-        let ([grad_gamma, grad_beta], grad_x) = backward(&x, scale, &gradient)?;
+        let ([grad_gamma, grad_beta], grad_x) =
+            with_channels(channels, |[mean, inverse, gamma]| {
+                let scale = ChannelParams {
+                    mean,
+                    inverse,
+                    gamma,
+                };
+                backward(&x, scale, &gradient)
+            })?;
         let parameters = [
             first_channels(grad_gamma, size.channels)?,
             first_channels(grad_beta, size.channels)?,
@@ -318,12 +318,13 @@ pub fn batch_norm_backward(
 pub fn batch_norm_eval((x, layout): Argument, channels: [&Tensor; 4]) -> Result<CudaStorage> {
     let (size, map_type) = (nhwc_shape(layout.shape())?, map_type(x)?);
     let x = enter(x, layout, size.channels, map_type)?;
-    let [mean, inverse, gamma, beta] = channels.map(channel_values);
-    let (mean, inverse, gamma) = (mean?, inverse?, gamma?);
-    let scale = ChannelParams {
-        mean: &mean,
-        inverse: &inverse,
-        gamma: &gamma,
-    };
-    leave(forward(&x, scale, &beta?, None, false)?, size, map_type)
+    let y = with_channels(channels, |[mean, inverse, gamma, beta]| {
+        let scale = ChannelParams {
+            mean,
+            inverse,
+            gamma,
+        };
+        forward(&x, scale, beta, None, false)
+    })?;
+    leave(y, size, map_type)
 }

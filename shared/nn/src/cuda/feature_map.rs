@@ -193,11 +193,6 @@ fn convert(
     Ok(y)
 }
 
-/// A copy.
-pub fn copy(storage: &CudaStorage) -> Result<CudaStorage> {
-    storage.try_clone(&Layout::contiguous(len(storage)))
-}
-
 /// A storage as a tensor of this shape, without a graph.
 pub fn tensor(storage: CudaStorage, shape: impl Into<Shape>) -> Tensor {
     Tensor::from_storage(Storage::Cuda(storage), shape, BackpropOp::none(), false)
@@ -212,6 +207,33 @@ pub fn first_channels(values: CudaStorage, count: usize) -> Result<Tensor> {
         channels: count,
     };
     Ok(tensor(leave(values, shape, MapType::F32)?, count))
+}
+
+/// Calls `f` with tensors `[C]` as one f32 for each padded channel, zeros for the padding.
+pub fn with_channels<T, const N: usize>(
+    tensors: [&Tensor; N],
+    f: impl FnOnce([&CudaStorage; N]) -> Result<T>,
+) -> Result<T> {
+    with_storages(tensors, |storages| {
+        let mut values = Vec::with_capacity(N);
+        for (storage, layout) in storages {
+            let channels = layout.shape().elem_count();
+            values.push(enter(storage, layout, channels, MapType::F32)?);
+        }
+        with_views(&values, f)
+    })
+}
+
+/// Calls `f` with views of as many maps.
+pub fn with_views<T, const N: usize>(
+    maps: &[MapRef],
+    f: impl FnOnce([&CudaStorage; N]) -> Result<T>,
+) -> Result<T> {
+    let views: Vec<&CudaStorage> = maps.iter().map(|map| &**map).collect();
+    match views.try_into() {
+        Ok(views) => f(views),
+        Err(_) => bail!("one feature map for each tensor"),
+    }
 }
 
 /// Calls `f` with the storages and layouts of contiguous CUDA tensors.

@@ -7,17 +7,20 @@ use candle_core::{CudaStorage, Layout, Result, Tensor, bail};
 use super::{
     MapType,
     batch_norm::{self, ChannelParams},
-    conv::{PackedWeights, channel_values, weight_gradient},
+    conv::{PackedWeights, weight_gradient},
     elementwise::{epilogue, gradient_epilogue, masked_gradient},
-    feature_map::{self, copy, first_channels, map_type, padded, tensor, with_storages},
+    feature_map::{
+        self, first_channels, map_type, padded, tensor, with_channels, with_storages, with_views,
+    },
 };
 use crate::{
     ComputeOptions, FoldedConvBn,
     ops::{
         batch_norm::{BatchStats, EPS},
         conv::{Conv2d, nhwc_shape, tensor_shape},
+        gradients::hand_over,
         locked,
-        residual::{Backend, Caches, ConvBnTrain, Layer},
+        residual::{Backend, Caches, ConvBn, ConvBnTrain, Layer},
     },
 };
 use kernels::shape::{ConvShape, NhwcShape};
@@ -26,9 +29,8 @@ use kernels::shape::{ConvShape, NhwcShape};
 /// options.
 pub struct Cuda;
 
-/// Packed weight and shift of a layer in evaluation mode.
-#[derive(Debug, Default)]
-pub struct CudaCache(OnceLock<(PackedWeights, CudaStorage)>);
+/// Packed weight of a layer in evaluation mode.
+pub type CudaCache = OnceLock<PackedWeights>;
 
 impl Backend for Cuda {
     type View = CudaStorage;
@@ -65,11 +67,7 @@ impl Backend for Cuda {
                 let map_type = MapType::of(options);
                 maps.push(feature_map::enter(storage, layout, channels, map_type)?);
             }
-            let views: Vec<&CudaStorage> = maps.iter().map(|map| &**map).collect();
-            match views.try_into() {
-                Ok(views) => f(views),
-                Err(_) => bail!("one feature map for each tensor"),
-            }
+            with_views(&maps, f)
         })
     }
 
@@ -88,15 +86,13 @@ impl Backend for Cuda {
         residual: Option<&CudaStorage>,
         relu_output: Option<&CudaStorage>,
     ) -> Result<CudaStorage> {
-        let grad_x = match cache.and_then(|cache| cache.0.get()) {
-            Some((packed, _)) => packed.input_gradient(shape, gradient),
-            None => PackedWeights::of(shape, &conv.weight, conv.options)?
-                .input_gradient(shape, gradient),
-        }?;
-        if residual.is_some() || relu_output.is_some() {
-            gradient_epilogue(&grad_x, residual, relu_output, &grad_x)?;
+        match cache.and_then(OnceLock::get) {
+            Some(packed) => input_gradient(packed, shape, gradient, residual, relu_output),
+            None => {
+                let packed = PackedWeights::of(shape, &conv.weight, conv.options)?;
+                input_gradient(&packed, shape, gradient, residual, relu_output)
+            }
         }
-        Ok(grad_x)
     }
 
     fn relu_backward(y: &CudaStorage, gradient: &CudaStorage) -> Result<CudaStorage> {
@@ -114,16 +110,17 @@ impl Layer<Cuda> for FoldedConvBn {
         residual: Option<&CudaStorage>,
         relu: bool,
     ) -> Result<(CudaStorage, ())> {
-        let (packed, shift) = match self.caches.cuda.0.get() {
-            Some(cached) => cached,
+        let packed = match self.caches.cuda.get() {
+            Some(packed) => packed,
             None => {
                 let packed = PackedWeights::of(shape, &self.filter.weight, self.filter.options)?;
-                let new = (packed, channel_values(&self.shift)?);
-                self.caches.cuda.0.get_or_init(|| new)
+                self.caches.cuda.get_or_init(|| packed)
             }
         };
         let y = packed.forward(shape, x)?;
-        epilogue(&y, Some(shift), residual, relu, padded(shape.c_out))?;
+        with_channels([&self.shift], |[shift]| {
+            epilogue(&y, Some(shift), residual, relu, padded(shape.c_out))
+        })?;
         Ok((y, ()))
     }
 
@@ -140,13 +137,29 @@ impl Layer<Cuda> for FoldedConvBn {
     }
 }
 
+/// The gradient of a convolution's input, plus `residual`, zero where `relu_output` is not positive.
+fn input_gradient(
+    packed: &PackedWeights,
+    shape: &ConvShape,
+    gradient: &CudaStorage,
+    residual: Option<&CudaStorage>,
+    relu_output: Option<&CudaStorage>,
+) -> Result<CudaStorage> {
+    let grad_x = packed.input_gradient(shape, gradient)?;
+    if residual.is_some() || relu_output.is_some() {
+        gradient_epilogue(&grad_x, residual, relu_output, &grad_x)?;
+    }
+    Ok(grad_x)
+}
+
 /// What a layer in training mode saves.
 pub struct CudaSaved {
+    packed: PackedWeights,
     /// The convolution's result; taken by the backward pass.
     convolved: Option<CudaStorage>,
-    mean: CudaStorage,
+    /// Means of the padded channels.
+    mean: Tensor,
     inverse: CudaStorage,
-    gamma: CudaStorage,
 }
 
 impl Layer<Cuda> for ConvBnTrain {
@@ -164,24 +177,25 @@ impl Layer<Cuda> for ConvBnTrain {
         let packed = PackedWeights::of(shape, &filter.weight, filter.options)?;
         let convolved = packed.forward(shape, x)?;
         let moments = batch_norm::moments(&convolved, padded(shape.c_out), EPS)?;
-        let gamma = channel_values(&parameters.gamma)?;
-        let beta = channel_values(&parameters.beta)?;
-        let channels = ChannelParams {
-            mean: &moments.mean,
-            inverse: &moments.inverse,
-            gamma: &gamma,
-        };
-        let y = batch_norm::forward(&convolved, channels, &beta, residual, relu)?;
+        let y = with_channels([&parameters.gamma, &parameters.beta], |[gamma, beta]| {
+            let channels = ChannelParams {
+                mean: &moments.mean,
+                inverse: &moments.inverse,
+                gamma,
+            };
+            batch_norm::forward(&convolved, channels, beta, residual, relu)
+        })?;
+        let mean = tensor(moments.mean, padded(shape.c_out));
         *locked(&self.stats) = Some(BatchStats {
-            mean: first_channels(copy(&moments.mean)?, shape.c_out)?,
+            mean: mean.narrow(0, 0, shape.c_out)?,
             variance: first_channels(moments.variance, shape.c_out)?,
             count: shape.output().numel() / shape.c_out,
         });
         let saved = CudaSaved {
+            packed,
             convolved: Some(convolved),
-            mean: moments.mean,
+            mean,
             inverse: moments.inverse,
-            gamma,
         };
         Ok((y, saved))
     }
@@ -197,22 +211,38 @@ impl Layer<Cuda> for ConvBnTrain {
         let Some(convolved) = saved.convolved.take() else {
             bail!("a layer was differentiated twice")
         };
-        let channels = ChannelParams {
-            mean: &saved.mean,
-            inverse: &saved.inverse,
-            gamma: &saved.gamma,
-        };
+        let ConvBn {
+            filter,
+            gamma,
+            beta,
+        } = &self.parameters;
         let ([grad_gamma, grad_beta], grad_convolved) =
-            batch_norm::backward(&convolved, channels, gradient)?;
+            with_channels([&saved.mean, gamma], |[mean, gamma]| {
+                let channels = ChannelParams {
+                    mean,
+                    inverse: &saved.inverse,
+                    gamma,
+                };
+                batch_norm::backward(&convolved, channels, gradient)
+            })?;
         if with_parameters {
-            let filter = &self.parameters.filter;
             let grad_weight = weight_gradient(shape, x, &grad_convolved, filter.options)?;
-            *locked(&self.gradients) = Some([
-                tensor(grad_weight, filter.weight.shape()),
-                first_channels(grad_gamma, shape.c_out)?,
-                first_channels(grad_beta, shape.c_out)?,
-            ]);
+            hand_over(&filter.weight, tensor(grad_weight, filter.weight.shape()))?;
+            for (parameter, gradient) in [(gamma, grad_gamma), (beta, grad_beta)] {
+                hand_over(parameter, first_channels(gradient, shape.c_out)?)?;
+            }
         }
         Ok(Some(grad_convolved))
+    }
+
+    fn input_gradient(
+        &self,
+        saved: &CudaSaved,
+        shape: &ConvShape,
+        gradient: &CudaStorage,
+        residual: Option<&CudaStorage>,
+        relu_output: Option<&CudaStorage>,
+    ) -> Result<CudaStorage> {
+        input_gradient(&saved.packed, shape, gradient, residual, relu_output)
     }
 }

@@ -76,7 +76,7 @@ fn compare(
         };
         let y = results[0].to_dtype(DType::F32).unwrap();
         let loss = (y * loss_weights.to_device(device).unwrap()).unwrap();
-        let gradients = loss.sum_all().unwrap().backward().unwrap();
+        let gradients = nn::backward(&loss.sum_all().unwrap()).unwrap();
         let gradient = |v| gradients.get(v).unwrap().clone();
         (results, variables.iter().map(|v| gradient(v)).collect())
     };

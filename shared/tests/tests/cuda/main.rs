@@ -204,7 +204,7 @@ fn deterministic_passes_repeat_to_the_bit() {
             let features = model.train(&images).unwrap();
             let labels = Tensor::arange(0u32, BATCH as u32, &gpu).unwrap();
             let loss = nn::cross_entropy(&features.logits, &labels).unwrap();
-            let gradients = loss.backward().unwrap();
+            let gradients = nn::backward(&loss).unwrap();
             let variables = model.weights().variables().unwrap();
             let all = variables
                 .values()

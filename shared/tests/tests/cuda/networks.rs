@@ -86,7 +86,7 @@ fn a_training_pass_has_the_cpus_values_and_direction_of_gradients_in_every_preci
             let images = Var::from_tensor(&images().to_device(&device).unwrap()).unwrap();
             let features = model.train(&images).unwrap();
             let loss = nn::cross_entropy(&features.logits, &labels(&device)).unwrap();
-            let gradients = loss.backward().unwrap();
+            let gradients = nn::backward(&loss).unwrap();
             let of = |var: &Var| floats(gradients.get(var).unwrap());
             let variables = model.weights().variables().unwrap();
             let of_weights: Vec<f32> = variables.values().flat_map(of).collect();
@@ -138,7 +138,7 @@ fn training_losses(device: &ComputeDevice) -> Vec<f32> {
     let step = |_| {
         let logits = model.train(&images).unwrap().logits;
         let loss = nn::cross_entropy(&logits, &labels(device)).unwrap();
-        let gradients = loss.backward().unwrap();
+        let gradients = nn::backward(&loss).unwrap();
         let param = |(var, velocity): (&Var, &Tensor)| SgdParam {
             parameter: var.clone(),
             velocity: velocity.clone(),
@@ -213,7 +213,7 @@ fn a_detector_with_dropout_equals_the_cpus_in_every_precision() {
             let maps = sizes.map(|size| map(size).to_device(&device).unwrap());
             let output = detector.forward(&maps, dropout).unwrap();
             let loss = output.logits.sqr().unwrap().sum_all().unwrap();
-            let gradients = loss.backward().unwrap();
+            let gradients = nn::backward(&loss).unwrap();
             let variables = detector.weights().variables().unwrap();
             let grad_weights: Vec<(String, Tensor)> = variables
                 .iter()

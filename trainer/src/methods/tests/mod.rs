@@ -193,7 +193,7 @@ fn examples_loss_and_gradients_of_trades_equal_pytorch() {
     };
     let losses = trades.loss(model.as_ref(), &batch.images, theirs, &cross_entropy);
     let whole = losses.unwrap().whole;
-    let gradients = whole.backward().unwrap();
+    let gradients = nn::backward(&whole).unwrap();
     let mut wrong = Vec::from_iter(mismatch(&file, "trades/loss", &floats(&whole), 1e-4));
     for (name, variable) in model.weights().variables().unwrap() {
         let key = format!("trades/grad/{name}");

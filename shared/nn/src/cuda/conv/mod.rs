@@ -16,7 +16,7 @@ mod workspace;
 
 use candle_core::{CudaStorage, Result, Tensor};
 
-pub use weights::{PackedWeights, channel_values, weight_gradient};
+pub use weights::{PackedWeights, weight_gradient};
 
 use super::{
     Argument, MapType, batch_norm,

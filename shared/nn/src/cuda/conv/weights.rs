@@ -6,9 +6,7 @@ use candle_core::{CudaStorage, Result, Tensor, bail};
 use super::{
     super::{
         Argument, MapType,
-        feature_map::{
-            self, MapRef, address_of, alloc, copy, enter, map_type, padded_shape, with_storages,
-        },
+        feature_map::{self, address_of, alloc, map_type, padded_shape, with_storages},
         module::{self, KernelArg},
     },
     cudnn::with_cudnn,
@@ -148,17 +146,5 @@ fn run(
     with_cudnn(&x.device, |cudnn| {
         // SAFETY: sizes and types were just checked.
         unsafe { cudnn.run(&problem, operands) }
-    })
-}
-
-/// A tensor `[C]` as one f32 for each padded channel, zeros for the padding.
-pub fn channel_values(tensor: &Tensor) -> Result<CudaStorage> {
-    let channels = tensor.elem_count();
-    with_storages([tensor], |[(storage, layout)]| {
-        match enter(storage, layout, channels, MapType::F32)? {
-            MapRef::Owned(storage) => Ok(storage),
-            // A copy, since the tensor may change before it is read for the last time.
-            MapRef::Borrowed(storage) => copy(storage),
-        }
     })
 }

@@ -108,6 +108,7 @@ pub trait Layer<B: Backend>: ConvLayer {
     /// `relu_output` is not positive.
     fn input_gradient(
         &self,
+        _saved: &Self::Saved,
         shape: &ConvShape,
         gradient: &B::View,
         residual: Option<&B::View>,

@@ -12,7 +12,7 @@ mod vjp;
 pub use folded::FoldedConvBn;
 pub use layer::{Backend, Caches, ConvLayer, Layer};
 pub use op::{residual_eval, residual_train};
-pub use train::{ConvBn, ConvBnTrain, ParameterGrads};
+pub use train::{ConvBn, ConvBnTrain};
 pub use vjp::ResidualVjp;
 
 /// A part of a residual stack; each ends with a ReLU.

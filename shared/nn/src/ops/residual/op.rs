@@ -18,7 +18,6 @@ use crate::{
         batch_norm::BatchStats,
         conv::{nhwc_shape, tensor_shape},
         locked,
-        parameter_token::parameter_token,
     },
 };
 
@@ -42,8 +41,11 @@ pub fn residual_train(
         .flat_map(ResidualLayer::layers)
         .cloned()
         .collect();
-    let token = parameter_token(&layers)?;
-    let y = x.contiguous()?.apply_op2(&token, ResidualOp::new(stack)?)?;
+    let Some(first) = layers.first() else {
+        bail!("a residual stack without layers")
+    };
+    let gamma = &first.parameters.gamma;
+    let y = x.contiguous()?.apply_op2(gamma, ResidualOp::new(stack)?)?;
     let stats = layers.iter().map(ConvBnTrain::stats);
     Ok((y, stats.collect::<Result<_>>()?))
 }
@@ -139,6 +141,8 @@ impl CustomOp1 for ResidualOp<FoldedConvBn> {
     }
 }
 
+/// Of input and the first layer's gamma, which makes candle differentiate the operation where its parameters are
+/// variables. Their gradients, gamma's too, are handed over.
 impl CustomOp2 for ResidualOp<ConvBnTrain> {
     fn name(&self) -> &'static str {
         "residual-train"
@@ -148,8 +152,8 @@ impl CustomOp2 for ResidualOp<ConvBnTrain> {
         &self,
         x: &CpuStorage,
         layout: &Layout,
-        _token: &CpuStorage,
-        _token_layout: &Layout,
+        _gamma: &CpuStorage,
+        _gamma_layout: &Layout,
     ) -> Result<(CpuStorage, Shape)> {
         self.forward(&self.cpu, x, layout)
     }
@@ -158,8 +162,8 @@ impl CustomOp2 for ResidualOp<ConvBnTrain> {
         &self,
         x: &CudaStorage,
         layout: &Layout,
-        _token: &CudaStorage,
-        _token_layout: &Layout,
+        _gamma: &CudaStorage,
+        _gamma_layout: &Layout,
     ) -> Result<(CudaStorage, Shape)> {
         self.forward(&self.cuda, x, layout)
     }
@@ -167,13 +171,11 @@ impl CustomOp2 for ResidualOp<ConvBnTrain> {
     fn bwd(
         &self,
         x: &Tensor,
-        token: &Tensor,
+        gamma: &Tensor,
         y: &Tensor,
         gradient: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>)> {
-        let with_parameters = token.track_op();
-        let grad_x = self.backward([x, y, gradient], with_parameters)?;
-        let grad_token = with_parameters.then(|| token.zeros_like()).transpose()?;
-        Ok((grad_x, grad_token))
+        let grad_x = self.backward([x, y, gradient], gamma.track_op())?;
+        Ok((grad_x, None))
     }
 }

@@ -194,7 +194,7 @@ fn backward_part<L: Layer<B>, B: Backend>(
             let shape = layer.shape(input)?;
             let grad = layer.norm_backward(&shape, saved, x, gradient, parameters)?;
             let grad = grad.as_ref().map_or(gradient, Borrow::borrow);
-            let grad_x = || layer.input_gradient(&shape, grad, None, relu_output);
+            let grad_x = || layer.input_gradient(saved, &shape, grad, None, relu_output);
             wanted.input.then(grad_x).transpose()
         }
         (
@@ -211,13 +211,14 @@ fn backward_part<L: Layer<B>, B: Backend>(
             let grad =
                 second.norm_backward(&inner_shape, second_saved, inner, gradient, parameters)?;
             let grad = grad.as_ref().map_or(gradient, Borrow::borrow);
-            let grad_inner = second.input_gradient(&inner_shape, grad, None, Some(inner))?;
+            let grad_inner =
+                second.input_gradient(second_saved, &inner_shape, grad, None, Some(inner))?;
             let beside = match (shortcut, shortcut_saved) {
                 (Some(shortcut), [saved]) => {
                     let shape = shortcut.shape(input)?;
                     let grad = shortcut.norm_backward(&shape, saved, x, gradient, parameters)?;
                     let grad = grad.as_ref().map_or(gradient, Borrow::borrow);
-                    Some(shortcut.input_gradient(&shape, grad, None, None)?)
+                    Some(shortcut.input_gradient(saved, &shape, grad, None, None)?)
                 }
                 _ => None,
             };
@@ -225,7 +226,8 @@ fn backward_part<L: Layer<B>, B: Backend>(
             let grad_inner = grad_inner.borrow();
             let grad = first.norm_backward(&shape, first_saved, x, grad_inner, parameters)?;
             let grad = grad.as_ref().map_or(grad_inner, Borrow::borrow);
-            let grad_x = || first.input_gradient(&shape, grad, Some(beside), relu_output);
+            let grad_x =
+                || first.input_gradient(first_saved, &shape, grad, Some(beside), relu_output);
             wanted.input.then(grad_x).transpose()
         }
         _ => bail!("a part of a residual stack saves as much as it has layers"),

@@ -9,6 +9,7 @@ use crate::ops::{
     batch_norm::{BatchStats, EPS},
     conv::Conv2d,
     cpu_slices::{tensor_like, with_f32},
+    gradients::hand_over,
     locked,
 };
 use kernels::{
@@ -28,9 +29,6 @@ pub struct ConvBn {
     pub beta: Tensor,
 }
 
-/// Gradients of weight, gamma and beta.
-pub type ParameterGrads = [Tensor; 3];
-
 /// A layer in one training pass; applied once.
 #[derive(Clone)]
 pub struct ConvBnTrain {
@@ -38,8 +36,6 @@ pub struct ConvBnTrain {
     pub parameters: ConvBn,
     /// The batch's, after the forward pass.
     pub stats: Arc<Mutex<Option<BatchStats>>>,
-    /// The parameters', after the backward pass.
-    pub gradients: Arc<Mutex<Option<ParameterGrads>>>,
 }
 
 /// What [`ConvBnTrain`] saves on the CPU.
@@ -68,7 +64,6 @@ impl ConvBnTrain {
         Ok(Self {
             parameters: parameters.clone(),
             stats: Arc::default(),
-            gradients: Arc::default(),
         })
     }
 
@@ -147,11 +142,9 @@ impl Layer<Cpu> for ConvBnTrain {
                 beta,
             } = &self.parameters;
             let grad_weight = conv::weight_gradient(shape, x, &grad_convolved);
-            *locked(&self.gradients) = Some([
-                tensor_like(&filter.weight, grad_weight)?,
-                tensor_like(gamma, sums.gamma)?,
-                tensor_like(beta, sums.beta)?,
-            ]);
+            hand_over(&filter.weight, tensor_like(&filter.weight, grad_weight)?)?;
+            hand_over(gamma, tensor_like(gamma, sums.gamma)?)?;
+            hand_over(beta, tensor_like(beta, sums.beta)?)?;
         }
         Ok(Some(grad_convolved))
     }

@@ -5,7 +5,7 @@ mod primitives;
 mod reference;
 mod residual;
 
-use candle_core::{Device, Result, Tensor, Var, backprop::GradStore};
+use candle_core::{Device, Result, Tensor, Var};
 
 use super::batch_norm::EPS;
 use crate::*;
@@ -44,12 +44,8 @@ fn differentiate(
         .map(|t| Var::from_tensor(t).unwrap())
         .collect();
     let y = f(&arguments).unwrap();
-    let gradients: GradStore = (&y * random(y.dims(), 99))
-        .unwrap()
-        .sum_all()
-        .unwrap()
-        .backward()
-        .unwrap();
+    let loss = (&y * random(y.dims(), 99)).unwrap().sum_all().unwrap();
+    let gradients = backward(&loss).unwrap();
     let of = |var: &Var| gradients.get(var).unwrap().clone();
     (y.detach(), arguments.iter().map(of).collect())
 }

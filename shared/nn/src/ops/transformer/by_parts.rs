@@ -17,7 +17,7 @@ use crate::{
 const MAX_SCORES: usize = 1 << 26;
 
 /// A sublayer's weights without a graph, and how it is computed.
-pub struct PartWeights(SublayerWeights);
+pub struct PartWeights(pub SublayerWeights);
 
 /// What a sublayer keeps for its backward pass beside its input.
 pub enum SavedParts {
@@ -87,25 +87,6 @@ fn add_to_first(all: &Tensor, first: &Tensor) -> Result<Tensor> {
 }
 
 impl PartWeights {
-    /// Weights packed as by [`SublayerWeights`], which has their shapes.
-    pub fn unpacked(packed: &Tensor, like: &SublayerWeights) -> Result<Self> {
-        let packed = packed.detach();
-        let mut start = 0;
-        let mut next = |like: &Tensor| {
-            let len = like.elem_count();
-            start += len;
-            packed.narrow(0, start - len, len)?.reshape(like.shape())
-        };
-        let mut pair =
-            |like: &[Tensor; 2]| -> Result<[Tensor; 2]> { Ok([next(&like[0])?, next(&like[1])?]) };
-        Ok(Self(SublayerWeights {
-            norm: pair(&like.norm)?,
-            first: pair(&like.first)?,
-            second: pair(&like.second)?,
-            ..*like
-        }))
-    }
-
     fn normed(&self, x: &Tensor) -> Result<Tensor> {
         row_ops::layer_norm(x, &self.0.norm[0], &self.0.norm[1], self.0.eps)
     }
@@ -159,7 +140,7 @@ impl PartWeights {
         row_ops::residual_dropout(queries, added, &self.0.second[1], mask)
     }
 
-    /// The gradients of `x` and, if wanted, of the packed weights from that of the result.
+    /// The gradients of `x` and, if wanted, of the weights from that of the result.
     pub fn backward(
         &self,
         part: Part,
@@ -168,7 +149,7 @@ impl PartWeights {
         gradient: &Tensor,
         mask: Option<DropoutMask>,
         with_weights: bool,
-    ) -> Result<(Tensor, Option<Tensor>)> {
+    ) -> Result<(Tensor, Option<Vec<Tensor>>)> {
         let options = self.0.options;
         let gradient = gradient.contiguous()?;
         let added = dropout(&gradient, mask)?;
@@ -230,12 +211,8 @@ impl PartWeights {
             return Ok((grad_x, None));
         };
         let (grad_beta, grad_gamma) = row_ops::column_sums(&grad_normed, Some(&normalized))?;
-        let parts = grad_gamma.into_iter().chain([grad_beta]);
-        let parts = parts.chain(first).chain(second);
-        let flat: Vec<Tensor> = parts
-            .map(|part| part.flatten_all())
-            .collect::<Result<_>>()?;
-        Ok((grad_x, Some(Tensor::cat(&flat, 0)?)))
+        let norm = grad_gamma.into_iter().chain([grad_beta]);
+        Ok((grad_x, Some(norm.chain(first).chain(second).collect())))
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Mutex;
 
 use candle_core::{Result, Tensor, bail};
 
-use super::dropout::DropoutMask;
+use super::{dropout::DropoutMask, gradients::hand_over};
 use crate::ComputeOptions;
 use by_parts::{Part, PartWeights};
 use kernels::{
@@ -64,33 +64,51 @@ impl SublayerWeights {
         self.tensors().map(Tensor::elem_count).sum()
     }
 
-    /// All weights in one row, so that an operation can differentiate them.
-    fn packed(&self) -> Result<Tensor> {
-        let flat = self.tensors().map(Tensor::flatten_all);
-        Tensor::cat(&flat.collect::<Result<Vec<_>>>()?, 0)
+    /// The weights without a graph.
+    fn detached(&self) -> Self {
+        let detached = |pair: &[Tensor; 2]| [pair[0].detach(), pair[1].detach()];
+        Self {
+            norm: detached(&self.norm),
+            first: detached(&self.first),
+            second: detached(&self.second),
+            ..*self
+        }
+    }
+
+    /// Whether the weights are to be differentiated: all are variables, or none is.
+    fn tracked(&self) -> bool {
+        self.norm[0].track_op()
+    }
+
+    /// Hands over the gradients of all weights, in the order of [`Self::tensors`].
+    fn hand_over(&self, gradients: impl IntoIterator<Item = Tensor>) -> Result<()> {
+        let mut pairs = std::iter::zip(self.tensors(), gradients);
+        pairs
+            .try_for_each(|(weight, gradient)| hand_over(weight, gradient.reshape(weight.shape())?))
     }
 
     /// Runs a kernel on the CPU.
     fn run<K: Sublayer>(&self, kernel: K, x: &Tensor) -> Result<Tensor> {
-        let (x, weights) = (x.contiguous()?, self.packed()?);
-        let differentiable = x.track_op() || weights.track_op();
-        x.apply_op2(&weights, SublayerOp::new(kernel, differentiable))
+        let op = SublayerOp::new(kernel, self.clone(), x.track_op() || self.tracked());
+        let flat = self.tensors().map(|weight| weight.detach().flatten_all());
+        let packed = Tensor::cat(&flat.collect::<Result<Vec<_>>>()?, 0)?;
+        x.contiguous()?.apply_op3(&packed, &self.norm[0], op)
     }
 
     /// Computes a sublayer by its parts, on CUDA.
     fn by_parts(&self, part: Part, x: &Tensor, mask: Option<DropoutMask>) -> Result<Tensor> {
-        let (x, packed) = (x.contiguous()?, self.packed()?);
-        let weights = PartWeights::unpacked(&packed, self)?;
+        let (x, parts) = (x.contiguous()?, PartWeights(self.detached()));
         let detached = x.detach();
-        let (added, saved) = weights.forward(part, &detached)?;
+        let (added, saved) = parts.forward(part, &detached)?;
         let op = PartsOp {
             terms: Mutex::new(Some([part.queries(&detached)?, added])),
+            weights: self.clone(),
             part,
-            weights,
+            parts,
             mask,
             saved,
         };
-        x.apply_op2(&packed, op)
+        x.apply_op2(&self.norm[0], op)
     }
 }
 

@@ -7,6 +7,7 @@ use candle_core::{
 };
 
 use super::{
+    SublayerWeights,
     by_parts::{Part, PartWeights, SavedParts},
     row_ops,
 };
@@ -20,9 +21,11 @@ use crate::{
 };
 use kernels::transformer::{Embedding, Sublayer};
 
-/// A kernel as an operation on tokens and packed weights.
+/// A kernel as an operation on tokens, packed weights and the layer norm's weight, which makes candle differentiate it
+/// where the weights are variables. Their gradients are handed over.
 pub struct SublayerOp<K: Sublayer> {
     kernel: K,
+    weights: SublayerWeights,
     /// Whether a gradient may be wanted.
     differentiable: bool,
     /// What the kernel saved for it.
@@ -31,16 +34,17 @@ pub struct SublayerOp<K: Sublayer> {
 
 impl<K: Sublayer> SublayerOp<K> {
     /// An operation that saves what the gradient needs only if there is to be one.
-    pub fn new(kernel: K, differentiable: bool) -> Self {
+    pub fn new(kernel: K, weights: SublayerWeights, differentiable: bool) -> Self {
         Self {
             kernel,
+            weights,
             differentiable,
             saved: OnceLock::new(),
         }
     }
 }
 
-impl<K: Sublayer> CustomOp2 for SublayerOp<K> {
+impl<K: Sublayer> CustomOp3 for SublayerOp<K> {
     fn name(&self) -> &'static str {
         "transformer-sublayer"
     }
@@ -51,6 +55,8 @@ impl<K: Sublayer> CustomOp2 for SublayerOp<K> {
         x_layout: &Layout,
         weights: &CpuStorage,
         weights_layout: &Layout,
+        _: &CpuStorage,
+        _: &Layout,
     ) -> Result<(CpuStorage, Shape)> {
         let (batch, _, width) = x_layout.shape().dims3()?;
         let (x, weights) = (as_f32(x, x_layout)?, as_f32(weights, weights_layout)?);
@@ -63,23 +69,32 @@ impl<K: Sublayer> CustomOp2 for SublayerOp<K> {
     fn bwd(
         &self,
         x: &Tensor,
-        weights: &Tensor,
+        packed: &Tensor,
+        _norm: &Tensor,
         _y: &Tensor,
         gradient: &Tensor,
-    ) -> Result<(Option<Tensor>, Option<Tensor>)> {
+    ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
         let Some(saved) = self.saved.get() else {
             bail!("a sublayer was differentiated before it was computed")
         };
-        let with_weights = weights.track_op();
-        let (grad_x, grad_weights) = with_f32([x, weights, gradient], |[x, weights, gradient]| {
+        let with_weights = self.weights.tracked();
+        let (grad_x, grad_weights) = with_f32([x, packed, gradient], |[x, packed, gradient]| {
             Ok(self
                 .kernel
-                .backward(x, weights, saved, gradient, with_weights))
+                .backward(x, packed, saved, gradient, with_weights))
         })?;
+        if with_weights {
+            let packed = Tensor::from_vec(grad_weights, packed.shape(), packed.device())?;
+            let lengths = self.weights.tensors().map(Tensor::elem_count);
+            let gradients = lengths.scan(0, |start, len| {
+                *start += len;
+                Some(packed.narrow(0, *start - len, len))
+            });
+            self.weights
+                .hand_over(gradients.collect::<Result<Vec<_>>>()?)?;
+        }
         let grad_x = Tensor::from_vec(grad_x, x.shape(), x.device())?;
-        let grad_weights =
-            with_weights.then(|| Tensor::from_vec(grad_weights, weights.shape(), weights.device()));
-        Ok((Some(grad_x), grad_weights.transpose()?))
+        Ok((Some(grad_x), None, None))
     }
 }
 
@@ -172,12 +187,14 @@ impl CustomOp3 for EmbedOp {
     }
 }
 
-/// A sublayer by parts as an operation on tokens and packed weights.
+/// A sublayer by parts as an operation on tokens and the layer norm's weight; as [`SublayerOp`].
 pub struct PartsOp {
     /// Which sublayer.
     pub part: Part,
     /// Its weights.
-    pub weights: PartWeights,
+    pub weights: SublayerWeights,
+    /// The same without a graph.
+    pub parts: PartWeights,
     /// Dropout of what is added.
     pub mask: Option<DropoutMask>,
     /// Of the forward pass.
@@ -191,7 +208,7 @@ impl PartsOp {
         let Some([queries, added]) = locked(&self.terms).take() else {
             bail!("a sublayer was computed twice")
         };
-        let storage = self.weights.finish(&queries, &added, self.mask)?;
+        let storage = self.parts.finish(&queries, &added, self.mask)?;
         Ok((storage, queries.shape().clone()))
     }
 }
@@ -230,18 +247,19 @@ impl CustomOp2 for PartsOp {
     fn bwd(
         &self,
         x: &Tensor,
-        weights: &Tensor,
+        _norm: &Tensor,
         _y: &Tensor,
         gradient: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>)> {
-        let (grad_x, grad_weights) = self.weights.backward(
+        let (grad_x, grad_weights) = self.parts.backward(
             self.part,
             &x.detach(),
             &self.saved,
             &gradient.detach(),
             self.mask,
-            weights.track_op(),
+            self.weights.tracked(),
         )?;
-        Ok((Some(grad_x), grad_weights))
+        self.weights.hand_over(grad_weights.into_iter().flatten())?;
+        Ok((Some(grad_x), None))
     }
 }
