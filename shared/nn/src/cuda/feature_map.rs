@@ -193,6 +193,11 @@ fn convert(
     Ok(y)
 }
 
+/// A copy.
+pub fn copy(storage: &CudaStorage) -> Result<CudaStorage> {
+    storage.try_clone(&Layout::contiguous(len(storage)))
+}
+
 /// A storage as a tensor of this shape, without a graph.
 pub fn tensor(storage: CudaStorage, shape: impl Into<Shape>) -> Tensor {
     Tensor::from_storage(Storage::Cuda(storage), shape, BackpropOp::none(), false)
