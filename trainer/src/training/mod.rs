@@ -9,6 +9,7 @@ pub mod folder;
 mod log;
 mod overfitting;
 mod robust_val;
+mod selection;
 
 use std::{path::PathBuf, time::Instant};
 
@@ -26,10 +27,11 @@ use nn::{ComputeDevice, ReadbackQueue, device, model::Metadata};
 use store::Store;
 
 pub use self::folder::metadata;
+use self::{robust_val::RobustAccuracy, selection::Accuracies};
 use crate::{
     batch::{BatchSource, TrainBatch},
     checkpoint::{self, RunProgress},
-    config::{Config, Select},
+    config::Config,
     evaluate::{self, EvalConfig, SplitMetrics},
     folder::{BEST, DIVERGED, METRICS, REPORT, RunState},
     methods::{PendingOutput, Perturbations, Step},
@@ -201,12 +203,13 @@ impl TrainingRun {
         let (on_val, robust) = self.evaluate_val()?;
         overfitting::check(progress, robust);
         let train = progress.totals.means();
-        let accuracy = match self.config.select {
-            Select::Mixed => on_val.mixed.or(on_val.clean),
-            Select::Clean => on_val.clean,
-            Select::Robust => robust,
+        let accuracies = Accuracies {
+            clean: on_val.clean,
+            mixed: on_val.mixed,
+            robust,
         };
-        let score = accuracy.unwrap_or(-train.loss);
+        let robust = robust.map(|robust| robust.accuracy);
+        let score = selection::score(self.config.select, accuracies).unwrap_or(-train.loss);
         let best = progress.best.is_none_or(|best| score > best);
         let epoch = progress.epochs + 1;
         if best {
@@ -245,7 +248,7 @@ impl TrainingRun {
     }
 
     /// The evaluated model's results on `val`, and its accuracy under attack there.
-    fn evaluate_val(&self) -> Result<(SplitMetrics, Option<f64>)> {
+    fn evaluate_val(&self) -> Result<(SplitMetrics, Option<RobustAccuracy>)> {
         let step = self.step.as_ref();
         let model = step.evaluated().eval()?;
         let model = model.as_ref();

@@ -3,16 +3,15 @@
 
 use base::log;
 
+use super::robust_val::RobustAccuracy;
 use crate::checkpoint::RunProgress;
 
-/// The least accuracy under attack that can be lost.
-const LEAST: f64 = 0.1;
-
 /// Keeps the best accuracy under attack so far, and warns where less than half of it is left.
-pub fn check(progress: &mut RunProgress, robust: Option<f64>) {
-    let Some(robust) = robust else { return };
+pub fn check(progress: &mut RunProgress, measured: Option<RobustAccuracy>) {
+    let Some(measured) = measured else { return };
+    let robust = measured.accuracy;
     let best = progress.best_robust.unwrap_or(robust).max(robust);
-    if has_overfitted(best, robust) {
+    if has_overfitted(best, measured) {
         log::warning(format_args!(
             "epoch {}: {:.1}% of val under attack, after {:.1}% before: this looks like catastrophic overfitting; \
              more --steps, a smaller --step-size or --eps, or a smaller --lr may help",
@@ -24,8 +23,9 @@ pub fn check(progress: &mut RunProgress, robust: Option<f64>) {
     progress.best_robust = Some(best);
 }
 
-fn has_overfitted(best: f64, robust: f64) -> bool {
-    best >= LEAST && robust < best / 2.0
+/// What a model has that always predicts one class is no robustness to lose.
+fn has_overfitted(best: f64, now: RobustAccuracy) -> bool {
+    best > now.constant && now.accuracy < best / 2.0
 }
 
 #[cfg(test)]
@@ -38,7 +38,11 @@ mod tests {
         let measured = [0.21, 0.19, 0.02, 0.0];
         let mut progress = RunProgress::default();
         let mut warned = Vec::new();
-        for robust in measured {
+        let of = |accuracy| RobustAccuracy {
+            accuracy,
+            constant: 0.117,
+        };
+        for robust in measured.map(of) {
             let best = progress.best_robust.unwrap_or(0.0);
             warned.push(has_overfitted(best, robust));
             check(&mut progress, Some(robust));
@@ -47,7 +51,7 @@ mod tests {
         assert_eq!(progress.best_robust, Some(0.21));
         check(&mut progress, None);
         assert_eq!(progress.best_robust, Some(0.21));
-        // A model that never was robust has nothing to lose.
-        assert!(!has_overfitted(0.05, 0.0));
+        // A model that never was better than a constant prediction has nothing to lose.
+        assert!(!has_overfitted(0.1035, of(0.0)));
     }
 }

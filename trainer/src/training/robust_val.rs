@@ -1,6 +1,8 @@
 //! Accuracy on `val` under attack after each epoch: PGD on the model itself, on images that are the same at every
 //! epoch.
 
+use std::collections::BTreeMap;
+
 use base::{Result, random::permutation};
 use nn::{ComputeDevice, model::Classifier};
 use robustness::{Batch, EvaluationAttack, Norm, Settings, Target, ThreatModel};
@@ -10,7 +12,23 @@ use crate::{batch::BatchSource, config::RobustVal};
 /// Images that are attacked at a time; any number gives the same result.
 const BATCH_SIZE: usize = 128;
 
-/// Part of the images that the model classifies correctly, clean and at every iterate of the attack; none where
+/// Accuracy under attack, as a part of the attacked images.
+#[derive(Clone, Copy, Debug)]
+pub struct RobustAccuracy {
+    /// Of the model.
+    pub accuracy: f64,
+    /// Of a model that always predicts the most frequent class of these images.
+    pub constant: f64,
+}
+
+impl RobustAccuracy {
+    /// Whether the model does better than one that always predicts the same.
+    pub fn above_constant(self) -> bool {
+        self.accuracy > self.constant
+    }
+}
+
+/// Images count that the model classifies correctly, clean and at every iterate of the attack; none where
 /// `val` has no images. Images and starts are functions of the seed.
 pub fn accuracy(
     model: &dyn Classifier,
@@ -18,7 +36,7 @@ pub fn accuracy(
     val: &BatchSource,
     attack: &RobustVal,
     seed: u64,
-) -> Result<Option<f64>> {
+) -> Result<Option<RobustAccuracy>> {
     let mut rows = permutation(val.len(), seed, "robust-val", &[]);
     rows.truncate(attack.images);
     let never = || Ok(());
@@ -43,5 +61,14 @@ pub fn accuracy(
         let found = EvaluationAttack::PGD.attack(&target, &batch, &threat, &settings)?;
         robust += found.iter().filter(|found| found.is_none()).count();
     }
-    Ok((!rows.is_empty()).then(|| robust as f64 / rows.len() as f64))
+    let mut of_class = BTreeMap::new();
+    for &row in &rows {
+        *of_class.entry(val.labels[row]).or_insert(0) += 1;
+    }
+    let most = of_class.into_values().max();
+    let part = |count: usize| count as f64 / rows.len() as f64;
+    Ok(most.map(|most| RobustAccuracy {
+        accuracy: part(robust),
+        constant: part(most),
+    }))
 }
