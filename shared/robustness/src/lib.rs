@@ -9,6 +9,7 @@ pub mod adaptive;
 pub mod apgd;
 mod batch;
 pub mod fab;
+mod in_turn;
 pub mod loss;
 pub mod objective;
 pub mod pgd;
@@ -21,6 +22,7 @@ mod tests;
 mod threat;
 
 pub use batch::Batch;
+pub use in_turn::{Copies, ImageCopy};
 pub use registry::{ATTACKS, AUTOATTACK, EvaluationAttack, Outcome, Settings};
 pub use search::{Found, Search};
 pub use target::{Gradient, Target};

@@ -4,6 +4,7 @@
 use data::IMAGE_BYTES;
 
 use super::{
+    in_turn::Copies,
     objective::{Objective, Verdict},
     registry::Outcome,
 };
@@ -21,6 +22,8 @@ pub struct Found {
 pub struct Search<'a> {
     objective: &'a dyn Objective,
     found: Vec<Option<Found>>,
+    /// For each row the first of those that are copies of one image.
+    firsts: Vec<usize>,
 }
 
 impl<'a> Search<'a> {
@@ -31,14 +34,34 @@ impl<'a> Search<'a> {
 
     /// Goes on from what earlier attacks have found.
     pub fn resume(objective: &'a dyn Objective, found: Vec<Option<Found>>) -> Self {
-        Self { objective, found }
+        let firsts = (0..found.len()).collect();
+        Self {
+            objective,
+            found,
+            firsts,
+        }
+    }
+
+    /// Nothing found for any of these copies of images.
+    pub fn of_copies(objective: &'a dyn Objective, copies: &Copies) -> Self {
+        let firsts = copies.firsts();
+        Self {
+            objective,
+            found: vec![None; firsts.len()],
+            firsts,
+        }
     }
 
     /// The rows of the images that are still to be attacked.
     pub fn open(&self) -> Vec<usize> {
         (0..self.found.len())
-            .filter(|&row| !self.is_done(row))
+            .filter(|&row| !self.is_closed(row))
             .collect()
+    }
+
+    /// Whether the attack has succeeded on this image, or on a copy of it with an earlier attempt.
+    pub fn is_closed(&self, row: usize) -> bool {
+        (self.firsts[row]..=row).any(|row| self.is_done(row))
     }
 
     /// Whether the attack has succeeded on this image.

@@ -11,6 +11,7 @@ use rayon::prelude::*;
 use self::ascent::ApgdRun;
 use crate::{
     Batch, Outcome, Settings, Target, ThreatModel,
+    in_turn::in_turn,
     loss::{Loss, descending},
     objective::{ClassifierObjective, Objective},
     search::Search,
@@ -35,13 +36,14 @@ const ITERATIONS: u32 = 100;
 const TARGET_CLASSES: usize = 9;
 
 impl Apgd {
-    /// Attacks the images that `search` has not finished; successful ones leave.
+    /// Attacks the images that `search` has not finished; successful ones leave. `attempts` tells the starts of an image
+    /// from those of other calls.
     pub fn run(
         &self,
         objective: &dyn Objective,
         batch: &Batch,
         threat: &ThreatModel,
-        attempt: u64,
+        attempts: &[u64],
         search: &mut Search,
     ) -> Result<()> {
         for restart in 0..self.restarts {
@@ -50,7 +52,7 @@ impl Apgd {
                 break;
             }
             let start = |&row: &usize| {
-                let indices = [batch.ids[row], attempt, u64::from(restart)];
+                let indices = [batch.ids[row], attempts[row], u64::from(restart)];
                 threat.random_surface_point(batch.image(row), self.seed, self.purpose, &indices)
             };
             let starts: Vec<f32> = rows.par_iter().flat_map_iter(start).collect();
@@ -58,7 +60,7 @@ impl Apgd {
             let (rows, points, verdicts) = run.iterates();
             search.record(&rows, &points, verdicts);
             for _ in 0..self.iterations {
-                run.retain(|row| !search.is_done(row));
+                run.retain(|row| !search.is_closed(row));
                 if run.images().is_empty() {
                     break;
                 }
@@ -91,7 +93,8 @@ pub fn untargeted(
     let objective = ClassifierObjective::untargeted(target, batch, loss);
     let mut search = Search::new(&objective, batch.len());
     let apgd = Apgd::of(settings, purpose);
-    apgd.run(&objective, batch, threat, 0, &mut search)?;
+    let attempts = vec![0; batch.len()];
+    apgd.run(&objective, batch, threat, &attempts, &mut search)?;
     Ok(search.into_outcomes())
 }
 
@@ -107,28 +110,20 @@ pub fn targeted(
     let logits = target.logits(&batch.clean, &batch.ids, &batch.labels)?;
     let ranks: Vec<Vec<usize>> = logits.iter().map(|row| descending(row)).collect();
     let classes = ranks.first().map_or(0, Vec::len);
-    let mut outcomes: Vec<Outcome> = vec![None; batch.len()];
     // Rank 0 is the label: these images are classified correctly.
-    let other_ranks = 1..classes.min(1 + TARGET_CLASSES);
-    for rank in other_ranks {
-        let open: Vec<usize> = (0..batch.len())
-            .filter(|&row| outcomes[row].is_none())
-            .collect();
-        if open.is_empty() {
-            break;
-        }
-        let images = batch.select(&open);
+    let attempts = TARGET_CLASSES.min(classes.saturating_sub(1));
+    in_turn(batch, attempts, |copies| {
+        let images = copies.images(batch);
+        let targets = copies.iter().map(|copy| ranks[copy.row][copy.attempt + 1]);
         let objective = ClassifierObjective {
             target,
             batch: &images,
             loss: Loss::TargetedDlr,
-            targets: open.iter().map(|&row| ranks[row][rank]).collect(),
+            targets: targets.collect(),
         };
-        let mut search = Search::new(&objective, images.len());
-        apgd.run(&objective, &images, threat, rank as u64, &mut search)?;
-        for (row, outcome) in open.into_iter().zip(search.into_outcomes()) {
-            outcomes[row] = outcome;
-        }
-    }
-    Ok(outcomes)
+        let attempts: Vec<u64> = copies.iter().map(|copy| copy.attempt as u64 + 1).collect();
+        let mut search = Search::of_copies(&objective, copies);
+        apgd.run(&objective, &images, threat, &attempts, &mut search)?;
+        Ok(search.into_outcomes())
+    })
 }

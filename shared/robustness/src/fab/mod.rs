@@ -12,7 +12,11 @@ pub use run::FabRun;
 
 use base::Result;
 
-use crate::{Batch, Outcome, Settings, Target, ThreatModel, loss::descending};
+use crate::{
+    Batch, Outcome, Settings, Target, ThreatModel,
+    in_turn::{ImageCopy, in_turn},
+    loss::descending,
+};
 
 /// Steps for each target class.
 const STEPS: u32 = 100;
@@ -34,54 +38,45 @@ pub fn fab_t(
     let ranks: Vec<Vec<usize>> = logits.iter().map(|row| descending(row)).collect();
     let classes = ranks.first().map_or(0, Vec::len);
     let steps = settings.steps.unwrap_or(STEPS);
-    let mut outcomes: Vec<Outcome> = vec![None; batch.len()];
-    for nth in 0..TARGET_CLASSES.min(classes.saturating_sub(1)) {
-        for restart in 0..settings.restarts.unwrap_or(1) {
-            let open: Vec<usize> = (0..batch.len())
-                .filter(|&row| outcomes[row].is_none())
-                .collect();
-            if open.is_empty() {
-                return Ok(outcomes);
-            }
-            // The class with the largest logit is the label.
-            let rank = nth + 1;
-            let classes = open.iter().map(|&row| ranks[row][rank]).collect();
-            let mut run = FabRun::new(threat, batch.select(&open), classes);
-            if restart > 0 {
-                let indices = [rank as u64, u64::from(restart)];
-                run = run.at_random(settings.seed, indices);
-            }
-            for (row, pixels) in finish(run, target, threat.eps, steps)? {
-                outcomes[open[row]] = Some(pixels);
+    // The class with the largest logit is the label.
+    let targets = TARGET_CLASSES.min(classes.saturating_sub(1));
+    let restarts = settings.restarts.unwrap_or(1) as usize;
+    in_turn(batch, targets * restarts, |copies| {
+        let rank = |copy: ImageCopy| copy.attempt / restarts + 1;
+        let restart = |copy: ImageCopy| copy.attempt % restarts;
+        let classes = copies.iter().map(|copy| ranks[copy.row][rank(copy)]);
+        let mut run = FabRun::new(threat, copies.images(batch), classes.collect());
+        for (i, copy) in copies.iter().enumerate() {
+            if restart(copy) > 0 {
+                run.start_at_random(i, settings.seed, [rank(copy) as u64, restart(copy) as u64]);
             }
         }
-    }
-    Ok(outcomes)
+        finish(run, target, threat.eps, steps, &copies.firsts())
+    })
 }
 
-/// Takes the steps of a run; returns the rows of the images for which an adversarial example lies within the radius, and
-/// its pixels.
+/// Takes the steps of a run; the outcome of each image. `firsts` has for each the first of those that are copies of one
+/// image: copies after a success leave.
 fn finish(
     mut run: FabRun,
     target: &Target,
     eps: f32,
     steps: u32,
-) -> Result<Vec<(usize, Vec<f32>)>> {
-    let mut found = Vec::new();
+    firsts: &[usize],
+) -> Result<Vec<Outcome>> {
+    let mut outcomes: Vec<Outcome> = vec![None; run.len()];
     let mut rows: Vec<usize> = (0..run.len()).collect();
     for _ in 0..steps {
         let misclassified = run.advance(target)?;
-        let mut kept = Vec::new();
         for (i, misclassified) in misclassified.into_iter().enumerate() {
             if misclassified && run.distance(i) <= eps {
-                found.push((rows[i], run.point(i).to_vec()));
-                continue;
-            }
-            if misclassified {
+                outcomes[rows[i]] = Some(run.point(i).to_vec());
+            } else if misclassified {
                 run.retreat(i);
             }
-            kept.push(i);
         }
+        let closed = |row: usize| outcomes[firsts[row]..=row].iter().any(Option::is_some);
+        let kept: Vec<usize> = (0..rows.len()).filter(|&i| !closed(rows[i])).collect();
         if kept.is_empty() {
             break;
         }
@@ -90,5 +85,5 @@ fn finish(
             rows = kept.iter().map(|&i| rows[i]).collect();
         }
     }
-    Ok(found)
+    Ok(outcomes)
 }

@@ -37,21 +37,15 @@ impl FabRun {
         }
     }
 
-    /// Starts at random points at half of the threat model's radius; `indices` tell this start from others.
-    #[must_use]
-    pub fn at_random(mut self, seed: u64, indices: [u64; 2]) -> Self {
+    /// Starts an image at a random point at half of the threat model's radius; `indices` tell this start from others.
+    pub fn start_at_random(&mut self, row: usize, seed: u64, [rank, restart]: [u64; 2]) {
         let half = ThreatModel {
             eps: self.threat.eps / 2.0,
             ..self.threat
         };
-        let [rank, restart] = indices;
-        let start = |row: usize| {
-            let indices = [self.images.ids[row], rank, restart];
-            half.random_surface_point(self.images.image(row), seed, "fab-t", &indices)
-        };
-        let starts: Vec<_> = (0..self.images.len()).into_par_iter().map(start).collect();
-        self.points = starts.concat();
-        self
+        let indices = [self.images.ids[row], rank, restart];
+        let start = half.random_surface_point(self.images.image(row), seed, "fab-t", &indices);
+        self.points[row * IMAGE_BYTES..(row + 1) * IMAGE_BYTES].copy_from_slice(&start);
     }
 
     /// How many images it has.
