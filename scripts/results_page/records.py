@@ -11,6 +11,8 @@ ROUND = re.compile(r"(.*/every-(\d+))/round-(\d+)$")
 METHODS = {"pretrain": "baseline"}
 # Results by class and by distance are in the run's own report.
 LEFT_OUT = ("classes", "by_distance")
+# Settings that are paths of the machine.
+PATHS = ("data", "db", "more_db", "init")
 
 
 def read_json(path):
@@ -64,6 +66,10 @@ def commands(runs):
         for line in path.read_text().splitlines():
             date, commit, machine, command = line.split("\t")
             if output := re.search(r" --out (\S+)", command):
+                # Without paths of the machine.
+                command = re.sub(r"^\S*/", "", re.sub(r" --data \S+", " --data DATA", command))
+                for folder in (runs.absolute(), runs):
+                    command = command.replace(f"{folder}/", "RUNS/")
                 started = {"date": date, "commit": commit, "machine": machine, "command": command}
                 found.setdefault(pathlib.Path(output[1]).absolute(), started)
     return found
@@ -81,7 +87,7 @@ def record(folder, started):
         "epochs": len(epochs),
         "images": images_per_epoch(config, epochs[-1]),
         "hours": sum(epoch["seconds"] for epoch in epochs) / 3600,
-        "config": config,
+        "config": {key: value for key, value in config.items() if key not in PATHS},
         "curve": [[epoch["train"]["accuracy"], epoch["val"]["clean"], epoch["val"].get("robust")] for epoch in epochs],
         "white_box": white_box(folder),
         "evaluation": evaluation(folder),

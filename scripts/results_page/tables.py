@@ -7,8 +7,8 @@ import statistics
 
 ATTACKS = {"gaussian": "Gaussian", "fgsm": "FGSM", "bim": "BIM", "deepfool": "DeepFool", "cw": "C&W", "nst": "NST"}
 SPLITS = ("val", "test")
-# Settings that follow from the seed, or say where a run's data lie.
-OF_THE_SEED = ("seed", "data", "db", "more_db", "data_hash", "init")
+# Settings that follow from the seed.
+OF_THE_SEED = ("seed", "data_hash")
 
 
 def paper(name):
