@@ -1,16 +1,19 @@
 //! Batch normalization of feature maps. Values per channel are f32, one for each padded channel.
 
-use candle_core::{CudaStorage, Result, Tensor, cuda_backend::CudaDevice};
+use candle_core::{CudaStorage, Result, Tensor, bail, cuda_backend::CudaDevice};
 
 use super::{
     Argument, MapType,
     feature_map::{
         self, address_of, alloc, enter, first_channels, leave, map_type, optional_address, padded,
-        tensor, with_channels, with_storages,
+        tensor, tensor_address, with_channels, with_storages,
     },
     module::{self, KernelArg, THREADS},
 };
-use crate::ops::conv::{nhwc_shape, tensor_shape};
+use crate::{
+    RunningStatistics,
+    ops::conv::{nhwc_shape, tensor_shape},
+};
 
 /// Threads that add up a channel's partial sums, as in `batch_norm.cu`.
 const SUM_THREADS: usize = 32;
@@ -21,10 +24,19 @@ const MAX_BLOCKS: usize = 1024;
 pub struct ChannelMoments {
     /// Mean.
     pub mean: CudaStorage,
-    /// Biased variance.
-    pub variance: CudaStorage,
-    /// 1 / sqrt(variance + eps).
+    /// 1 / sqrt(biased variance + eps).
     pub inverse: CudaStorage,
+}
+
+impl ChannelMoments {
+    /// The normalization by them.
+    pub fn params<'a>(&'a self, gamma: &'a CudaStorage) -> ChannelParams<'a> {
+        ChannelParams {
+            mean: &self.mean,
+            inverse: &self.inverse,
+            gamma,
+        }
+    }
 }
 
 /// A map's size, `[positions, channels]`.
@@ -87,9 +99,18 @@ pub fn sum_blocks(channels: usize) -> [usize; 2] {
     [channels.div_ceil(THREADS / SUM_THREADS), 1]
 }
 
-/// The moments of `[positions, channels]`.
-pub fn moments(x: &CudaStorage, channels: usize, eps: f64) -> Result<ChannelMoments> {
+/// The moments of `[positions, channels]`, towards which the running statistics move, in place.
+pub fn moments(
+    x: &CudaStorage,
+    channels: usize,
+    eps: f64,
+    running: &RunningStatistics,
+) -> Result<ChannelMoments> {
     let (device, suffix) = (&x.device, map_type(x)?.suffix());
+    let [moved, variances] = [&running.mean, &running.variance].map(Tensor::elem_count);
+    if moved != variances || padded(moved) != channels {
+        bail!("{channels} channels with {running:?}")
+    }
     let size = Size::of(x, channels);
     let split = BlockSplit::new(size);
     let partial = partial_sums(device, size, &split)?;
@@ -107,7 +128,6 @@ pub fn moments(x: &CudaStorage, channels: usize, eps: f64) -> Result<ChannelMome
     let values = || alloc(device, MapType::F32, channels);
     let moments = ChannelMoments {
         mean: values()?,
-        variance: values()?,
         inverse: values()?,
     };
     let arguments = [
@@ -118,11 +138,14 @@ pub fn moments(x: &CudaStorage, channels: usize, eps: f64) -> Result<ChannelMome
         KernelArg::int(channels)?,
         KernelArg::Double(eps),
         KernelArg::Address(address_of(&moments.mean)?),
-        KernelArg::Address(address_of(&moments.variance)?),
         KernelArg::Address(address_of(&moments.inverse)?),
+        KernelArg::Address(tensor_address(&running.mean)?),
+        KernelArg::Address(tensor_address(&running.variance)?),
+        KernelArg::int(moved)?,
     ];
     let name = format!("finish_moments_{suffix}");
-    // SAFETY: all are of the sizes above.
+    // SAFETY: all are of the sizes above; the running statistics are live tensors of `moved` numbers, which
+    // nothing else writes.
     unsafe { module::launch(device, &name, sum_blocks(channels), &arguments) }?;
     Ok(moments)
 }
@@ -167,10 +190,12 @@ pub fn forward(
     Ok(y)
 }
 
-/// The gradients of gamma and beta, and that of `x`, from that of the normalized `x`.
+/// The gradients of gamma and beta, and that of `x`, from that of the normalized `x` or, with the beta of a
+/// normalization with ReLU, from that of the ReLU's result.
 pub fn backward(
     x: &CudaStorage,
     norm: ChannelParams,
+    relu_beta: Option<&CudaStorage>,
     gradient: &CudaStorage,
 ) -> Result<([CudaStorage; 2], CudaStorage)> {
     let (device, map_type) = (&x.device, map_type(x)?);
@@ -183,6 +208,9 @@ pub fn backward(
         KernelArg::Address(address_of(x)?),
         KernelArg::Address(address_of(gradient)?),
         KernelArg::Address(address_of(norm.mean)?),
+        KernelArg::Address(address_of(norm.inverse)?),
+        KernelArg::Address(address_of(norm.gamma)?),
+        optional_address(relu_beta)?,
         KernelArg::int(size.positions)?,
         KernelArg::int(split.rows)?,
         KernelArg::int(size.eights())?,
@@ -190,7 +218,7 @@ pub fn backward(
         KernelArg::Address(address_of(&partial)?),
     ];
     let name = format!("sum_gradients_{suffix}");
-    // SAFETY: the maps are of the size; `partial` has two values for each block and channel.
+    // SAFETY: the maps are of the size, the others values per channel; `partial` has two for each block.
     unsafe { module::launch(device, &name, split.grid, &arguments) }?;
     let grad_gamma = alloc(device, MapType::F32, channels)?;
     let grad_beta = alloc(device, MapType::F32, channels)?;
@@ -212,6 +240,7 @@ pub fn backward(
         KernelArg::Address(address_of(norm.mean)?),
         KernelArg::Address(address_of(norm.inverse)?),
         KernelArg::Address(address_of(norm.gamma)?),
+        optional_address(relu_beta)?,
         KernelArg::Address(address_of(&grad_gamma)?),
         KernelArg::Address(address_of(&grad_beta)?),
         KernelArg::Float((1.0 / size.positions as f64) as f32),
@@ -254,32 +283,27 @@ pub fn channel_sums(gradient: &CudaStorage, channels: usize) -> Result<CudaStora
     Ok(grad_bias)
 }
 
-/// Normalizes `x` `[B,H,W,C]` with its own statistics: the result, and `[C]` means, biased variances
-/// and `1 / sqrt(variance + eps)`.
+/// Normalizes `x` `[B,H,W,C]` with its own statistics: the result, and `[C]` means and
+/// `1 / sqrt(variance + eps)`. Moves the running statistics.
 pub fn batch_norm_train(
     (x, layout): Argument,
     parameters: [Argument; 2],
     eps: f64,
-) -> Result<(CudaStorage, [Tensor; 3])> {
+    running: &RunningStatistics,
+) -> Result<(CudaStorage, [Tensor; 2])> {
     let (size, map_type) = (nhwc_shape(layout.shape())?, map_type(x)?);
     let channels = size.channels;
     let x = enter(x, layout, channels, map_type)?;
     let [gamma, beta] =
         parameters.map(|(storage, layout)| enter(storage, layout, channels, MapType::F32));
     let (gamma, beta) = (gamma?, beta?);
-    let moments = moments(&x, padded(channels), eps)?;
-    let scale = ChannelParams {
-        mean: &moments.mean,
-        inverse: &moments.inverse,
-        gamma: &gamma,
-    };
-    let y = forward(&x, scale, &beta, None, false)?;
-    let stats = [
+    let moments = moments(&x, padded(channels), eps, running)?;
+    let y = forward(&x, moments.params(&gamma), &beta, None, false)?;
+    let norm = [
         first_channels(moments.mean, channels)?,
-        first_channels(moments.variance, channels)?,
         first_channels(moments.inverse, channels)?,
     ];
-    Ok((leave(y, size, map_type)?, stats))
+    Ok((leave(y, size, map_type)?, norm))
 }
 
 /// The gradients of `x`, and of gamma and beta, from that of the result; `[mean, inverse, gamma]` are
@@ -301,7 +325,7 @@ pub fn batch_norm_backward(
                     inverse,
                     gamma,
                 };
-                backward(&x, scale, &gradient)
+                backward(&x, scale, None, &gradient)
             })?;
         let parameters = [
             first_channels(grad_gamma, size.channels)?,

@@ -58,7 +58,7 @@ pub fn crop_resize(pixels: &Tensor, rows: &[u32], windows: &[CropWindow]) -> Res
     };
     let (device, len) = (&pixels.device, rows.len() * IMAGE_BYTES);
     let stream = device.cuda_stream();
-    let numbers = windows.iter().flat_map(|window| {
+    let windows = windows.iter().flat_map(|window| {
         let CropWindow {
             top,
             left,
@@ -68,18 +68,19 @@ pub fn crop_resize(pixels: &Tensor, rows: &[u32], windows: &[CropWindow]) -> Res
         } = *window;
         [top, left, height, width, mirrored.into()]
     });
-    let numbers: Vec<i32> = numbers.collect();
-    let (rows_on, windows_on) = (device.clone_htod(rows)?, device.clone_htod(&numbers)?);
+    let list: Vec<i32> = rows.iter().map(|&row| row as i32).chain(windows).collect();
+    let list = device.clone_htod(&list)?;
+    let rows_on = address(&list, &stream).0;
     let cropped = alloc(device, MapType::F32, len)?;
     let arguments = [
         KernelArg::Address(address_of(pixels)?),
-        KernelArg::Address(address(&rows_on, &stream).0),
-        KernelArg::Address(address(&windows_on, &stream).0),
+        KernelArg::Address(rows_on),
+        KernelArg::Address(rows_on + (4 * rows.len()) as u64),
         KernelArg::Address(address_of(&cropped)?),
         KernelArg::long(len)?,
     ];
-    // SAFETY: rows are those of images, and there is a window for each; both lists are freed in
-    // the order of the stream, after the kernel.
+    // SAFETY: rows are those of images, and there is a window for each; the list is freed in the order of the
+    // stream, after the kernel.
     unsafe { module::for_each(device, "crop_resize", len, &arguments) }?;
     Ok(tensor(cropped, (rows.len(), 3, 32, 32)))
 }

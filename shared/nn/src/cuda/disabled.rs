@@ -7,10 +7,10 @@ use kernels::shape::{ConvShape, NhwcShape};
 
 use super::Argument;
 use crate::{
-    ComputeOptions, CropWindow, DropoutMask, SgdConfig, SgdParam,
+    ComputeOptions, CropWindow, DropoutMask, RunningStatistics, SgdConfig, SgdParam,
     ops::{
         conv::{Conv2d, ConvGeometry},
-        residual::{Backend, Caches, ConvLayer, Layer},
+        residual::{Backend, Caches, ConvLayer, Layer, NormGradients},
     },
 };
 
@@ -53,16 +53,17 @@ disabled! {
     fn free_memory(&CudaDevice) -> u64;
     fn peak_memory(&CudaDevice) -> u64;
     fn release_memory(&CudaDevice) -> ();
-    fn batch_norm_train(Argument, [Argument; 2], f64) -> (CudaStorage, [Tensor; 3]);
+    fn batch_norm_train(Argument, [Argument; 2], f64, &RunningStatistics) -> (CudaStorage, [Tensor; 2]);
     fn batch_norm_backward(&Tensor, [&Tensor; 3], &Tensor) -> (Tensor, [Tensor; 2]);
     fn batch_norm_eval(Argument, [&Tensor; 4]) -> CudaStorage;
+    fn cross_entropy(Argument, &Tensor, f64) -> CudaStorage;
+    fn cross_entropy_backward(&Tensor, &Tensor, f64, &Tensor) -> Tensor;
     fn conv(&ConvGeometry, ComputeOptions, [Argument; 3]) -> CudaStorage;
     fn conv_backward(&ConvGeometry, ComputeOptions, [&Tensor; 3], &Tensor) -> [Option<Tensor>; 3];
     fn crop_resize(&Tensor, &[u32], &[CropWindow]) -> Tensor;
     fn dropout(Argument, DropoutMask) -> CudaStorage;
     fn relu(Argument) -> CudaStorage;
     fn relu_backward(&Tensor, &Tensor) -> Tensor;
-    fn update_running_statistics([&Tensor; 2], [&Tensor; 2], f32) -> ();
     fn sgd_step(&SgdConfig, &Tensor, &[SgdParam]) -> ();
 }
 
@@ -162,7 +163,7 @@ impl<L: ConvLayer> Layer<Unavailable> for L {
         (): &mut (),
         _: &CudaStorage,
         _: &CudaStorage,
-        _: bool,
+        _: NormGradients,
     ) -> Result<Option<CudaStorage>> {
         disabled()
     }

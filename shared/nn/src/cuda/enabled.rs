@@ -9,6 +9,7 @@
 mod batch_norm;
 mod conv;
 mod crop;
+mod cross_entropy;
 mod device_memory;
 mod dropout;
 mod elementwise;
@@ -18,7 +19,6 @@ mod pinned;
 mod readback;
 mod residual;
 pub mod row_ops;
-mod running_statistics;
 mod sgd;
 
 use candle_core::cuda_backend::cudarc::driver::{
@@ -28,12 +28,12 @@ use candle_core::cuda_backend::cudarc::driver::{
 pub use batch_norm::{batch_norm_backward, batch_norm_eval, batch_norm_train};
 pub use conv::{conv, conv_backward};
 pub use crop::{PinnedUploader, crop_resize};
+pub use cross_entropy::{cross_entropy, cross_entropy_backward};
 pub use device_memory::{free_memory, peak_memory, prepare, release_memory};
 pub use dropout::dropout;
 pub use elementwise::{relu, relu_backward};
 pub use readback::{Download, Downloader};
 pub use residual::Cuda;
-pub use running_statistics::update_running_statistics;
 pub use sgd::sgd_step;
 
 use super::Argument;

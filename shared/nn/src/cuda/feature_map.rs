@@ -80,6 +80,15 @@ pub fn f32_address(storage: &CudaStorage, layout: &Layout) -> Result<u64> {
     }
 }
 
+/// The device address of a contiguous f32 tensor itself, never of a copy.
+pub fn tensor_address(tensor: &Tensor) -> Result<u64> {
+    let (storage, layout) = tensor.storage_and_layout();
+    match &*storage {
+        Storage::Cuda(storage) => f32_address(storage, layout),
+        _ => bail!("a tensor on CUDA is needed"),
+    }
+}
+
 /// The elements of a contiguous f32 tensor.
 pub fn f32_view<'a>(storage: &'a CudaStorage, layout: &Layout) -> Result<CudaView<'a, f32>> {
     match (&storage.slice, layout.contiguous_offsets()) {

@@ -6,7 +6,7 @@ use candle_core::{CudaStorage, Layout, Result, Tensor, bail};
 
 use super::{
     MapType,
-    batch_norm::{self, ChannelParams},
+    batch_norm::{self, ChannelMoments},
     conv::{PackedWeights, weight_gradient},
     elementwise::{epilogue, gradient_epilogue, masked_gradient},
     feature_map::{
@@ -16,11 +16,10 @@ use super::{
 use crate::{
     ComputeOptions, FoldedConvBn,
     ops::{
-        batch_norm::{BatchStats, EPS},
+        batch_norm::EPS,
         conv::{Conv2d, nhwc_shape, tensor_shape},
         gradients::hand_over,
-        locked,
-        residual::{Backend, Caches, ConvBn, ConvBnTrain, Layer},
+        residual::{Backend, Caches, ConvBn, Layer, NormGradients},
     },
 };
 use kernels::shape::{ConvShape, NhwcShape};
@@ -131,7 +130,7 @@ impl Layer<Cuda> for FoldedConvBn {
         _saved: &mut (),
         _x: &CudaStorage,
         _gradient: &CudaStorage,
-        _with_parameters: bool,
+        _wanted: NormGradients,
     ) -> Result<Option<CudaStorage>> {
         Ok(None)
     }
@@ -157,13 +156,13 @@ pub struct CudaSaved {
     packed: PackedWeights,
     /// The convolution's result; taken by the backward pass.
     convolved: Option<CudaStorage>,
-    /// Means of the padded channels.
-    mean: Tensor,
-    inverse: CudaStorage,
+    /// Of the padded channels.
+    moments: ChannelMoments,
 }
 
-impl Layer<Cuda> for ConvBnTrain {
+impl Layer<Cuda> for ConvBn {
     type Saved = CudaSaved;
+    const PASSES_RELU: bool = true;
 
     fn forward(
         &self,
@@ -172,30 +171,18 @@ impl Layer<Cuda> for ConvBnTrain {
         residual: Option<&CudaStorage>,
         relu: bool,
     ) -> Result<(CudaStorage, CudaSaved)> {
-        let parameters = &self.parameters;
-        let filter = &parameters.filter;
+        let filter = &self.filter;
         let packed = PackedWeights::of(shape, &filter.weight, filter.options)?;
         let convolved = packed.forward(shape, x)?;
-        let moments = batch_norm::moments(&convolved, padded(shape.c_out), EPS)?;
-        let y = with_channels([&parameters.gamma, &parameters.beta], |[gamma, beta]| {
-            let channels = ChannelParams {
-                mean: &moments.mean,
-                inverse: &moments.inverse,
-                gamma,
-            };
-            batch_norm::forward(&convolved, channels, beta, residual, relu)
+        let channels = padded(shape.c_out);
+        let moments = batch_norm::moments(&convolved, channels, EPS, &self.running)?;
+        let y = with_channels([&self.gamma, &self.beta], |[gamma, beta]| {
+            batch_norm::forward(&convolved, moments.params(gamma), beta, residual, relu)
         })?;
-        let mean = tensor(moments.mean, padded(shape.c_out));
-        *locked(&self.stats) = Some(BatchStats {
-            mean: mean.narrow(0, 0, shape.c_out)?,
-            variance: first_channels(moments.variance, shape.c_out)?,
-            count: shape.output().numel() / shape.c_out,
-        });
         let saved = CudaSaved {
             packed,
             convolved: Some(convolved),
-            mean,
-            inverse: moments.inverse,
+            moments,
         };
         Ok((y, saved))
     }
@@ -206,26 +193,23 @@ impl Layer<Cuda> for ConvBnTrain {
         saved: &mut CudaSaved,
         x: &CudaStorage,
         gradient: &CudaStorage,
-        with_parameters: bool,
+        wanted: NormGradients,
     ) -> Result<Option<CudaStorage>> {
         let Some(convolved) = saved.convolved.take() else {
             bail!("a layer was differentiated twice")
         };
-        let ConvBn {
+        let Self {
             filter,
             gamma,
             beta,
-        } = &self.parameters;
+            ..
+        } = self;
         let ([grad_gamma, grad_beta], grad_convolved) =
-            with_channels([&saved.mean, gamma], |[mean, gamma]| {
-                let channels = ChannelParams {
-                    mean,
-                    inverse: &saved.inverse,
-                    gamma,
-                };
-                batch_norm::backward(&convolved, channels, gradient)
+            with_channels([gamma, beta], |[gamma, beta]| {
+                let norm = saved.moments.params(gamma);
+                batch_norm::backward(&convolved, norm, wanted.relu.then_some(beta), gradient)
             })?;
-        if with_parameters {
+        if wanted.parameters {
             let grad_weight = weight_gradient(shape, x, &grad_convolved, filter.options)?;
             hand_over(&filter.weight, tensor(grad_weight, filter.weight.shape()))?;
             for (parameter, gradient) in [(gamma, grad_gamma), (beta, grad_beta)] {

@@ -7,7 +7,7 @@ use super::{
     spec::{Init, TensorSpec},
     weights::Weights,
 };
-use crate::{BatchNormParams, BatchStats, ComputeOptions, Conv2d, ConvBn, FoldedConvBn, cuda};
+use crate::{BatchNormParams, ComputeOptions, Conv2d, ConvBn, FoldedConvBn, RunningStatistics};
 use base::Result;
 
 /// The convolution `name` of a model, without bias.
@@ -26,7 +26,7 @@ pub fn conv_spec(name: &str, c_in: usize, c_out: usize, kernel: usize) -> Tensor
     TensorSpec::weight(format!("{name}.weight"), shape, c_in * kernel * kernel)
 }
 
-/// Batch normalization, momentum 0.1 as in PyTorch.
+/// Batch normalization.
 #[derive(Clone, Debug)]
 pub struct BatchNorm(BatchNormParams);
 
@@ -55,9 +55,8 @@ impl BatchNorm {
 
     /// `[B,H,W,C]` in training mode: batch statistics, which move the running ones.
     pub fn train(&self, x: &Tensor) -> Result<Tensor> {
-        let (y, statistics) = crate::batch_norm_train(x, &self.0.gamma, &self.0.beta)?;
-        self.update_running_statistics(&statistics)?;
-        Ok(y)
+        let (gamma, beta) = (&self.0.gamma, &self.0.beta);
+        Ok(crate::batch_norm_train(x, gamma, beta, &self.running())?)
     }
 
     /// `[B,H,W,C]` in evaluation mode: running statistics.
@@ -65,26 +64,11 @@ impl BatchNorm {
         Ok(crate::batch_norm_eval(x, &self.0)?)
     }
 
-    /// Moves the running statistics towards a batch's.
-    fn update_running_statistics(&self, batch: &BatchStats) -> Result<()> {
-        // PyTorch keeps the unbiased variance.
-        let count = batch.count as f64;
-        let unbias = count / (count - 1.0).max(1.0);
-        if batch.mean.device().is_cuda() {
-            let running = [&self.0.mean, &self.0.variance];
-            let batch = [&batch.mean, &batch.variance];
-            return Ok(cuda::update_running_statistics(
-                running,
-                batch,
-                unbias as f32,
-            )?);
+    fn running(&self) -> RunningStatistics {
+        RunningStatistics {
+            mean: self.0.mean.clone(),
+            variance: self.0.variance.clone(),
         }
-        let unbiased = (&batch.variance * unbias)?;
-        for (running, new) in [(&self.0.mean, &batch.mean), (&self.0.variance, &unbiased)] {
-            let moved = ((running * 0.9)? + (new * 0.1)?)?;
-            running.slice_set(&moved, 0, 0)?;
-        }
-        Ok(())
     }
 }
 
@@ -127,17 +111,13 @@ impl ConvBnLayer {
             filter: self.filter.clone(),
             gamma: self.norm.0.gamma.clone(),
             beta: self.norm.0.beta.clone(),
+            running: self.norm.running(),
         }
     }
 
     /// A copy in evaluation mode: the normalization by running statistics folded into the convolution.
     pub fn folded(&self) -> Result<FoldedConvBn> {
         Ok(FoldedConvBn::new(&self.filter, &self.norm.0)?)
-    }
-
-    /// Moves the running statistics towards a batch's.
-    pub fn update_running_statistics(&self, batch: &BatchStats) -> Result<()> {
-        self.norm.update_running_statistics(batch)
     }
 }
 

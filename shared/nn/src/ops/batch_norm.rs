@@ -1,7 +1,7 @@
 //! Batch normalization (Ioffe and Szegedy, 2015) of NHWC feature maps, with the statistics of the batch
 //! (training mode) or with constants (evaluation mode).
 
-use std::sync::{Arc, Mutex};
+use std::sync::Mutex;
 
 use candle_core::{
     CpuStorage, CudaStorage, CustomOp1, CustomOp3, DType, Layout, Result, Shape, Tensor, bail,
@@ -30,37 +30,48 @@ pub struct BatchNormParams {
     pub variance: Tensor,
 }
 
-/// Statistics of a batch before its normalization, as constants.
+/// Mean and variance of a batch norm in evaluation mode, `[C]` f32. A pass in training mode moves them towards
+/// those of its batch, in place; momentum 0.1 and the unbiased variance, as in PyTorch.
 #[derive(Clone, Debug)]
-pub struct BatchStats {
-    /// Mean of each channel, `[C]`.
+pub struct RunningStatistics {
+    /// Mean.
     pub mean: Tensor,
-    /// Biased variance, `[C]`.
+    /// Variance.
     pub variance: Tensor,
-    /// Elements of a channel.
-    pub count: usize,
+}
+
+impl RunningStatistics {
+    /// Moves them towards the mean and biased variance of a batch of `count` elements a channel, on the CPU.
+    pub(super) fn update(&self, mean: Tensor, variance: &Tensor, count: usize) -> Result<()> {
+        let count = count as f64;
+        let unbiased = (variance * (count / (count - 1.0).max(1.0)))?;
+        for (running, new) in [(&self.mean, mean), (&self.variance, unbiased)] {
+            let moved = ((running * 0.9)? + (new * 0.1)?)?;
+            running.slice_set(&moved, 0, 0)?;
+        }
+        Ok(())
+    }
 }
 
 /// Normalizes `x` `[B,H,W,C]` with the batch's own mean and biased variance, times `gamma`, plus `beta`
-/// (both `[C]`): the result, differentiable in all three, and the statistics, which are constants.
-pub fn batch_norm_train(x: &Tensor, gamma: &Tensor, beta: &Tensor) -> Result<(Tensor, BatchStats)> {
-    let (images, height, width, channels) = x.dims4()?;
-    let count = images * height * width;
-    if [gamma.dims1()?, beta.dims1()?] != [channels; 2] || x.elem_count() == 0 {
-        bail!("batch norm of {x:?} with gamma {gamma:?} and beta {beta:?}")
+/// (both `[C]`); differentiable in all three. Moves the running statistics.
+pub fn batch_norm_train(
+    x: &Tensor,
+    gamma: &Tensor,
+    beta: &Tensor,
+    running: &RunningStatistics,
+) -> Result<Tensor> {
+    let channels = x.dims4()?.3;
+    let sizes = [gamma, beta, &running.mean, &running.variance].map(Tensor::dims1);
+    if sizes.into_iter().collect::<Result<Vec<_>>>()? != [channels; 4] || x.elem_count() == 0 {
+        bail!("batch norm of {x:?} with gamma {gamma:?}, beta {beta:?} and {running:?}")
     }
-    let op = BatchNormTrain::default();
-    let stats = op.stats.clone();
-    let y = x
-        .contiguous()?
-        .apply_op3(&gamma.contiguous()?, &beta.contiguous()?, op)?;
-    let [mean, variance, _] = taken(&stats)?;
-    let stats = BatchStats {
-        mean,
-        variance,
-        count,
+    let op = BatchNormTrain {
+        running: running.clone(),
+        norm: Mutex::default(),
     };
-    Ok((y, stats))
+    x.contiguous()?
+        .apply_op3(&gamma.contiguous()?, &beta.contiguous()?, op)
 }
 
 /// Normalizes `x` `[B,H,W,C]` by constants; differentiable in `x` alone.
@@ -88,25 +99,16 @@ pub fn batch_norm_eval(x: &Tensor, norm: &BatchNormParams) -> Result<Tensor> {
     x.contiguous()?.apply_op1(op)
 }
 
-/// `[C]` means, biased variances and `1 / sqrt(variance + eps)`.
-type Stats = [Tensor; 3];
-
 /// [`batch_norm_train`] as an operation on `x`, gamma and beta; applied once.
-#[derive(Default)]
 struct BatchNormTrain {
-    stats: Arc<Mutex<Option<Stats>>>,
-}
-
-fn taken(stats: &Mutex<Option<Stats>>) -> Result<Stats> {
-    match &*locked(stats) {
-        Some(stats) => Ok(stats.clone()),
-        None => bail!("batch norm was differentiated before it was computed"),
-    }
+    running: RunningStatistics,
+    /// `[C]` means and `1 / sqrt(variance + eps)` of the forward pass.
+    norm: Mutex<Option<[Tensor; 2]>>,
 }
 
 impl BatchNormTrain {
-    fn keep(&self, stats: Stats) {
-        *locked(&self.stats) = Some(stats);
+    fn keep(&self, norm: [Tensor; 2]) {
+        *locked(&self.norm) = Some(norm);
     }
 }
 
@@ -133,11 +135,14 @@ impl CustomOp3 for BatchNormTrain {
             gamma: gamma.to_vec(),
             beta: as_f32(beta, beta_layout)?.to_vec(),
         };
-        let variance = moments.iter().map(|(_, variance)| *variance as f32);
-        let variance: Vec<f32> = variance.collect();
+        let variance: Vec<f32> = moments.iter().map(|(_, v)| *v as f32).collect();
         let y = batch_norm::forward(&norm, x, None, false);
         let of_cpu = |values: Vec<f32>| Tensor::new(values, &candle_core::Device::Cpu);
-        self.keep([of_cpu(norm.mean)?, of_cpu(variance)?, of_cpu(norm.inv_std)?]);
+        let mean = of_cpu(norm.mean)?;
+        let count = x.len() / gamma.len();
+        self.running
+            .update(mean.clone(), &of_cpu(variance)?, count)?;
+        self.keep([mean, of_cpu(norm.inv_std)?]);
         Ok((CpuStorage::F32(y), x_layout.shape().clone()))
     }
 
@@ -151,8 +156,8 @@ impl CustomOp3 for BatchNormTrain {
         beta_layout: &Layout,
     ) -> Result<(CudaStorage, Shape)> {
         let parameters = [(gamma, gamma_layout), (beta, beta_layout)];
-        let (y, stats) = cuda::batch_norm_train((x, x_layout), parameters, EPS)?;
-        self.keep(stats);
+        let (y, norm) = cuda::batch_norm_train((x, x_layout), parameters, EPS, &self.running)?;
+        self.keep(norm);
         Ok((y, x_layout.shape().clone()))
     }
 
@@ -164,7 +169,9 @@ impl CustomOp3 for BatchNormTrain {
         _y: &Tensor,
         gradient: &Tensor,
     ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
-        let [mean, _, inverse] = taken(&self.stats)?;
+        let Some([mean, inverse]) = locked(&self.norm).clone() else {
+            bail!("batch norm was differentiated before it was computed")
+        };
         let (grad_x, [grad_gamma, grad_beta]) = if x.device().is_cpu() {
             let norm = ChannelParams {
                 mean: mean.to_vec1()?,

@@ -1,25 +1,58 @@
 //! Losses: mean cross entropy, Kullback-Leibler divergence and mean Smooth L1.
 
-use candle_core::{D, Result, Tensor};
+use candle_core::{
+    CpuStorage, CudaStorage, CustomOp1, D, DType, Layout, Result, Shape, Tensor, bail,
+};
 use candle_nn::ops::log_softmax;
+
+use crate::cuda;
 
 /// Mean cross entropy of logits `[B,classes]` and labels `[B]` (u32).
 pub fn cross_entropy(logits: &Tensor, labels: &Tensor) -> Result<Tensor> {
-    log_softmax(logits, D::Minus1)?
-        .gather(&labels.unsqueeze(1)?, 1)?
-        .mean_all()?
-        .neg()
+    smoothed_cross_entropy(logits, labels, 0.0)
 }
 
 /// Mean cross entropy with labels of which `smoothing` is spread evenly over all classes, as PyTorch's
-/// `label_smoothing`; without smoothing the bits of [`cross_entropy`].
+/// `label_smoothing`.
 pub fn smoothed_cross_entropy(logits: &Tensor, labels: &Tensor, smoothing: f64) -> Result<Tensor> {
-    let loss = cross_entropy(logits, labels)?;
+    if logits.device().is_cuda() {
+        let labels = labels.clone();
+        let op = CudaCrossEntropy { labels, smoothing };
+        return logits.to_dtype(DType::F32)?.contiguous()?.apply_op1(op);
+    }
+    let of_labels = log_softmax(logits, D::Minus1)?.gather(&labels.unsqueeze(1)?, 1)?;
+    let loss = of_labels.mean_all()?.neg()?;
     if smoothing == 0.0 {
         return Ok(loss);
     }
     let uniform = log_softmax(logits, D::Minus1)?.mean_all()?.neg()?;
     (loss * (1.0 - smoothing))? + (uniform * smoothing)?
+}
+
+/// The same in one kernel.
+struct CudaCrossEntropy {
+    labels: Tensor,
+    smoothing: f64,
+}
+
+impl CustomOp1 for CudaCrossEntropy {
+    fn name(&self) -> &'static str {
+        "cross-entropy"
+    }
+
+    fn cpu_fwd(&self, _logits: &CpuStorage, _layout: &Layout) -> Result<(CpuStorage, Shape)> {
+        bail!("the CPU has no kernel of the cross entropy: it is composed of candle's operations")
+    }
+
+    fn cuda_fwd(&self, logits: &CudaStorage, layout: &Layout) -> Result<(CudaStorage, Shape)> {
+        let loss = cuda::cross_entropy((logits, layout), &self.labels, self.smoothing)?;
+        Ok((loss, Shape::from(())))
+    }
+
+    fn bwd(&self, logits: &Tensor, _loss: &Tensor, gradient: &Tensor) -> Result<Option<Tensor>> {
+        let Self { labels, smoothing } = self;
+        cuda::cross_entropy_backward(logits, labels, *smoothing, gradient).map(Some)
+    }
 }
 
 /// Mean over the images of the Kullback-Leibler divergence of the second logits' softmax from the first's,

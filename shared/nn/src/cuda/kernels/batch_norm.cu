@@ -82,10 +82,13 @@ template <typename T> struct Deviations {
     }
 };
 
-// Second kernel: mean, biased variance and 1 / sqrt(variance + eps) of each channel.
+// Second kernel: mean and 1 / sqrt(biased variance + eps) of each channel. The running statistics of the first
+// `moved` channels, those without padding, move towards the batch's, in place, as PyTorch's do with momentum 0.1:
+// their variance is the unbiased one.
 template <typename T>
 __device__ void finish_moments(const float *partial, int blocks, const T *x, int positions, int channels,
-                               double eps, float *mean, float *variance, float *inverse) {
+                               double eps, float *mean, float *inverse, float *running_mean,
+                               float *running_variance, int moved) {
     double totals[2];
     int c = own_channel();
     if (!sum_blocks(partial, blocks, channels, c, totals)) return;
@@ -93,11 +96,20 @@ __device__ void finish_moments(const float *partial, int blocks, const T *x, int
     double biased = totals[1] / positions - offset * offset;
     biased = biased > 0.0 || biased != biased ? biased : 0.0;
     mean[c] = (float)(to_float(x[c]) + offset);
-    variance[c] = (float)biased;
     inverse[c] = (float)(1.0 / sqrt(biased + eps));
+    if (c >= moved) return;
+    double unbiased = biased * positions / (positions > 1 ? positions - 1 : 1);
+    running_mean[c] = 0.9f * running_mean[c] + 0.1f * mean[c];
+    running_variance[c] = 0.9f * running_variance[c] + 0.1f * (float)unbiased;
 }
 
-// y = relu((x - mean) * inverse * gamma + beta + residual); residual and ReLU are optional.
+// (x - mean) * inverse * gamma + beta, rounded after every operation, so that the forward and the backward pass
+// agree on its sign.
+__device__ float normalized(float x, float mean, float inverse, float gamma, float beta) {
+    return __fadd_rn(__fmul_rn(__fsub_rn(x, mean), __fmul_rn(inverse, gamma)), beta);
+}
+
+// y = relu(normalized + residual); residual and ReLU are optional.
 template <typename T>
 __device__ void normalize(const T *x, const T *residual, const float *mean, const float *inverse,
                           const float *gamma, const float *beta, int relu, T *y, int eights, long long len) {
@@ -107,7 +119,7 @@ __device__ void normalize(const T *x, const T *residual, const float *mean, cons
     Eight e = load8(x + 8 * i), m = load8(mean + c), n = load8(inverse + c);
     Eight g = load8(gamma + c), b = load8(beta + c);
 #pragma unroll
-    for (int k = 0; k < 8; k++) e.v[k] = (e.v[k] - m.v[k]) * (n.v[k] * g.v[k]) + b.v[k];
+    for (int k = 0; k < 8; k++) e.v[k] = normalized(e.v[k], m.v[k], n.v[k], g.v[k], b.v[k]);
     if (residual) {
         Eight r = load8(residual + 8 * i);
 #pragma unroll
@@ -120,13 +132,28 @@ __device__ void normalize(const T *x, const T *residual, const float *mean, cons
     store8(y + 8 * i, e);
 }
 
+// The gradient of what `normalize` computed of `x` before its ReLU, if it had one (and no residual) and `beta`
+// is not null: whether it was positive is computed anew, which takes less time than reading it.
+template <typename T>
+__device__ Eight gradient_before_relu(const T *gradient, Eight x, int channel, const float *mean, const float *inverse,
+                                      const float *gamma, const float *beta) {
+    Eight e = load8(gradient);
+    if (!beta) return e;
+    Eight m = load8(mean + channel), n = load8(inverse + channel);
+    Eight g = load8(gamma + channel), b = load8(beta + channel);
+#pragma unroll
+    for (int k = 0; k < 8; k++)
+        e.v[k] = normalized(x.v[k], m.v[k], n.v[k], g.v[k], b.v[k]) > 0.0f ? e.v[k] : 0.0f;
+    return e;
+}
+
 // Terms of the gradients of gamma and beta: gradient * (x - mean), and the gradient.
 template <typename T> struct GradientTerms {
     const T *x, *gradient;
-    const float *mean;
+    const float *mean, *inverse, *gamma, *beta;
     __device__ void of(long long at, int channel, Eight &a, Eight &b) const {
         Eight x8 = load8(x + at), m = load8(mean + channel);
-        b = load8(gradient + at);
+        b = gradient_before_relu(gradient + at, x8, channel, mean, inverse, gamma, beta);
 #pragma unroll
         for (int k = 0; k < 8; k++) a.v[k] = (x8.v[k] - m.v[k]) * b.v[k];
     }
@@ -163,12 +190,12 @@ extern "C" __global__ void finish_channels(const float *partial, int blocks, int
 // (gradient - grad_beta * share - (x - mean) * inverse * grad_gamma * share) * inverse * gamma.
 template <typename T>
 __device__ void input_gradient(const T *x, const T *gradient, const float *mean, const float *inverse,
-                               const float *gamma, const float *grad_gamma, const float *grad_beta,
-                               float share, T *to, int eights, long long len) {
+                               const float *gamma, const float *beta, const float *grad_gamma,
+                               const float *grad_beta, float share, T *to, int eights, long long len) {
     long long i = thread_index();
     if (i >= len) return;
     int c = 8 * (i % eights);
-    Eight x8 = load8(x + 8 * i), e = load8(gradient + 8 * i);
+    Eight x8 = load8(x + 8 * i), e = gradient_before_relu(gradient + 8 * i, x8, c, mean, inverse, gamma, beta);
     Eight m = load8(mean + c), n = load8(inverse + c), g = load8(gamma + c);
     Eight sg = load8(grad_gamma + c), sb = load8(grad_beta + c);
 #pragma unroll
@@ -187,18 +214,19 @@ __device__ void input_gradient(const T *x, const T *gradient, const float *mean,
     }                                                                                                     \
     extern "C" __global__ void finish_moments_##NAME(                                                     \
         const float *partial, int blocks, const T *x, int positions, int channels, double eps,            \
-        float *mean, float *variance, float *inverse) {                                                   \
-        finish_moments(partial, blocks, x, positions, channels, eps, mean, variance, inverse);            \
+        float *mean, float *inverse, float *running_mean, float *running_variance, int moved) {           \
+        finish_moments(partial, blocks, x, positions, channels, eps, mean, inverse, running_mean,         \
+                       running_variance, moved);                                                          \
     }                                                                                                     \
     extern "C" __global__ void normalize_##NAME(                                                          \
         const T *x, const T *residual, const float *mean, const float *inverse,                           \
         const float *gamma, const float *beta, int relu, T *y, int eights, long long len) {               \
         normalize(x, residual, mean, inverse, gamma, beta, relu, y, eights, len);                         \
     }                                                                                                     \
-    extern "C" __global__ void sum_gradients_##NAME(const T *x, const T *gradient, const float *mean,     \
-                                                 int positions, int rows, int eights, int wide,           \
-                                                 float *partial) {                                        \
-        GradientTerms<T> terms = {x, gradient, mean};                                                     \
+    extern "C" __global__ void sum_gradients_##NAME(                                                      \
+        const T *x, const T *gradient, const float *mean, const float *inverse, const float *gamma,       \
+        const float *beta, int positions, int rows, int eights, int wide, float *partial) {               \
+        GradientTerms<T> terms = {x, gradient, mean, inverse, gamma, beta};                               \
         sum_rows(terms, positions, rows, eights, wide, partial);                                          \
     }                                                                                                     \
     extern "C" __global__ void sum_channels_##NAME(const T *gradient, int positions, int rows,            \
@@ -207,10 +235,11 @@ __device__ void input_gradient(const T *x, const T *gradient, const float *mean,
         sum_rows(terms, positions, rows, eights, wide, partial);                                          \
     }                                                                                                     \
     extern "C" __global__ void input_gradient_##NAME(                                                     \
-        const T *x, const T *gradient, const float *mean, const float *inverse,                           \
-        const float *gamma, const float *grad_gamma, const float *grad_beta, float share, T *to,          \
+        const T *x, const T *gradient, const float *mean, const float *inverse, const float *gamma,       \
+        const float *beta, const float *grad_gamma, const float *grad_beta, float share, T *to,           \
         int eights, long long len) {                                                                      \
-        input_gradient(x, gradient, mean, inverse, gamma, grad_gamma, grad_beta, share, to, eights, len); \
+        input_gradient(x, gradient, mean, inverse, gamma, beta, grad_gamma, grad_beta, share, to, eights, \
+                       len);                                                                              \
     }
 BATCH_NORM(float, f32)
 BATCH_NORM(bf16, bf16)

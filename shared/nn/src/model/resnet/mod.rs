@@ -90,12 +90,7 @@ impl Network for ResNet {
         let pixels = self.input.forward(images)?;
         features(&pixels, &self.stages, &self.linear, |x, stage| {
             let parameters = map_stage(stage, |layer| Ok(layer.parameters()))?;
-            let (y, statistics) = crate::residual_train(x, &parameters)?;
-            let layers = stage.iter().flat_map(ResidualLayer::layers);
-            for (layer, statistics) in layers.zip(&statistics) {
-                layer.update_running_statistics(statistics)?;
-            }
-            Ok(y)
+            Ok(crate::residual_train(x, &parameters)?)
         })
     }
 

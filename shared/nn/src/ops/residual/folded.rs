@@ -6,7 +6,7 @@ use std::sync::Arc;
 use candle_core::{DType, Error, Result, Tensor};
 
 use super::{
-    ConvLayer, Layer,
+    ConvLayer, Layer, NormGradients,
     layer::{Caches, Cpu},
 };
 use crate::ops::{
@@ -88,7 +88,7 @@ impl Layer<Cpu> for FoldedConvBn {
         _saved: &mut (),
         _x: &[f32],
         _gradient: &[f32],
-        _with_parameters: bool,
+        _wanted: NormGradients,
     ) -> Result<Option<Vec<f32>>> {
         Ok(None)
     }

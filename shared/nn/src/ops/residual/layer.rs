@@ -74,10 +74,22 @@ pub trait ConvLayer: Clone + Send + Sync + 'static {
     }
 }
 
+/// What [`Layer::norm_backward`] computes.
+#[derive(Clone, Copy, Debug)]
+pub struct NormGradients {
+    /// Whether the gradients of the parameters are wanted, too.
+    pub parameters: bool,
+    /// Whether the gradient passes the layer's ReLU; only where [`Layer::PASSES_RELU`].
+    pub relu: bool,
+}
+
 /// A convolution and its batch norm on a device.
 pub trait Layer<B: Backend>: ConvLayer {
     /// What the backward pass needs of the forward pass.
     type Saved: Send;
+    /// Whether [`Self::norm_backward`] passes a gradient through the layer's own ReLU, if it has one without a
+    /// residual before it. Elsewhere the gradient that it gets has passed it.
+    const PASSES_RELU: bool = false;
 
     /// `relu(batch_norm(conv(x)) + residual)`; residual and ReLU are optional.
     fn forward(
@@ -88,15 +100,15 @@ pub trait Layer<B: Backend>: ConvLayer {
         relu: bool,
     ) -> Result<(B::Map, Self::Saved)>;
 
-    /// The gradient of the convolution's result from that of the batch norm's, `None` if it is the same.
-    /// Keeps the gradients of the parameters, if they are wanted.
+    /// The gradient of the convolution's result from that of the batch norm's or, with `relu`, of the ReLU's after
+    /// it; `None` if it is the same. Keeps the gradients of the parameters, if they are wanted.
     fn norm_backward(
         &self,
         shape: &ConvShape,
         saved: &mut Self::Saved,
         x: &B::View,
         gradient: &B::View,
-        with_parameters: bool,
+        wanted: NormGradients,
     ) -> Result<Option<B::Map>>;
 
     /// The sizes of the convolution of such an input.

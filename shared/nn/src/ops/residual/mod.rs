@@ -10,9 +10,9 @@ mod train;
 mod vjp;
 
 pub use folded::FoldedConvBn;
-pub use layer::{Backend, Caches, ConvLayer, Layer};
+pub use layer::{Backend, Caches, ConvLayer, Layer, NormGradients};
 pub use op::{residual_eval, residual_train};
-pub use train::{ConvBn, ConvBnTrain};
+pub use train::ConvBn;
 pub use vjp::ResidualVjp;
 
 /// A part of a residual stack; each ends with a ReLU.

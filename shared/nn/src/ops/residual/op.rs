@@ -7,7 +7,7 @@ use candle_core::{
 };
 
 use super::{
-    Backend, ConvBn, ConvBnTrain, FoldedConvBn, Layer, ResidualLayer,
+    Backend, ConvBn, FoldedConvBn, Layer, ResidualLayer,
     layer::Cpu,
     pass::{self, SavedPart, Wanted},
 };
@@ -15,7 +15,6 @@ use crate::{
     ComputeOptions,
     cuda::Cuda,
     ops::{
-        batch_norm::BatchStats,
         conv::{nhwc_shape, tensor_shape},
         locked,
     },
@@ -26,28 +25,15 @@ pub fn residual_eval(x: &Tensor, stack: &[ResidualLayer<FoldedConvBn>]) -> Resul
     x.contiguous()?.apply_op1(ResidualOp::new(stack.to_vec())?)
 }
 
-/// The result of a residual stack in training mode, and the statistics of every layer's batch, in the
-/// order of [`ResidualLayer::layers`].
-pub fn residual_train(
-    x: &Tensor,
-    stack: &[ResidualLayer<ConvBn>],
-) -> Result<(Tensor, Vec<BatchStats>)> {
-    let stack: Vec<ResidualLayer<ConvBnTrain>> = stack
-        .iter()
-        .map(|part| part.try_map(ConvBnTrain::new))
-        .collect::<Result<_>>()?;
-    let layers: Vec<ConvBnTrain> = stack
-        .iter()
-        .flat_map(ResidualLayer::layers)
-        .cloned()
-        .collect();
-    let Some(first) = layers.first() else {
+/// The result of a residual stack in training mode. Moves the running statistics of every layer.
+pub fn residual_train(x: &Tensor, stack: &[ResidualLayer<ConvBn>]) -> Result<Tensor> {
+    let layers = || stack.iter().flat_map(ResidualLayer::layers);
+    layers().try_for_each(ConvBn::check)?;
+    let Some(first) = layers().next() else {
         bail!("a residual stack without layers")
     };
-    let gamma = &first.parameters.gamma;
-    let y = x.contiguous()?.apply_op2(gamma, ResidualOp::new(stack)?)?;
-    let stats = layers.iter().map(ConvBnTrain::stats);
-    Ok((y, stats.collect::<Result<_>>()?))
+    let op = ResidualOp::new(stack.to_vec())?;
+    x.contiguous()?.apply_op2(&first.gamma, op)
 }
 
 /// What the forward pass on a device leaves for the backward pass.
@@ -143,7 +129,7 @@ impl CustomOp1 for ResidualOp<FoldedConvBn> {
 
 /// Of input and the first layer's gamma, which makes candle differentiate the operation where its parameters are
 /// variables. Their gradients, gamma's too, are handed over.
-impl CustomOp2 for ResidualOp<ConvBnTrain> {
+impl CustomOp2 for ResidualOp<ConvBn> {
     fn name(&self) -> &'static str {
         "residual-train"
     }

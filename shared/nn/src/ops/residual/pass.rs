@@ -5,7 +5,7 @@ use std::borrow::Borrow;
 
 use candle_core::{Result, bail};
 
-use super::{Backend, Layer, ResidualLayer, layer::Cpu};
+use super::{Backend, Layer, NormGradients, ResidualLayer, layer::Cpu};
 use kernels::shape::NhwcShape;
 
 /// What a part of the stack leaves for the backward pass.
@@ -187,12 +187,15 @@ fn backward_part<L: Layer<B>, B: Backend>(
     gradient: &B::View,
     wanted: Wanted,
 ) -> Result<Option<B::Map>> {
-    let parameters = wanted.parameters;
+    let norm = NormGradients {
+        parameters: wanted.parameters,
+        relu: false,
+    };
     let input = saved.input;
     match (part, saved.saved.as_mut_slice()) {
         (ResidualLayer::Plain(layer), [saved]) => {
             let shape = layer.shape(input)?;
-            let grad = layer.norm_backward(&shape, saved, x, gradient, parameters)?;
+            let grad = layer.norm_backward(&shape, saved, x, gradient, norm)?;
             let grad = grad.as_ref().map_or(gradient, Borrow::borrow);
             let grad_x = || layer.input_gradient(saved, &shape, grad, None, relu_output);
             wanted.input.then(grad_x).transpose()
@@ -208,15 +211,14 @@ fn backward_part<L: Layer<B>, B: Backend>(
             let shape = first.shape(input)?;
             let inner_shape = second.shape(shape.output())?;
             let inner = view::<B>(&saved.inner)?;
-            let grad =
-                second.norm_backward(&inner_shape, second_saved, inner, gradient, parameters)?;
+            let grad = second.norm_backward(&inner_shape, second_saved, inner, gradient, norm)?;
             let grad = grad.as_ref().map_or(gradient, Borrow::borrow);
-            let grad_inner =
-                second.input_gradient(second_saved, &inner_shape, grad, None, Some(inner))?;
+            let relu = (!L::PASSES_RELU).then_some(inner);
+            let grad_inner = second.input_gradient(second_saved, &inner_shape, grad, None, relu)?;
             let beside = match (shortcut, shortcut_saved) {
                 (Some(shortcut), [saved]) => {
                     let shape = shortcut.shape(input)?;
-                    let grad = shortcut.norm_backward(&shape, saved, x, gradient, parameters)?;
+                    let grad = shortcut.norm_backward(&shape, saved, x, gradient, norm)?;
                     let grad = grad.as_ref().map_or(gradient, Borrow::borrow);
                     Some(shortcut.input_gradient(saved, &shape, grad, None, None)?)
                 }
@@ -224,7 +226,11 @@ fn backward_part<L: Layer<B>, B: Backend>(
             };
             let beside = beside.as_ref().map_or(gradient, Borrow::borrow);
             let grad_inner = grad_inner.borrow();
-            let grad = first.norm_backward(&shape, first_saved, x, grad_inner, parameters)?;
+            let norm = NormGradients {
+                relu: L::PASSES_RELU,
+                ..norm
+            };
+            let grad = first.norm_backward(&shape, first_saved, x, grad_inner, norm)?;
             let grad = grad.as_ref().map_or(grad_inner, Borrow::borrow);
             let grad_x =
                 || first.input_gradient(first_saved, &shape, grad, Some(beside), relu_output);

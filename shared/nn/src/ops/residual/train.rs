@@ -1,16 +1,13 @@
 //! Convolution with batch norm over the batch itself, for models in training mode.
 
-use std::sync::{Arc, Mutex};
-
 use candle_core::{Result, Tensor, bail};
 
-use super::{ConvLayer, Layer, layer::Cpu};
+use super::{ConvLayer, Layer, NormGradients, layer::Cpu};
 use crate::ops::{
-    batch_norm::{BatchStats, EPS},
+    batch_norm::{EPS, RunningStatistics},
     conv::Conv2d,
     cpu_slices::{tensor_like, with_f32},
     gradients::hand_over,
-    locked,
 };
 use kernels::{
     batch_norm::{self, BatchNormParams as ChannelParams},
@@ -18,7 +15,7 @@ use kernels::{
     shape::ConvShape,
 };
 
-/// The parameters of a convolution and its batch norm.
+/// A convolution and its batch norm in training mode.
 #[derive(Clone, Debug)]
 pub struct ConvBn {
     /// The convolution.
@@ -27,62 +24,43 @@ pub struct ConvBn {
     pub gamma: Tensor,
     /// Shift of them, `[O]`.
     pub beta: Tensor,
+    /// Moved by every forward pass.
+    pub running: RunningStatistics,
 }
 
-/// A layer in one training pass; applied once.
-#[derive(Clone)]
-pub struct ConvBnTrain {
-    /// The parameters.
-    pub parameters: ConvBn,
-    /// The batch's, after the forward pass.
-    pub stats: Arc<Mutex<Option<BatchStats>>>,
-}
-
-/// What [`ConvBnTrain`] saves on the CPU.
+/// What [`ConvBn`] saves on the CPU.
 pub struct CpuSaved {
     /// The convolution's result.
     convolved: Vec<f32>,
     norm: ChannelParams,
 }
 
-impl ConvBnTrain {
-    /// A layer of these parameters.
-    pub fn new(parameters: &ConvBn) -> Result<Self> {
-        let ConvBn {
+impl ConvBn {
+    /// Checks that all tensors of the batch norm have a value for each channel.
+    pub(super) fn check(&self) -> Result<()> {
+        let Self {
             filter,
             gamma,
             beta,
-        } = parameters;
+            running,
+        } = self;
         let c_out = filter.weight.dim(0)?;
-        if [gamma.dims1()?, beta.dims1()?] != [c_out; 2] {
-            bail!(
-                "{c_out} channels with {:?} and {:?}",
-                gamma.shape(),
-                beta.shape()
-            )
+        for tensor in [gamma, beta, &running.mean, &running.variance] {
+            if tensor.dims1()? != c_out {
+                bail!("{c_out} channels with {:?}", tensor.shape())
+            }
         }
-        Ok(Self {
-            parameters: parameters.clone(),
-            stats: Arc::default(),
-        })
-    }
-
-    /// The statistics of the batch that went through.
-    pub fn stats(&self) -> Result<BatchStats> {
-        match &*locked(&self.stats) {
-            Some(stats) => Ok(stats.clone()),
-            None => bail!("no batch went through the layer"),
-        }
+        Ok(())
     }
 }
 
-impl ConvLayer for ConvBnTrain {
+impl ConvLayer for ConvBn {
     fn conv(&self) -> &Conv2d {
-        &self.parameters.filter
+        &self.filter
     }
 }
 
-impl Layer<Cpu> for ConvBnTrain {
+impl Layer<Cpu> for ConvBn {
     type Saved = CpuSaved;
 
     fn forward(
@@ -92,12 +70,7 @@ impl Layer<Cpu> for ConvBnTrain {
         residual: Option<&[f32]>,
         relu: bool,
     ) -> Result<(Vec<f32>, CpuSaved)> {
-        let ConvBn {
-            filter,
-            gamma,
-            beta,
-        } = &self.parameters;
-        let convolved = with_f32([&filter.weight], |[weight]| {
+        let convolved = with_f32([&self.filter.weight], |[weight]| {
             Ok(ForwardWeights::new(shape, weight).apply(shape, x, Epilogue::default()))
         })?;
         let moments = batch_norm::moments(shape.c_out, &convolved);
@@ -110,15 +83,15 @@ impl Layer<Cpu> for ConvBnTrain {
         let norm = ChannelParams {
             mean: mean.clone(),
             inv_std: moments.iter().map(inverse).collect(),
-            gamma: gamma.to_vec1()?,
-            beta: beta.to_vec1()?,
+            gamma: self.gamma.to_vec1()?,
+            beta: self.beta.to_vec1()?,
         };
         let y = batch_norm::forward(&norm, &convolved, residual, relu);
-        *locked(&self.stats) = Some(BatchStats {
-            mean: tensor_like(gamma, mean)?,
-            variance: tensor_like(gamma, variance)?,
-            count: convolved.len() / shape.c_out,
-        });
+        self.running.update(
+            tensor_like(&self.gamma, mean)?,
+            &tensor_like(&self.gamma, variance)?,
+            convolved.len() / shape.c_out,
+        )?;
         Ok((y, CpuSaved { convolved, norm }))
     }
 
@@ -128,23 +101,23 @@ impl Layer<Cpu> for ConvBnTrain {
         saved: &mut CpuSaved,
         x: &[f32],
         gradient: &[f32],
-        with_parameters: bool,
+        wanted: NormGradients,
     ) -> Result<Option<Vec<f32>>> {
+        debug_assert!(!wanted.relu, "it does not pass the ReLU");
         let CpuSaved { convolved, norm } = saved;
         let sums = batch_norm::parameter_gradients(norm, convolved, gradient);
         let grad_convolved = batch_norm::input_gradient(norm, convolved, gradient, &sums);
         // Not needed again.
         *convolved = Vec::new();
-        if with_parameters {
-            let ConvBn {
-                filter,
-                gamma,
-                beta,
-            } = &self.parameters;
+        if wanted.parameters {
             let grad_weight = conv::weight_gradient(shape, x, &grad_convolved);
-            hand_over(&filter.weight, tensor_like(&filter.weight, grad_weight)?)?;
-            hand_over(gamma, tensor_like(gamma, sums.gamma)?)?;
-            hand_over(beta, tensor_like(beta, sums.beta)?)?;
+            for (parameter, gradient) in [
+                (&self.filter.weight, grad_weight),
+                (&self.gamma, sums.gamma),
+                (&self.beta, sums.beta),
+            ] {
+                hand_over(parameter, tensor_like(parameter, gradient)?)?;
+            }
         }
         Ok(Some(grad_convolved))
     }

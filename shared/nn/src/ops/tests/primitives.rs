@@ -1,6 +1,5 @@
 //! Batch norm, ReLU and pooling as operations of their own, and what they make up.
 
-use candle_core::DType;
 use proptest::prelude::*;
 
 use super::{residual::decided, *};
@@ -16,19 +15,16 @@ fn reference_batch_norm(x: &Tensor, gamma: &Tensor, beta: &Tensor) -> Result<Ten
         .broadcast_add(beta)
 }
 
-/// A residual layer from the primitives, and the statistics of its norms.
-fn composed(x: &Tensor, stack: &[ResidualLayer<ConvBn>]) -> Result<(Tensor, Vec<BatchStats>)> {
-    let mut all = Vec::new();
-    let y = reference::residual_stack(x, stack, &mut |layer, x, residual, activate| {
+/// A residual layer from the primitives.
+fn composed(x: &Tensor, stack: &[ResidualLayer<ConvBn>]) -> Result<Tensor> {
+    reference::residual_stack(x, stack, &mut |layer, x, residual, activate| {
         let y = conv2d(x, &layer.filter, None)?;
-        let (mut y, stats) = batch_norm_train(&y, &layer.gamma, &layer.beta)?;
-        all.push(stats);
+        let mut y = batch_norm_train(&y, &layer.gamma, &layer.beta, &layer.running)?;
         if let Some(residual) = residual {
             y = add(&y, residual)?;
         }
         if activate { relu(&y) } else { Ok(y) }
-    })?;
-    Ok((y, all))
+    })
 }
 
 proptest! {
@@ -45,17 +41,24 @@ proptest! {
         ];
         assert_near(
             10.0,
-            |a| Ok(batch_norm_train(&a[0], &a[1], &a[2])?.0),
+            |a| batch_norm_train(&a[0], &a[1], &a[2], &zeros(channels)),
             |a| reference_batch_norm(&a[0], &a[1], &a[2]),
             &arguments,
         );
-        let (_, stats) = batch_norm_train(&arguments[0], &arguments[1], &arguments[2]).unwrap();
+        let running = RunningStatistics {
+            mean: random(&[channels], 4),
+            variance: random(&[channels], 5),
+        };
+        let moved = |statistic: &Tensor, batch: Tensor| ((statistic * 0.9)? + (batch * 0.1)?)?.copy();
         let rows = arguments[0].reshape(((), channels)).unwrap();
         let mean = rows.mean(0).unwrap();
-        let variance = rows.broadcast_sub(&mean).unwrap().sqr().unwrap().mean(0).unwrap();
-        prop_assert_eq!(stats.count, images * height * width);
-        prop_assert!(norm(&(stats.mean - mean).unwrap()) < 1e-5);
-        prop_assert!(norm(&(stats.variance - variance).unwrap()) < 1e-5);
+        let squares = rows.broadcast_sub(&mean).unwrap().sqr().unwrap().sum(0).unwrap();
+        let unbiased = (squares / (images * height * width - 1) as f64).unwrap();
+        let mean = moved(&running.mean, mean).unwrap();
+        let variance = moved(&running.variance, unbiased).unwrap();
+        batch_norm_train(&arguments[0], &arguments[1], &arguments[2], &running).unwrap();
+        prop_assert!(norm(&(running.mean - mean).unwrap()) < 1e-5);
+        prop_assert!(norm(&(running.variance - variance).unwrap()) < 1e-5);
     }
 
     #[test]
@@ -101,6 +104,7 @@ proptest! {
             filter: filter(&a[1 + 3 * layer], stride, padding),
             gamma: a[2 + 3 * layer].as_tensor().clone(),
             beta: a[3 + 3 * layer].as_tensor().clone(),
+            running: zeros(c_out),
         };
         let arguments = std::iter::once(random(&[images, side, side + stride, c_in], 1))
             .chain([(c_in, 3), (c_out, 3), (c_in, 1), (c_out, 3)].into_iter().enumerate().flat_map(
@@ -122,14 +126,10 @@ proptest! {
             },
             ResidualLayer::Plain(layer(a, 3, 1, 1)),
         ];
-        type Pass = fn(&Tensor, &[ResidualLayer<ConvBn>]) -> Result<(Tensor, Vec<BatchStats>)>;
+        type Pass = fn(&Tensor, &[ResidualLayer<ConvBn>]) -> Result<Tensor>;
         let of = |pass: Pass| move |a: &[Var]| {
-            let (mut y, stats) = pass(&a[0], &stack(a))?;
-            // The statistics are constants: as factors they are compared, not differentiated.
-            for stats in stats {
-                y = y.broadcast_mul(&stats.mean)?.broadcast_div(&(stats.variance + 1.0)?)?;
-            }
-            Ok(y)
+            let stack = stack(a);
+            times_statistics(pass(&a[0], &stack)?, &stack)
         };
         assert_near(10.0, of(residual_train), of(composed), &arguments);
     }
@@ -149,7 +149,7 @@ proptest! {
         assert_near(
             10.0,
             |a| {
-                let x = relu(&batch_norm_train(&a[0], &a[1], &a[2])?.0)?;
+                let x = relu(&batch_norm_train(&a[0], &a[1], &a[2], &zeros(c_in))?)?;
                 add(
                     &conv2d(&x, &filter(&a[3], 1, 1), None)?,
                     &conv2d(&x, &filter(&a[4], 1, 0), None)?,

@@ -3,7 +3,7 @@
 use candle_core::{Result, Tensor};
 
 use super::EPS;
-use crate::{BatchStats, Conv2d, ConvBn, ResidualLayer};
+use crate::{Conv2d, ConvBn, ResidualLayer};
 
 /// A convolution without bias.
 pub fn conv2d(x: &Tensor, filter: &Conv2d) -> Result<Tensor> {
@@ -27,7 +27,7 @@ fn conv_bn_train(
     x: &Tensor,
     residual: Option<&Tensor>,
     relu: bool,
-) -> Result<(Tensor, BatchStats)> {
+) -> Result<Tensor> {
     let x = conv2d(x, &layer.filter)?;
     let over = |t: &Tensor| t.mean_keepdim(0)?.mean_keepdim(1)?.mean_keepdim(2);
     let mean = over(&x)?;
@@ -40,26 +40,21 @@ fn conv_bn_train(
     if let Some(residual) = residual {
         y = (y + residual)?;
     }
-    let stats = BatchStats {
-        mean: mean.flatten_all()?.detach(),
-        variance: variance.flatten_all()?.detach(),
-        count: x.elem_count() / x.dim(3)?,
-    };
-    Ok((if relu { y.relu()? } else { y }, stats))
+    let count = (x.elem_count() / x.dim(3)?) as f64;
+    let unbiased = (variance * (count / (count - 1.0)))?;
+    for (running, new) in [
+        (&layer.running.mean, mean),
+        (&layer.running.variance, unbiased),
+    ] {
+        let new = new.flatten_all()?.detach();
+        running.slice_set(&((running * 0.9)? + (new * 0.1)?)?, 0, 0)?;
+    }
+    if relu { y.relu() } else { Ok(y) }
 }
 
 /// A residual stack in training mode.
-pub fn residual_train(
-    x: &Tensor,
-    stack: &[ResidualLayer<ConvBn>],
-) -> Result<(Tensor, Vec<BatchStats>)> {
-    let mut stats = Vec::new();
-    let y = residual_stack(x, stack, &mut |layer, x, residual, relu| {
-        let (y, batch_stats) = conv_bn_train(layer, x, residual, relu)?;
-        stats.push(batch_stats);
-        Ok(y)
-    })?;
-    Ok((y, stats))
+pub fn residual_train(x: &Tensor, stack: &[ResidualLayer<ConvBn>]) -> Result<Tensor> {
+    residual_stack(x, stack, &mut conv_bn_train)
 }
 
 /// Applies a layer: (layer, x, residual, relu).
