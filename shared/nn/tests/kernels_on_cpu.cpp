@@ -67,6 +67,7 @@ using std::isfinite;
 #include "../src/cuda/kernels/im2col.cu"
 #include "../src/cuda/kernels/epilogue.cu"
 #include "../src/cuda/kernels/batch_norm.cu"
+#include "../src/cuda/kernels/pool.cu"
 #include "../src/cuda/kernels/cross_entropy.cu"
 #include "../src/cuda/kernels/dropout.cu"
 #include "../src/cuda/kernels/row_ops.cu"
@@ -158,6 +159,19 @@ template <typename T> struct Kind;
         static constexpr auto unpack = unpack_filter_##NAME;                \
         static constexpr auto im2col = im2col_nhwc_##NAME;                  \
         static constexpr auto col2im = col2im_nhwc_##NAME;                  \
+        static constexpr auto average_pool = average_pool_##NAME;           \
+        static constexpr auto unpool = average_pool_backward_##NAME;        \
+        static constexpr auto add_bias = add_bias_##NAME;                   \
+        static constexpr auto layer_norm = layer_norm_##NAME;               \
+        static constexpr auto layer_norm_backward = layer_norm_backward_##NAME;\
+        static constexpr auto softmax = softmax_##NAME;                     \
+        static constexpr auto softmax_backward = softmax_backward_##NAME;   \
+        static constexpr auto gelu_dropout = gelu_dropout_##NAME;           \
+        static constexpr auto gelu_dropout_backward = gelu_dropout_backward_##NAME;\
+        static constexpr auto residual_dropout = residual_dropout_##NAME;   \
+        static constexpr auto split_heads = split_heads_##NAME;             \
+        static constexpr auto merge_heads = merge_heads_##NAME;             \
+        static constexpr auto sum_columns = sum_columns_##NAME;             \
         static constexpr auto sum_moments = sum_moments_##NAME;             \
         static constexpr auto finish_moments = finish_moments_##NAME;       \
         static constexpr auto normalize = normalize_##NAME;                 \
@@ -346,6 +360,29 @@ template <typename T> static void normalization(int positions, int channels, int
     }
 }
 
+template <typename T> static void head(int images, int positions, int padded, int channels) {
+    Numbers<T> x(images * positions * padded), grad_x(images * positions * padded), rows(images * channels);
+    Numbers<float> y(images * channels), gradient(images * channels), bias(channels), sums(images * channels);
+    each(images * channels, [&] { Kind<T>::average_pool(x.at, positions, padded, channels, y.at, images * channels); });
+    each(images * positions * padded, [&] {
+        Kind<T>::unpool(gradient.at, positions, padded, channels, grad_x.at, images * positions * padded);
+    });
+    each(images * channels, [&] { Kind<T>::add_bias(rows.at, bias.at, sums.at, channels, images * channels); });
+    for (int image = 0; image < images; image++)
+        for (int c = 0; c < padded; c++) {
+            double mean = 0.0;
+            for (int p = 0; p < positions; p++) {
+                const int i = (image * positions + p) * padded + c;
+                mean += x[i] / positions;
+                const double share = c < channels ? gradient[image * channels + c] / positions : 0.0;
+                near(grad_x[i], share, Kind<T>::bound, "gradient of average pooling");
+            }
+            if (c >= channels) continue;
+            near(y[image * channels + c], mean, 1e-6, "average pooling");
+            near(sums[image * channels + c], rows[image * channels + c] + bias[c], 1e-6, "a bias");
+        }
+}
+
 static void losses(int rows, int classes, float smoothing) {
     const std::string size = " of " + std::to_string(rows) + " x " + std::to_string(classes);
     Numbers<float> logits((size_t)rows * classes, 3.0), grad((size_t)rows * classes), loss(1), gradient(1, 2.0);
@@ -454,14 +491,21 @@ int main() {
             normalization<float>(positions, channels, rows, relu);
             normalization<bf16>(positions, channels, rows, relu);
         }
+    head<float>(5, 16, 24, 24);
+    head<bf16>(5, 16, 24, 21);
     // Fewer and more rows than a block's threads.
     for (auto [rows, classes] : {std::pair{1, 2}, {7, 10}, {600, 100}})
         for (float smoothing : {0.0f, 0.1f}) losses(rows, classes, smoothing);
     dropout();
     // Less and more than a warp's 32 threads and a block's 256, and rows that fill no block.
-    for (auto [rows, width] : {std::pair{1, 1}, {13, 24}, {50, 33}, {9, 513}}) row_sums(rows, width);
-    row_elements();
-    tokens_and_heads();
+    for (auto [rows, width] : {std::pair{1, 1}, {13, 24}, {50, 33}, {9, 513}}) {
+        row_sums<float>(rows, width);
+        row_sums<bf16>(rows, width);
+    }
+    row_elements<float>();
+    row_elements<bf16>();
+    tokens_and_heads<float>();
+    tokens_and_heads<bf16>();
     sgd_step();
     crop_windows();
     std::printf(failures ? "%d checks of the kernels failed\n" : "all checks of the kernels passed\n", failures);

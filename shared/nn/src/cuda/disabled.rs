@@ -34,10 +34,11 @@ pub mod row_ops {
     use super::*;
 
     disabled! {
-        fn layer_norm(&Tensor, &Tensor, &Tensor, f64) -> Tensor;
+        fn layer_norm(&Tensor, &Tensor, &Tensor, f64, ComputeOptions) -> Tensor;
         fn layer_norm_backward(&Tensor, &Tensor, f64, &Tensor) -> (Tensor, Tensor);
         fn softmax(&Tensor, f64) -> ();
         fn softmax_backward(&Tensor, &Tensor, f64) -> ();
+        fn add_bias(&Tensor, &Tensor) -> CudaStorage;
         fn gelu_dropout(&Tensor, &Tensor, Option<DropoutMask>) -> Tensor;
         fn gelu_dropout_backward(&Tensor, &Tensor, Option<DropoutMask>, &Tensor) -> ();
         fn residual_dropout(&Tensor, &Tensor, &Tensor, Option<DropoutMask>) -> CudaStorage;
@@ -53,6 +54,8 @@ disabled! {
     fn free_memory(&CudaDevice) -> u64;
     fn peak_memory(&CudaDevice) -> u64;
     fn release_memory(&CudaDevice) -> ();
+    fn average_pool(Argument) -> CudaStorage;
+    fn average_pool_backward(&Tensor, &Tensor) -> Tensor;
     fn batch_norm_train(Argument, [Argument; 2], f64, &RunningStatistics) -> (CudaStorage, [Tensor; 2]);
     fn batch_norm_backward(&Tensor, [&Tensor; 3], &Tensor) -> (Tensor, [Tensor; 2]);
     fn batch_norm_eval(Argument, [&Tensor; 4]) -> CudaStorage;

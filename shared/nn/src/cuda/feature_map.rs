@@ -80,6 +80,18 @@ pub fn f32_address(storage: &CudaStorage, layout: &Layout) -> Result<u64> {
     }
 }
 
+/// Element type and device address of a contiguous tensor.
+pub fn typed_address(storage: &CudaStorage, layout: &Layout) -> Result<(MapType, u64)> {
+    let map_type = map_type(storage)?;
+    match layout.contiguous_offsets() {
+        Some((start, _)) => {
+            let offset = start * dtype(map_type).size_in_bytes();
+            Ok((map_type, address_of(storage)? + offset as u64))
+        }
+        None => bail!("a contiguous tensor is needed"),
+    }
+}
+
 /// The device address of a contiguous f32 tensor itself, never of a copy.
 pub fn tensor_address(tensor: &Tensor) -> Result<u64> {
     let (storage, layout) = tensor.storage_and_layout();

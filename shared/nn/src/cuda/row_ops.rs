@@ -1,14 +1,15 @@
-//! Row-wise operations of Transformers on contiguous f32 tensors, without a graph.
+//! Row-wise operations of Transformers on contiguous tensors, without a graph. What products are made of and give is
+//! f32 or bf16; the rest, parameters and sums among them, is f32. Computed is in f32.
 
-use candle_core::{CudaStorage, Result, Tensor};
+use candle_core::{CudaStorage, Result, Tensor, bail};
 
 use super::{
     Argument, MapType,
     batch_norm::sum_blocks,
-    feature_map::{address_of, alloc, f32_address, tensor, with_storages},
+    feature_map::{address_of, alloc, f32_address, tensor, typed_address, with_storages},
     module::{self, KernelArg, THREADS},
 };
-use crate::DropoutMask;
+use crate::{ComputeOptions, DropoutMask};
 
 /// Threads of a warp, which computes a row.
 const WARP: usize = 32;
@@ -35,12 +36,31 @@ fn matrix(x: &Tensor) -> Result<(usize, usize)> {
     Ok((x.elem_count() / width.max(1), width))
 }
 
-/// Layer norm of the last dimension.
-pub fn layer_norm(x: &Tensor, gamma: &Tensor, beta: &Tensor, eps: f64) -> Result<Tensor> {
-    let (rows, width) = matrix(x)?;
+/// Addresses of contiguous tensors of one element type.
+fn same_type<const N: usize>(arguments: [Argument; N]) -> Result<(MapType, [u64; N])> {
+    let mut addresses = [0; N];
+    let mut types = [MapType::F32; N];
+    for (i, (storage, layout)) in arguments.into_iter().enumerate() {
+        (types[i], addresses[i]) = typed_address(storage, layout)?;
+    }
+    if types.iter().any(|map_type| *map_type != types[0]) {
+        bail!("tensors of element types {types:?}")
+    }
+    Ok((types[0], addresses))
+}
+
+/// Layer norm of the last dimension of f32, as a factor of a product.
+pub fn layer_norm(
+    x: &Tensor,
+    gamma: &Tensor,
+    beta: &Tensor,
+    eps: f64,
+    options: ComputeOptions,
+) -> Result<Tensor> {
+    let ((rows, width), map_type) = (matrix(x)?, MapType::of(options));
     with_storages([x, gamma, beta], |[of_x, gamma, beta]| {
         let device = &of_x.0.device;
-        let y = alloc(device, MapType::F32, rows * width)?;
+        let y = alloc(device, map_type, rows * width)?;
         let arguments = [
             KernelArg::Address(f32_address(of_x.0, of_x.1)?),
             KernelArg::Address(f32_address(gamma.0, gamma.1)?),
@@ -50,14 +70,15 @@ pub fn layer_norm(x: &Tensor, gamma: &Tensor, beta: &Tensor, eps: f64) -> Result
             KernelArg::int(width)?,
             KernelArg::long(rows)?,
         ];
+        let name = format!("layer_norm_{}", map_type.suffix());
         // SAFETY: x and y are of one size, the others have a number for each column.
-        unsafe { module::launch(device, "layer_norm", row_blocks(rows), &arguments) }?;
+        unsafe { module::launch(device, &name, row_blocks(rows), &arguments) }?;
         Ok(tensor(y, x.shape()))
     })
 }
 
 /// The gradient of layer norm's input, and its normalized input, whose products with the gradient are summed for
-/// gamma's.
+/// gamma's; f32 both.
 pub fn layer_norm_backward(
     x: &Tensor,
     gamma: &Tensor,
@@ -69,19 +90,20 @@ pub fn layer_norm_backward(
         let device = &of_x.0.device;
         let grad_x = alloc(device, MapType::F32, rows * width)?;
         let normalized = alloc(device, MapType::F32, rows * width)?;
+        let (map_type, gradient) = typed_address(gradient.0, gradient.1)?;
         let arguments = [
             KernelArg::Address(f32_address(of_x.0, of_x.1)?),
             KernelArg::Address(f32_address(gamma.0, gamma.1)?),
-            KernelArg::Address(f32_address(gradient.0, gradient.1)?),
+            KernelArg::Address(gradient),
             KernelArg::Float(eps as f32),
             KernelArg::Address(address_of(&grad_x)?),
             KernelArg::Address(address_of(&normalized)?),
             KernelArg::int(width)?,
             KernelArg::long(rows)?,
         ];
-        let grid = row_blocks(rows);
+        let name = format!("layer_norm_backward_{}", map_type.suffix());
         // SAFETY: all but gamma, which has a number for each column, are of one size.
-        unsafe { module::launch(device, "layer_norm_backward", grid, &arguments) }?;
+        unsafe { module::launch(device, &name, row_blocks(rows), &arguments) }?;
         Ok((tensor(grad_x, x.shape()), tensor(normalized, x.shape())))
     })
 }
@@ -90,14 +112,16 @@ pub fn layer_norm_backward(
 pub fn softmax(x: &Tensor, scale: f64) -> Result<()> {
     let (rows, width) = matrix(x)?;
     with_storages([x], |[(x, layout)]| {
+        let (map_type, address) = typed_address(x, layout)?;
         let arguments = [
-            KernelArg::Address(f32_address(x, layout)?),
+            KernelArg::Address(address),
             KernelArg::Float(scale as f32),
             KernelArg::int(width)?,
             KernelArg::long(rows)?,
         ];
+        let name = format!("softmax_{}", map_type.suffix());
         // SAFETY: x has so many rows.
-        unsafe { module::launch(&x.device, "softmax", row_blocks(rows), &arguments) }
+        unsafe { module::launch(&x.device, &name, row_blocks(rows), &arguments) }
     })
 }
 
@@ -105,16 +129,42 @@ pub fn softmax(x: &Tensor, scale: f64) -> Result<()> {
 pub fn softmax_backward(y: &Tensor, gradient: &Tensor, scale: f64) -> Result<()> {
     let (rows, width) = matrix(y)?;
     with_storages([y, gradient], |[y, gradient]| {
+        let device = &y.0.device;
+        let (map_type, [y, gradient]) = same_type([y, gradient])?;
         let arguments = [
-            KernelArg::Address(f32_address(y.0, y.1)?),
-            KernelArg::Address(f32_address(gradient.0, gradient.1)?),
+            KernelArg::Address(y),
+            KernelArg::Address(gradient),
             KernelArg::Float(scale as f32),
             KernelArg::int(width)?,
             KernelArg::long(rows)?,
         ];
-        let (device, grid) = (&y.0.device, row_blocks(rows));
+        let name = format!("softmax_backward_{}", map_type.suffix());
         // SAFETY: both have so many rows.
-        unsafe { module::launch(device, "softmax_backward", grid, &arguments) }
+        unsafe { module::launch(device, &name, row_blocks(rows), &arguments) }
+    })
+}
+
+/// `x + bias`, f32.
+pub fn add_bias(x: &Tensor, bias: &Tensor) -> Result<CudaStorage> {
+    let (rows, width) = matrix(x)?;
+    with_storages([x, bias], |[(x, layout), bias]| {
+        let (device, len) = (&x.device, rows * width);
+        if bias.1.shape().elem_count() != width {
+            bail!("{:?} and a bias {:?}", layout.shape(), bias.1.shape())
+        }
+        let y = alloc(device, MapType::F32, len)?;
+        let (map_type, x) = typed_address(x, layout)?;
+        let arguments = [
+            KernelArg::Address(x),
+            KernelArg::Address(f32_address(bias.0, bias.1)?),
+            KernelArg::Address(address_of(&y)?),
+            KernelArg::int(width)?,
+            KernelArg::long(len)?,
+        ];
+        let name = format!("add_bias_{}", map_type.suffix());
+        // SAFETY: x and y are of one size, bias has a number for each column.
+        unsafe { module::for_each(device, &name, len, &arguments) }?;
+        Ok(y)
     })
 }
 
@@ -123,9 +173,10 @@ pub fn gelu_dropout(x: &Tensor, bias: &Tensor, mask: Option<DropoutMask>) -> Res
     let ((rows, width), (key, threshold, kept)) = (matrix(x)?, mask_parts(mask));
     with_storages([x, bias], |[of_x, bias]| {
         let (device, len) = (&of_x.0.device, rows * width);
-        let y = alloc(device, MapType::F32, len)?;
+        let (map_type, address) = typed_address(of_x.0, of_x.1)?;
+        let y = alloc(device, map_type, len)?;
         let arguments = [
-            KernelArg::Address(f32_address(of_x.0, of_x.1)?),
+            KernelArg::Address(address),
             KernelArg::Address(f32_address(bias.0, bias.1)?),
             KernelArg::Bits(key),
             KernelArg::Bits32(threshold),
@@ -134,8 +185,9 @@ pub fn gelu_dropout(x: &Tensor, bias: &Tensor, mask: Option<DropoutMask>) -> Res
             KernelArg::int(width)?,
             KernelArg::long(len)?,
         ];
+        let name = format!("gelu_dropout_{}", map_type.suffix());
         // SAFETY: x and y are of one size, bias has a number for each column.
-        unsafe { module::for_each(device, "gelu_dropout", len, &arguments) }?;
+        unsafe { module::for_each(device, &name, len, &arguments) }?;
         Ok(tensor(y, x.shape()))
     })
 }
@@ -149,23 +201,25 @@ pub fn gelu_dropout_backward(
 ) -> Result<()> {
     let ((rows, width), (key, threshold, kept)) = (matrix(x)?, mask_parts(mask));
     with_storages([x, bias, gradient], |[x, bias, gradient]| {
-        let len = rows * width;
+        let (device, len) = (&x.0.device, rows * width);
+        let (map_type, [x, gradient]) = same_type([x, gradient])?;
         let arguments = [
-            KernelArg::Address(f32_address(x.0, x.1)?),
+            KernelArg::Address(x),
             KernelArg::Address(f32_address(bias.0, bias.1)?),
             KernelArg::Bits(key),
             KernelArg::Bits32(threshold),
             KernelArg::Float(kept),
-            KernelArg::Address(f32_address(gradient.0, gradient.1)?),
+            KernelArg::Address(gradient),
             KernelArg::int(width)?,
             KernelArg::long(len)?,
         ];
+        let name = format!("gelu_dropout_backward_{}", map_type.suffix());
         // SAFETY: x and the gradient are of one size, bias has a number for each column.
-        unsafe { module::for_each(&x.0.device, "gelu_dropout_backward", len, &arguments) }
+        unsafe { module::for_each(device, &name, len, &arguments) }
     })
 }
 
-/// `residual + drop(x + bias)`.
+/// `residual + drop(x + bias)`, where the residual and the result are f32.
 pub fn residual_dropout(
     residual: &Tensor,
     x: &Tensor,
@@ -176,9 +230,10 @@ pub fn residual_dropout(
     with_storages([residual, x, bias], |[residual, x, bias]| {
         let (device, len) = (&x.0.device, rows * width);
         let y = alloc(device, MapType::F32, len)?;
+        let (map_type, x) = typed_address(x.0, x.1)?;
         let arguments = [
             KernelArg::Address(f32_address(residual.0, residual.1)?),
-            KernelArg::Address(f32_address(x.0, x.1)?),
+            KernelArg::Address(x),
             KernelArg::Address(f32_address(bias.0, bias.1)?),
             KernelArg::Bits(key),
             KernelArg::Bits32(threshold),
@@ -187,8 +242,9 @@ pub fn residual_dropout(
             KernelArg::int(width)?,
             KernelArg::long(len)?,
         ];
+        let name = format!("residual_dropout_{}", map_type.suffix());
         // SAFETY: all but bias, which has a number for each column, are of one size.
-        unsafe { module::for_each(device, "residual_dropout", len, &arguments) }?;
+        unsafe { module::for_each(device, &name, len, &arguments) }?;
         Ok(y)
     })
 }
@@ -203,10 +259,11 @@ pub fn split_heads(
     let (size, len) = (width / (parts * heads), x.elem_count());
     with_storages([x, bias.unwrap_or(x)], |[x, of_bias]| {
         let device = &x.0.device;
-        let y = alloc(device, MapType::F32, len)?;
+        let (map_type, x) = typed_address(x.0, x.1)?;
+        let y = alloc(device, map_type, len)?;
         let bias = bias.map_or(Ok(0), |_| f32_address(of_bias.0, of_bias.1))?;
         let arguments = [
-            KernelArg::Address(f32_address(x.0, x.1)?),
+            KernelArg::Address(x),
             KernelArg::Address(bias),
             KernelArg::Address(address_of(&y)?),
             KernelArg::int(parts)?,
@@ -215,8 +272,9 @@ pub fn split_heads(
             KernelArg::int(size)?,
             KernelArg::long(len)?,
         ];
+        let name = format!("split_heads_{}", map_type.suffix());
         // SAFETY: x and y are of one size, bias has a number for each column.
-        unsafe { module::for_each(device, "split_heads", len, &arguments) }?;
+        unsafe { module::for_each(device, &name, len, &arguments) }?;
         Ok(tensor(y, &[parts, batch, heads, tokens, size][..]))
     })
 }
@@ -226,9 +284,10 @@ pub fn merge_heads(x: &Tensor) -> Result<Tensor> {
     let (parts, batch, heads, tokens, size) = x.dims5()?;
     let len = x.elem_count();
     with_storages([x], |[(x, layout)]| {
-        let y = alloc(&x.device, MapType::F32, len)?;
+        let (map_type, address) = typed_address(x, layout)?;
+        let y = alloc(&x.device, map_type, len)?;
         let arguments = [
-            KernelArg::Address(f32_address(x, layout)?),
+            KernelArg::Address(address),
             KernelArg::Address(address_of(&y)?),
             KernelArg::int(parts)?,
             KernelArg::int(heads)?,
@@ -236,13 +295,14 @@ pub fn merge_heads(x: &Tensor) -> Result<Tensor> {
             KernelArg::int(size)?,
             KernelArg::long(len)?,
         ];
+        let name = format!("merge_heads_{}", map_type.suffix());
         // SAFETY: both are of one size.
-        unsafe { module::for_each(&x.device, "merge_heads", len, &arguments) }?;
+        unsafe { module::for_each(&x.device, &name, len, &arguments) }?;
         Ok(tensor(y, (batch, tokens, parts * heads * size)))
     })
 }
 
-/// The sums over all rows of `x`, and of its products with `factor`, if there is one.
+/// The sums over all rows of `x`, and of its products with `factor` (f32), if there is one; f32.
 pub fn column_sums(x: &Tensor, factor: Option<&Tensor>) -> Result<(Tensor, Option<Tensor>)> {
     let (rows, width) = matrix(x)?;
     let block_rows = MIN_ROWS.max(rows.div_ceil(MAX_BLOCKS));
@@ -251,8 +311,9 @@ pub fn column_sums(x: &Tensor, factor: Option<&Tensor>) -> Result<(Tensor, Optio
         let device = &x.0.device;
         let partial = alloc(device, MapType::F32, blocks * 2 * width)?;
         let by = factor.map_or(Ok(0), |_| f32_address(of_factor.0, of_factor.1))?;
+        let (map_type, x) = typed_address(x.0, x.1)?;
         let arguments = [
-            KernelArg::Address(f32_address(x.0, x.1)?),
+            KernelArg::Address(x),
             KernelArg::Address(by),
             KernelArg::int(block_rows)?,
             KernelArg::int(width)?,
@@ -260,8 +321,9 @@ pub fn column_sums(x: &Tensor, factor: Option<&Tensor>) -> Result<(Tensor, Optio
             KernelArg::Address(address_of(&partial)?),
         ];
         let grid = [blocks, width.div_ceil(THREADS)];
+        let name = format!("sum_columns_{}", map_type.suffix());
         // SAFETY: both have so many rows; `partial` has two values for each block and column.
-        unsafe { module::launch(device, "sum_columns", grid, &arguments) }?;
+        unsafe { module::launch(device, &name, grid, &arguments) }?;
         let sums = alloc(device, MapType::F32, width)?;
         let products = factor.map(|_| alloc(device, MapType::F32, width));
         let products = products.transpose()?;

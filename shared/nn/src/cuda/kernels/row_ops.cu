@@ -1,6 +1,7 @@
-// Row-wise operations of Transformers on f32 matrices: layer norm, softmax, GELU and residual with dropout, heads,
-// sums over columns. A warp computes a row where a row has sums; elsewhere a thread computes an element. `key`,
-// `threshold` and `kept` are a dropout mask; threshold 0 and kept 1 drop nothing.
+// Row-wise operations of Transformers on matrices: layer norm, softmax, GELU and residual with dropout, heads, sums
+// over columns. Factors of products, and their results, are of type T, f32 or bf16; the rest is f32. A warp computes a
+// row where a row has sums; elsewhere a thread computes an element. `key`, `threshold` and `kept` are a dropout mask;
+// threshold 0 and kept 1 drop nothing.
 
 __device__ __forceinline__ float warp_sum(float x) {
 #pragma unroll
@@ -27,20 +28,22 @@ __device__ void row_moments(const float *x, int width, float eps, float &mean, f
 }
 
 // y = (x - mean) * inverse * gamma + beta of each row of x [rows, width].
-extern "C" __global__ void layer_norm(const float *x, const float *gamma, const float *beta, float eps, float *y,
-                                      int width, long long rows) {
+template <typename T>
+__device__ void layer_norm(const float *x, const float *gamma, const float *beta, float eps, T *y, int width,
+                           long long rows) {
     long long row = own_row();
     if (row >= rows) return;
     x += row * width;
     float mean, inverse;
     row_moments(x, width, eps, mean, inverse);
     for (int i = threadIdx.x % 32; i < width; i += 32)
-        y[row * width + i] = (x[i] - mean) * inverse * gamma[i] + beta[i];
+        put(y + row * width + i, (x[i] - mean) * inverse * gamma[i] + beta[i]);
 }
 
 // The gradient of x from that of y; and normalized = (x - mean) * inverse.
-extern "C" __global__ void layer_norm_backward(const float *x, const float *gamma, const float *gradient, float eps,
-                                               float *grad_x, float *normalized, int width, long long rows) {
+template <typename T>
+__device__ void layer_norm_backward(const float *x, const float *gamma, const T *gradient, float eps, float *grad_x,
+                                    float *normalized, int width, long long rows) {
     long long row = own_row();
     if (row >= rows) return;
     x += row * width;
@@ -48,7 +51,7 @@ extern "C" __global__ void layer_norm_backward(const float *x, const float *gamm
     float mean, inverse, sum = 0.0f, product = 0.0f;
     row_moments(x, width, eps, mean, inverse);
     for (int i = threadIdx.x % 32; i < width; i += 32) {
-        float g = gradient[i] * gamma[i];
+        float g = to_float(gradient[i]) * gamma[i];
         sum += g;
         product += g * (x[i] - mean) * inverse;
     }
@@ -57,64 +60,72 @@ extern "C" __global__ void layer_norm_backward(const float *x, const float *gamm
     for (int i = threadIdx.x % 32; i < width; i += 32) {
         float n = (x[i] - mean) * inverse;
         normalized[row * width + i] = n;
-        grad_x[row * width + i] = inverse * (gradient[i] * gamma[i] - sum - n * product);
+        grad_x[row * width + i] = inverse * (to_float(gradient[i]) * gamma[i] - sum - n * product);
     }
 }
 
 // x = softmax(scale * x) of each row, in place.
-extern "C" __global__ void softmax(float *x, float scale, int width, long long rows) {
+template <typename T> __device__ void softmax(T *x, float scale, int width, long long rows) {
     long long row = own_row();
     if (row >= rows) return;
     x += row * width;
     float most = __uint_as_float(0xff800000u), sum = 0.0f; // -infinity
-    for (int i = threadIdx.x % 32; i < width; i += 32) most = fmaxf(most, scale * x[i]);
+    for (int i = threadIdx.x % 32; i < width; i += 32) most = fmaxf(most, scale * to_float(x[i]));
     most = warp_max(most);
-    for (int i = threadIdx.x % 32; i < width; i += 32) {
-        x[i] = expf(scale * x[i] - most);
-        sum += x[i];
-    }
+    for (int i = threadIdx.x % 32; i < width; i += 32) sum += expf(scale * to_float(x[i]) - most);
     sum = warp_sum(sum);
-    for (int i = threadIdx.x % 32; i < width; i += 32) x[i] /= sum;
+    for (int i = threadIdx.x % 32; i < width; i += 32) put(x + i, expf(scale * to_float(x[i]) - most) / sum);
 }
 
 // The gradient of softmax's argument from that of its result y, in place.
-extern "C" __global__ void softmax_backward(const float *y, float *gradient, float scale, int width, long long rows) {
+template <typename T>
+__device__ void softmax_backward(const T *y, T *gradient, float scale, int width, long long rows) {
     long long row = own_row();
     if (row >= rows) return;
     y += row * width;
     gradient += row * width;
     float sum = 0.0f;
-    for (int i = threadIdx.x % 32; i < width; i += 32) sum += y[i] * gradient[i];
+    for (int i = threadIdx.x % 32; i < width; i += 32) sum += to_float(y[i]) * to_float(gradient[i]);
     sum = warp_sum(sum);
-    for (int i = threadIdx.x % 32; i < width; i += 32) gradient[i] = scale * y[i] * (gradient[i] - sum);
+    for (int i = threadIdx.x % 32; i < width; i += 32)
+        put(gradient + i, scale * to_float(y[i]) * (to_float(gradient[i]) - sum));
+}
+
+// y = x + bias of x [rows, width].
+template <typename T> __device__ void add_bias(const T *x, const float *bias, float *y, int width, long long len) {
+    long long i = thread_index();
+    if (i < len) y[i] = to_float(x[i]) + bias[i % width];
 }
 
 // y = drop(gelu(x + bias)) of x [rows, width], with the exact GELU.
-extern "C" __global__ void gelu_dropout(const float *x, const float *bias, uint64 key, uint32 threshold, float kept,
-                                        float *y, int width, long long len) {
+template <typename T>
+__device__ void gelu_dropout(const T *x, const float *bias, uint64 key, uint32 threshold, float kept, T *y, int width,
+                             long long len) {
     long long i = thread_index();
     if (i >= len) return;
-    float a = x[i] + bias[i % width];
+    float a = to_float(x[i]) + bias[i % width];
     float gelu = 0.5f * a * (1.0f + erff(a * 0.70710678f));
-    y[i] = kept_factor(key, threshold, kept, i) * gelu;
+    put(y + i, kept_factor(key, threshold, kept, i) * gelu);
 }
 
 // The gradient of x from that of y, in place.
-extern "C" __global__ void gelu_dropout_backward(const float *x, const float *bias, uint64 key, uint32 threshold,
-                                                 float kept, float *gradient, int width, long long len) {
+template <typename T>
+__device__ void gelu_dropout_backward(const T *x, const float *bias, uint64 key, uint32 threshold, float kept,
+                                      T *gradient, int width, long long len) {
     long long i = thread_index();
     if (i >= len) return;
-    float a = x[i] + bias[i % width];
+    float a = to_float(x[i]) + bias[i % width];
     float slope = 0.5f * (1.0f + erff(a * 0.70710678f)) + a * 0.39894228f * expf(-0.5f * a * a);
-    gradient[i] *= kept_factor(key, threshold, kept, i) * slope;
+    put(gradient + i, to_float(gradient[i]) * (kept_factor(key, threshold, kept, i) * slope));
 }
 
 // y = residual + drop(x + bias) of x [rows, width].
-extern "C" __global__ void residual_dropout(const float *residual, const float *x, const float *bias, uint64 key,
-                                            uint32 threshold, float kept, float *y, int width, long long len) {
+template <typename T>
+__device__ void residual_dropout(const float *residual, const T *x, const float *bias, uint64 key, uint32 threshold,
+                                 float kept, float *y, int width, long long len) {
     long long i = thread_index();
     if (i >= len) return;
-    y[i] = residual[i] + kept_factor(key, threshold, kept, i) * (x[i] + bias[i % width]);
+    y[i] = residual[i] + kept_factor(key, threshold, kept, i) * (to_float(x[i]) + bias[i % width]);
 }
 
 // y = drop(tokens + positions): first the class token, then x [batch, tokens, width], of each image.
@@ -130,8 +141,9 @@ extern "C" __global__ void embed(const float *x, const float *class_token, const
 
 // y [parts, batch, heads, tokens, size] = x [batch, tokens, parts, heads, size] + bias [parts, heads, size], which
 // may be null.
-extern "C" __global__ void split_heads(const float *x, const float *bias, float *y, int parts, int heads, int tokens,
-                                       int size, long long len) {
+template <typename T>
+__device__ void split_heads(const T *x, const float *bias, T *y, int parts, int heads, int tokens, int size,
+                            long long len) {
     long long i = thread_index();
     if (i >= len) return;
     int element = i % size;
@@ -143,13 +155,13 @@ extern "C" __global__ void split_heads(const float *x, const float *bias, float 
     long long batch = len / ((long long)parts * heads * tokens * size);
     long long image = rest % batch;
     int column = (int)(rest / batch) * heads * size + head * size + element;
-    float value = x[(image * tokens + token) * parts * heads * size + column];
-    y[i] = bias ? value + bias[column] : value;
+    float value = to_float(x[(image * tokens + token) * parts * heads * size + column]);
+    put(y + i, bias ? value + bias[column] : value);
 }
 
 // The inverse of split_heads without a bias.
-extern "C" __global__ void merge_heads(const float *x, float *y, int parts, int heads, int tokens, int size,
-                                       long long len) {
+template <typename T>
+__device__ void merge_heads(const T *x, T *y, int parts, int heads, int tokens, int size, long long len) {
     long long i = thread_index();
     if (i >= len) return;
     int column = i % (parts * heads * size);
@@ -162,15 +174,16 @@ extern "C" __global__ void merge_heads(const float *x, float *y, int parts, int 
 }
 
 // Writes the sums of x and of x * factor (which may be null) over a block's rows to partial[block][kind][column].
-extern "C" __global__ void sum_columns(const float *x, const float *factor, int rows_of_block, int width,
-                                       long long rows, float *partial) {
+template <typename T>
+__device__ void sum_columns(const T *x, const float *factor, int rows_of_block, int width, long long rows,
+                            float *partial) {
     int column = blockIdx.y * blockDim.x + threadIdx.x;
     if (column >= width) return;
     long long first = (long long)blockIdx.x * rows_of_block;
     long long last = first + rows_of_block < rows ? first + rows_of_block : rows;
     float sum = 0.0f, product = 0.0f;
     for (long long row = first; row < last; row++) {
-        float value = x[row * width + column];
+        float value = to_float(x[row * width + column]);
         sum += value;
         if (factor) product += value * factor[row * width + column];
     }
@@ -186,3 +199,53 @@ extern "C" __global__ void finish_columns(const float *partial, int blocks, int 
     sums[column] = (float)totals[0];
     if (products) products[column] = (float)totals[1];
 }
+
+#define ROW_OPS(T, NAME)                                                                                           \
+    extern "C" __global__ void layer_norm_##NAME(                                                                  \
+        const float *x, const float *gamma, const float *beta, float eps, T *y, int width, long long rows) {       \
+        layer_norm(x, gamma, beta, eps, y, width, rows);                                                           \
+    }                                                                                                              \
+    extern "C" __global__ void layer_norm_backward_##NAME(                                                         \
+        const float *x, const float *gamma, const T *gradient, float eps, float *grad_x, float *normalized,        \
+        int width, long long rows) {                                                                               \
+        layer_norm_backward(x, gamma, gradient, eps, grad_x, normalized, width, rows);                             \
+    }                                                                                                              \
+    extern "C" __global__ void softmax_##NAME(T *x, float scale, int width, long long rows) {                      \
+        softmax(x, scale, width, rows);                                                                            \
+    }                                                                                                              \
+    extern "C" __global__ void softmax_backward_##NAME(                                                            \
+        const T *y, T *gradient, float scale, int width, long long rows) {                                         \
+        softmax_backward(y, gradient, scale, width, rows);                                                         \
+    }                                                                                                              \
+    extern "C" __global__ void add_bias_##NAME(                                                                    \
+        const T *x, const float *bias, float *y, int width, long long len) {                                       \
+        add_bias(x, bias, y, width, len);                                                                          \
+    }                                                                                                              \
+    extern "C" __global__ void gelu_dropout_##NAME(                                                                \
+        const T *x, const float *bias, uint64 key, uint32 threshold, float kept, T *y, int width, long long len) { \
+        gelu_dropout(x, bias, key, threshold, kept, y, width, len);                                                \
+    }                                                                                                              \
+    extern "C" __global__ void gelu_dropout_backward_##NAME(                                                       \
+        const T *x, const float *bias, uint64 key, uint32 threshold, float kept, T *gradient, int width,           \
+        long long len) {                                                                                           \
+        gelu_dropout_backward(x, bias, key, threshold, kept, gradient, width, len);                                \
+    }                                                                                                              \
+    extern "C" __global__ void residual_dropout_##NAME(                                                            \
+        const float *residual, const T *x, const float *bias, uint64 key, uint32 threshold, float kept,            \
+        float *y, int width, long long len) {                                                                      \
+        residual_dropout(residual, x, bias, key, threshold, kept, y, width, len);                                  \
+    }                                                                                                              \
+    extern "C" __global__ void split_heads_##NAME(                                                                 \
+        const T *x, const float *bias, T *y, int parts, int heads, int tokens, int size, long long len) {          \
+        split_heads(x, bias, y, parts, heads, tokens, size, len);                                                  \
+    }                                                                                                              \
+    extern "C" __global__ void merge_heads_##NAME(                                                                 \
+        const T *x, T *y, int parts, int heads, int tokens, int size, long long len) {                             \
+        merge_heads(x, y, parts, heads, tokens, size, len);                                                        \
+    }                                                                                                              \
+    extern "C" __global__ void sum_columns_##NAME(                                                                 \
+        const T *x, const float *factor, int rows_of_block, int width, long long rows, float *partial) {           \
+        sum_columns(x, factor, rows_of_block, width, rows, partial);                                               \
+    }
+ROW_OPS(float, f32)
+ROW_OPS(bf16, bf16)

@@ -1,23 +1,21 @@
 //! Sublayers forward and backward as matrix products and row-wise operations, without a graph inside: what CUDA
 //! computes. Scores are computed for a few images at a time, and again in the backward pass, so that they
-//! are never in memory for a whole batch.
+//! are never in memory for a whole batch. Whatever is a factor of a product is bf16 where that is the precision;
+//! tokens between sublayers and gradients of weights are f32.
 
-use candle_core::{Result, Tensor};
+use candle_core::{DType, Result, Tensor};
 
 use super::{SublayerWeights, row_ops};
-use crate::{
-    ComputeOptions,
-    ops::{
-        dropout::{DropoutMask, dropout},
-        linear::matmul,
-    },
+use crate::ops::{
+    dropout::{DropoutMask, dropout},
+    linear::cut,
 };
 
 /// The most scores in memory at once.
 const MAX_SCORES: usize = 1 << 26;
 
-/// A sublayer's weights without a graph, and how it is computed.
-pub struct PartWeights(pub SublayerWeights);
+/// A sublayer's weights without a graph, those of its linear maps as factors of products.
+pub struct PartWeights(SublayerWeights);
 
 /// What a sublayer keeps for its backward pass beside its input.
 pub enum SavedParts {
@@ -53,24 +51,27 @@ impl Part {
 }
 
 /// `a` `[…,I]` times `weight` `[O,I]` transposed.
-fn times(a: &Tensor, weight: &Tensor, options: ComputeOptions) -> Result<Tensor> {
+fn times(a: &Tensor, weight: &Tensor) -> Result<Tensor> {
     let mut shape = a.dims().to_vec();
     let (outputs, inputs) = weight.dims2()?;
     shape.pop();
     shape.push(outputs);
-    matmul(&a.reshape(((), inputs))?, &weight.t()?, options)?.reshape(shape)
+    a.reshape(((), inputs))?
+        .matmul(&weight.t()?)?
+        .reshape(shape)
 }
 
 /// The gradient of `a` in [`times`].
-fn times_transposed(gradient: &Tensor, weight: &Tensor, options: ComputeOptions) -> Result<Tensor> {
-    times(gradient, &weight.t()?, options)
+fn times_transposed(gradient: &Tensor, weight: &Tensor) -> Result<Tensor> {
+    times(gradient, &weight.t()?)
 }
 
-/// The gradients of the weight in [`times`] and of a bias added to its result.
-fn linear_gradients(gradient: &Tensor, a: &Tensor, options: ComputeOptions) -> Result<[Tensor; 2]> {
+/// The gradients of the weight in [`times`] and of a bias added to its result, f32.
+fn linear_gradients(gradient: &Tensor, a: &Tensor) -> Result<[Tensor; 2]> {
     let flat = |x: &Tensor| x.reshape(((), x.dim(2)?));
-    let weight = matmul(&flat(gradient)?.t()?, &flat(a)?, options)?;
-    Ok([weight, row_ops::column_sums(gradient, None)?.0])
+    let weight = flat(gradient)?.t()?.matmul(&flat(a)?)?;
+    let bias = row_ops::column_sums(gradient, None)?.0;
+    Ok([weight.to_dtype(DType::F32)?, bias])
 }
 
 /// `all` `[B,N,D]` with `first` `[B,M,D]` added to the first tokens.
@@ -87,8 +88,24 @@ fn add_to_first(all: &Tensor, first: &Tensor) -> Result<Tensor> {
 }
 
 impl PartWeights {
+    /// Of a sublayer.
+    pub fn new(weights: &SublayerWeights) -> Result<Self> {
+        let mut weights = weights.detached();
+        let options = weights.options;
+        for [weight, _] in [&mut weights.first, &mut weights.second] {
+            *weight = cut(weight, options)?;
+        }
+        Ok(Self(weights))
+    }
+
     fn normed(&self, x: &Tensor) -> Result<Tensor> {
-        row_ops::layer_norm(x, &self.0.norm[0], &self.0.norm[1], self.0.eps)
+        let SublayerWeights {
+            norm: [gamma, beta],
+            eps,
+            options,
+            ..
+        } = &self.0;
+        row_ops::layer_norm(x, gamma, beta, *eps, *options)
     }
 
     /// Weight and bias of a part of the first linear map: the queries', or the keys' and values'.
@@ -101,19 +118,19 @@ impl PartWeights {
 
     /// What is added to the queries, before its bias and dropout; and what the backward pass needs.
     pub fn forward(&self, part: Part, x: &Tensor) -> Result<(Tensor, SavedParts)> {
-        let (normed, options) = (self.normed(x)?, self.0.options);
+        let normed = self.normed(x)?;
         match part {
             Part::Attention { heads, .. } => {
                 let project = |x: &Tensor, keys| -> Result<Tensor> {
                     let [weight, bias] = self.projection(keys)?;
                     let parts = if keys { 2 } else { 1 };
-                    let projected = times(x, &weight, options)?;
+                    let projected = times(x, &weight)?;
                     row_ops::split_heads(&projected, Some(&bias), [parts, heads])
                 };
                 let query = project(&part.queries(&normed)?, false)?;
                 let key_value = project(&normed, true)?;
-                let context = attend(&query, &key_value, options)?;
-                let added = times(&context, &self.0.second[0], options)?;
+                let context = attend(&query, &key_value)?;
+                let added = times(&context, &self.0.second[0])?;
                 let saved = SavedParts::Attention {
                     query,
                     key_value,
@@ -122,9 +139,9 @@ impl PartWeights {
                 Ok((added, saved))
             }
             Part::FeedForward { inner: mask } => {
-                let inner = times(&normed, &self.0.first[0], options)?;
+                let inner = times(&normed, &self.0.first[0])?;
                 let active = row_ops::gelu_dropout(&inner, &self.0.first[1], mask)?;
-                let added = times(&active, &self.0.second[0], options)?;
+                let added = times(&active, &self.0.second[0])?;
                 Ok((added, SavedParts::FeedForward { inner }))
             }
         }
@@ -150,10 +167,9 @@ impl PartWeights {
         mask: Option<DropoutMask>,
         with_weights: bool,
     ) -> Result<(Tensor, Option<Vec<Tensor>>)> {
-        let options = self.0.options;
         let gradient = gradient.contiguous()?;
-        let added = dropout(&gradient, mask)?;
-        let inner_gradient = times_transposed(&added, &self.0.second[0], options)?;
+        let added = cut(&dropout(&gradient, mask)?, self.0.options)?;
+        let inner_gradient = times_transposed(&added, &self.0.second[0])?;
         // The gradient of the normalized tokens; and those of both linear maps.
         let (grad_normed, first, second) = match (saved, part) {
             (
@@ -165,23 +181,23 @@ impl PartWeights {
                 Part::Attention { heads, .. },
             ) => {
                 let of_context = row_ops::split_heads(&inner_gradient, None, [1, heads])?;
-                let [of_query, of_keys] = attend_backward(query, key_value, &of_context, options)?
+                let [of_query, of_keys] = attend_backward(query, key_value, &of_context)?
                     .map(|parts| row_ops::merge_heads(&parts));
                 let (of_query, of_keys) = (of_query?, of_keys?);
                 let [to_query, _] = self.projection(false)?;
                 let [to_keys, _] = self.projection(true)?;
                 let grad_normed = add_to_first(
-                    &times_transposed(&of_keys, &to_keys, options)?,
-                    &times_transposed(&of_query, &to_query, options)?,
+                    &times_transposed(&of_keys, &to_keys)?,
+                    &times_transposed(&of_query, &to_query)?,
                 )?;
                 let weights = || -> Result<_> {
                     let normed = self.normed(x)?;
-                    let queries = linear_gradients(&of_query, &part.queries(&normed)?, options)?;
-                    let keys = linear_gradients(&of_keys, &normed, options)?;
+                    let queries = linear_gradients(&of_query, &part.queries(&normed)?)?;
+                    let keys = linear_gradients(&of_keys, &normed)?;
                     let first = std::iter::zip(&queries, &keys)
                         .map(|(query, keys)| Tensor::cat(&[query, keys], 0))
                         .collect::<Result<Vec<_>>>()?;
-                    Ok((first, linear_gradients(&added, context, options)?))
+                    Ok((first, linear_gradients(&added, context)?))
                 };
                 let (first, second) = with_weights.then(weights).transpose()?.unzip();
                 (grad_normed, first, second)
@@ -190,15 +206,14 @@ impl PartWeights {
                 let bias = &self.0.first[1];
                 let second = with_weights.then(|| {
                     let active = row_ops::gelu_dropout(inner, bias, inner_mask)?;
-                    linear_gradients(&added, &active, options)
+                    linear_gradients(&added, &active)
                 });
                 let second = second.transpose()?;
                 let of_inner =
                     row_ops::gelu_dropout_backward(inner, bias, inner_mask, inner_gradient)?;
-                let first =
-                    with_weights.then(|| linear_gradients(&of_inner, &self.normed(x)?, options));
+                let first = with_weights.then(|| linear_gradients(&of_inner, &self.normed(x)?));
                 let first = first.transpose()?.map(Vec::from);
-                let grad_normed = times_transposed(&of_inner, &self.0.first[0], options)?;
+                let grad_normed = times_transposed(&of_inner, &self.0.first[0])?;
                 (grad_normed, first, second)
             }
             _ => candle_core::bail!("what another sublayer saved"),
@@ -236,53 +251,34 @@ fn scale(query: &Tensor) -> Result<f64> {
 }
 
 /// The scores of some images after softmax, `[n,H,M,N]`.
-fn probabilities(
-    query: &Tensor,
-    key_value: &Tensor,
-    piece: (usize, usize),
-    options: ComputeOptions,
-) -> Result<Tensor> {
+fn probabilities(query: &Tensor, key_value: &Tensor, piece: (usize, usize)) -> Result<Tensor> {
     let key = images_of(key_value, 0, piece)?;
-    let scores = matmul(&images_of(query, 0, piece)?, &key.t()?, options)?;
+    let scores = images_of(query, 0, piece)?.matmul(&key.t()?)?;
     row_ops::softmax(scores, scale(query)?)
 }
 
 /// Scaled dot-product attention (Vaswani et al., 2017, section 3.2), `[B,M,D]`.
-fn attend(query: &Tensor, key_value: &Tensor, options: ComputeOptions) -> Result<Tensor> {
+fn attend(query: &Tensor, key_value: &Tensor) -> Result<Tensor> {
     let mut contexts = Vec::new();
     for piece in pieces(query, key_value)? {
         let value = images_of(key_value, 1, piece)?;
-        let probabilities = probabilities(query, key_value, piece, options)?;
-        contexts.push(matmul(&probabilities, &value, options)?);
+        contexts.push(probabilities(query, key_value, piece)?.matmul(&value)?);
     }
     row_ops::merge_heads(&Tensor::cat(&contexts, 0)?.unsqueeze(0)?)
 }
 
 /// The gradients of queries and of keys and values from that of the context `[1,B,H,M,S]`.
-fn attend_backward(
-    query: &Tensor,
-    key_value: &Tensor,
-    gradient: &Tensor,
-    options: ComputeOptions,
-) -> Result<[Tensor; 2]> {
+fn attend_backward(query: &Tensor, key_value: &Tensor, gradient: &Tensor) -> Result<[Tensor; 2]> {
     let (mut of_query, mut of_key, mut of_value) = (Vec::new(), Vec::new(), Vec::new());
     for piece in pieces(query, key_value)? {
-        let probabilities = probabilities(query, key_value, piece, options)?;
+        let probabilities = probabilities(query, key_value, piece)?;
         let gradient = images_of(gradient, 0, piece)?;
         let value = images_of(key_value, 1, piece)?;
-        of_value.push(matmul(&probabilities.t()?, &gradient, options)?);
-        let of_scores = matmul(&gradient, &value.t()?, options)?;
+        of_value.push(probabilities.t()?.matmul(&gradient)?);
+        let of_scores = gradient.matmul(&value.t()?)?;
         let of_scores = row_ops::softmax_backward(&probabilities, of_scores, scale(query)?)?;
-        of_query.push(matmul(
-            &of_scores,
-            &images_of(key_value, 0, piece)?,
-            options,
-        )?);
-        of_key.push(matmul(
-            &of_scores.t()?,
-            &images_of(query, 0, piece)?,
-            options,
-        )?);
+        of_query.push(of_scores.matmul(&images_of(key_value, 0, piece)?)?);
+        of_key.push(of_scores.t()?.matmul(&images_of(query, 0, piece)?)?);
     }
     let whole = |pieces: &[Tensor]| Tensor::cat(pieces, 0);
     Ok([

@@ -1,14 +1,11 @@
-//! Transformer sublayers composed of candle's operations: for CUDA, and as a reference for tests.
+//! Transformer sublayers composed of candle's operations: the reference of the tests.
 
 use candle_core::{D, Result, Tensor};
 
 use super::SublayerWeights;
-use crate::{
-    ComputeOptions,
-    ops::{
-        dropout::{DropoutMask, dropout},
-        linear::{layer_norm, linear, matmul},
-    },
+use crate::ops::{
+    dropout::{DropoutMask, dropout},
+    linear::{layer_norm, linear},
 };
 
 impl SublayerWeights {
@@ -51,7 +48,7 @@ pub fn attention_sublayer(
     mask: Option<DropoutMask>,
 ) -> Result<Tensor> {
     let qkv = weights.first_linear(&weights.normed(x)?)?.chunk(3, 2)?;
-    let context = attention(&qkv[0], &qkv[1], &qkv[2], heads, weights.options)?;
+    let context = attention(&qkv[0], &qkv[1], &qkv[2], heads)?;
     weights.second_linear(x, &context, mask)
 }
 
@@ -74,13 +71,7 @@ pub fn cls_attention_sublayer(
         )
     };
     let query = map(&normed.narrow(1, 0, 1)?, 0)?;
-    let context = attention(
-        &query,
-        &map(&normed, 1)?,
-        &map(&normed, 2)?,
-        heads,
-        weights.options,
-    )?;
+    let context = attention(&query, &map(&normed, 1)?, &map(&normed, 2)?, heads)?;
     weights.second_linear(&x.narrow(1, 0, 1)?, &context, mask)
 }
 
@@ -95,13 +86,7 @@ pub fn feed_forward_sublayer(
 
 /// Scaled dot-product attention (Vaswani et al., 2017, section 3.2) of `query` `[B,M,D]` to `key`
 /// and `value` `[B,N,D]`, each as `heads` parts: `[B,M,D]`.
-fn attention(
-    query: &Tensor,
-    key: &Tensor,
-    value: &Tensor,
-    heads: usize,
-    options: ComputeOptions,
-) -> Result<Tensor> {
+fn attention(query: &Tensor, key: &Tensor, value: &Tensor, heads: usize) -> Result<Tensor> {
     let (batch, queries, width) = query.dims3()?;
     let head_dim = width / heads;
     let parts = |x: &Tensor| {
@@ -110,12 +95,9 @@ fn attention(
             .contiguous()
     };
     let query = (parts(query)? * (head_dim as f64).powf(-0.5))?;
-    let scores = matmul(&query, &parts(key)?.transpose(2, 3)?, options)?;
-    matmul(
-        &candle_nn::ops::softmax(&scores, D::Minus1)?,
-        &parts(value)?,
-        options,
-    )?
-    .transpose(1, 2)?
-    .reshape((batch, queries, width))
+    let scores = query.matmul(&parts(key)?.transpose(2, 3)?)?;
+    candle_nn::ops::softmax(&scores, D::Minus1)?
+        .matmul(&parts(value)?)?
+        .transpose(1, 2)?
+        .reshape((batch, queries, width))
 }

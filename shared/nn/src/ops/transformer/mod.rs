@@ -97,7 +97,7 @@ impl SublayerWeights {
 
     /// Computes a sublayer by its parts, on CUDA.
     fn by_parts(&self, part: Part, x: &Tensor, mask: Option<DropoutMask>) -> Result<Tensor> {
-        let (x, parts) = (x.contiguous()?, PartWeights(self.detached()));
+        let (x, parts) = (x.contiguous()?, PartWeights::new(self)?);
         let detached = x.detach();
         let (added, saved) = parts.forward(part, &detached)?;
         let op = PartsOp {

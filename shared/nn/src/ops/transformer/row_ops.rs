@@ -4,17 +4,23 @@
 use candle_core::{CpuStorage, D, Result, Storage, Tensor};
 
 use crate::{
-    cuda,
+    ComputeOptions, cuda,
     ops::{
         dropout::{DropoutMask, dropout},
         linear,
     },
 };
 
-/// Layer norm of the last dimension.
-pub fn layer_norm(x: &Tensor, gamma: &Tensor, beta: &Tensor, eps: f64) -> Result<Tensor> {
+/// Layer norm of the last dimension, as a factor of a product.
+pub fn layer_norm(
+    x: &Tensor,
+    gamma: &Tensor,
+    beta: &Tensor,
+    eps: f64,
+    options: ComputeOptions,
+) -> Result<Tensor> {
     if x.device().is_cuda() {
-        return cuda::row_ops::layer_norm(x, gamma, beta, eps);
+        return cuda::row_ops::layer_norm(x, gamma, beta, eps, options);
     }
     linear::layer_norm(x, gamma, beta, eps)
 }
