@@ -57,6 +57,8 @@ bool is_capturing(void *stream);
 
 // A number in an environment variable; `otherwise` if it is not set.
 long long setting(const char *name, long long otherwise);
+// Whether work on device memory is executed; without STAND_IN_EXECUTE=0.
+bool executes();
 // Whether the n-th call fails, by a variable that says n, or n+ for all from there. `calls` counts.
 bool fails(const char *name, long long &calls);
 // Adds to a counter, which `STAND_IN_COUNTS` names the file of.

@@ -68,7 +68,7 @@ using std::isfinite;
 #include "../src/cuda/kernels/epilogue.cu"
 #include "../src/cuda/kernels/batch_norm.cu"
 #include "../src/cuda/kernels/pool.cu"
-#include "../src/cuda/kernels/cross_entropy.cu"
+#include "../src/cuda/kernels/loss.cu"
 #include "../src/cuda/kernels/dropout.cu"
 #include "../src/cuda/kernels/row_ops.cu"
 #include "../src/cuda/kernels/sgd.cu"
@@ -150,34 +150,34 @@ template <typename T> struct Numbers {
 
 template <typename T> struct Kind;
 
-#define KIND(T, NAME, BOUND)                                                \
-    template <> struct Kind<T> {                                            \
-        static constexpr double bound = BOUND;                              \
-        static constexpr auto epilogue = epilogue_##NAME;                   \
-        static constexpr auto gradient_epilogue = gradient_epilogue_##NAME; \
-        static constexpr auto pack = pack_filter_##NAME;                    \
-        static constexpr auto unpack = unpack_filter_##NAME;                \
-        static constexpr auto im2col = im2col_nhwc_##NAME;                  \
-        static constexpr auto col2im = col2im_nhwc_##NAME;                  \
-        static constexpr auto average_pool = average_pool_##NAME;           \
-        static constexpr auto unpool = average_pool_backward_##NAME;        \
-        static constexpr auto add_bias = add_bias_##NAME;                   \
-        static constexpr auto layer_norm = layer_norm_##NAME;               \
-        static constexpr auto layer_norm_backward = layer_norm_backward_##NAME;\
-        static constexpr auto softmax = softmax_##NAME;                     \
-        static constexpr auto softmax_backward = softmax_backward_##NAME;   \
-        static constexpr auto gelu_dropout = gelu_dropout_##NAME;           \
-        static constexpr auto gelu_dropout_backward = gelu_dropout_backward_##NAME;\
-        static constexpr auto residual_dropout = residual_dropout_##NAME;   \
-        static constexpr auto split_heads = split_heads_##NAME;             \
-        static constexpr auto merge_heads = merge_heads_##NAME;             \
-        static constexpr auto sum_columns = sum_columns_##NAME;             \
-        static constexpr auto sum_moments = sum_moments_##NAME;             \
-        static constexpr auto finish_moments = finish_moments_##NAME;       \
-        static constexpr auto normalize = normalize_##NAME;                 \
-        static constexpr auto sum_gradients = sum_gradients_##NAME;         \
-        static constexpr auto sum_channels = sum_channels_##NAME;           \
-        static constexpr auto input_gradient = input_gradient_##NAME;       \
+#define KIND(T, NAME, BOUND)                                                            \
+    template <> struct Kind<T> {                                                        \
+        static constexpr double bound = BOUND;                                          \
+        static constexpr auto epilogue = epilogue_##NAME;                               \
+        static constexpr auto gradient_epilogue = gradient_epilogue_##NAME;             \
+        static constexpr auto pack = pack_filter_##NAME;                                \
+        static constexpr auto unpack = unpack_filter_##NAME;                            \
+        static constexpr auto im2col = im2col_nhwc_##NAME;                              \
+        static constexpr auto col2im = col2im_nhwc_##NAME;                              \
+        static constexpr auto average_pool = average_pool_##NAME;                       \
+        static constexpr auto unpool = average_pool_backward_##NAME;                    \
+        static constexpr auto add_bias = add_bias_##NAME;                               \
+        static constexpr auto layer_norm = layer_norm_##NAME;                           \
+        static constexpr auto layer_norm_backward = layer_norm_backward_##NAME;         \
+        static constexpr auto softmax = scaled_softmax_##NAME;                          \
+        static constexpr auto softmax_backward = scaled_softmax_backward_##NAME;        \
+        static constexpr auto gelu_dropout = gelu_dropout_##NAME;                       \
+        static constexpr auto gelu_dropout_backward = gelu_dropout_backward_##NAME;     \
+        static constexpr auto residual_dropout = residual_dropout_##NAME;               \
+        static constexpr auto split_heads = split_heads_##NAME;                         \
+        static constexpr auto merge_heads = merge_heads_##NAME;                         \
+        static constexpr auto sum_columns = sum_columns_##NAME;                         \
+        static constexpr auto sum_moments = sum_moments_##NAME;                         \
+        static constexpr auto finish_moments = finish_moments_##NAME;                   \
+        static constexpr auto normalize = normalize_##NAME;                             \
+        static constexpr auto sum_gradients = sum_gradients_##NAME;                     \
+        static constexpr auto sum_channels = sum_channels_##NAME;                       \
+        static constexpr auto input_gradient = input_gradient_##NAME;                   \
     };
 KIND(float, f32, 2e-5)
 KIND(bf16, bf16, 1e-2)

@@ -62,7 +62,7 @@ int on_device(void *to, const void *from, size_t bytes, void *stream) {
     if (!is_usable(from, bytes, "copy") || !is_usable(to, bytes, "copy")) return error();
     count("copies_on_device");
     enqueue(stream, [=] {
-        if (require(from, bytes, "copy") && require(to, bytes, "copy")) std::memmove(to, from, bytes);
+        if (require(from, bytes, "copy") && require(to, bytes, "copy") && executes()) std::memmove(to, from, bytes);
     });
     return SUCCESS;
 }
@@ -72,7 +72,7 @@ int set(void *at, unsigned char value, size_t bytes, void *stream) {
     if (!is_usable(at, bytes, "memset")) return error();
     count("memsets");
     enqueue(stream, [=] {
-        if (require(at, bytes, "memset")) std::memset(at, value, bytes);
+        if (require(at, bytes, "memset") && executes()) std::memset(at, value, bytes);
     });
     return SUCCESS;
 }

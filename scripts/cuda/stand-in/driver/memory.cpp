@@ -49,6 +49,11 @@ const std::pair<const uintptr_t, Block> *find(const void *at) {
     return (uintptr_t)at <= block.first + block.second.bytes ? &block : nullptr;
 }
 
+// Memory that nothing is computed in is not touched, so that more of it than the host has can be allocated.
+void fill(unsigned char *at, unsigned char byte, size_t bytes) {
+    if (executes()) std::memset(at, byte, std::min(bytes, FILLED));
+}
+
 bool is_whole(const unsigned char *at, size_t bytes) {
     for (const unsigned char *zone : {at - ZONE, at + bytes})
         for (size_t i = 0; i < ZONE; i++)
@@ -85,7 +90,7 @@ void *allocate(Place place, size_t bytes, bool from_pool) {
     unsigned char *at = memory + ZONE;
     std::memset(memory, ZONE_BYTE, ZONE);
     std::memset(at + bytes, ZONE_BYTE, ZONE);
-    std::memset(at, NEW_BYTE, std::min(bytes, FILLED));
+    fill(at, NEW_BYTE, bytes);
     blocks()[(uintptr_t)at] = {bytes, place, from_pool};
     if (place == Place::Device) {
         state.used += bytes;
@@ -117,7 +122,7 @@ void free_now(void *address) {
     auto *at = (unsigned char *)address;
     const size_t bytes = found->second.bytes;
     check(at, bytes);
-    std::memset(at, FREED_BYTE, std::min(bytes, FILLED));
+    fill(at, FREED_BYTE, bytes);
     blocks().erase(found);
     freed().push_back({at, bytes});
     kept += bytes;

@@ -123,7 +123,7 @@ int cuLaunchKernel(Function *function, unsigned grid_x, unsigned grid_y, unsigne
     }
     if (!are_live(*function, arguments, true, "when it is launched")) return error();
     enqueue(stream, [=, kernel = kernels().at(function->name)]() mutable {
-        if (!are_live(*function, arguments, false, "when the queue executes")) return;
+        if (!are_live(*function, arguments, false, "when the queue executes") || !executes()) return;
         arguments.addresses.clear();
         for (auto &value : arguments.values) arguments.addresses.push_back(&value);
         run_grid(kernel, grid, block, shared_bytes, arguments.addresses.data());

@@ -134,8 +134,9 @@ void enqueue_convolution(void *stream, const Convolution &c, Direction direction
         if (!require(x, c.x_len() * bytes, "x of a convolution") || !require(weight, c.weight_len() * bytes, "its weight") ||
             !require(y, c.y_len() * bytes, "its y"))
             return;
+        if (workspace_bytes && !require(workspace, workspace_bytes, "its workspace")) return;
+        if (!executes()) return;
         if (workspace_bytes) {
-            if (!require(workspace, workspace_bytes, "its workspace")) return;
             // It holds nothing that outlives a call.
             std::memset(workspace, 0xfe, workspace_bytes);
         }

@@ -113,6 +113,7 @@ int gemm(Handle *handle, int turn_a, int turn_b, int m, int n, int k, double alp
     enqueue(handle->stream, [=] {
         for (const Matrix *matrix : {&left, &right, &result})
             if (!require(matrix->at, matrix->bytes(batches), "a matrix product")) return;
+        if (!executes()) return;
         if (is_f64)
             multiply<double>(turn_a, turn_b, m, n, k, alpha, left, right, beta, result, batches);
         else

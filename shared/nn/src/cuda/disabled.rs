@@ -35,6 +35,7 @@ pub mod row_ops {
 
     disabled! {
         fn layer_norm(&Tensor, &Tensor, &Tensor, f64, ComputeOptions) -> Tensor;
+        fn layer_norm_f32(&Tensor, &Tensor, &Tensor, f64) -> CudaStorage;
         fn layer_norm_backward(&Tensor, &Tensor, f64, &Tensor) -> (Tensor, Tensor);
         fn softmax(&Tensor, f64) -> ();
         fn softmax_backward(&Tensor, &Tensor, f64) -> ();

@@ -9,11 +9,11 @@
 mod batch_norm;
 mod conv;
 mod crop;
-mod cross_entropy;
 mod device_memory;
 mod dropout;
 mod elementwise;
 mod feature_map;
+mod loss;
 mod module;
 mod pinned;
 mod pool;
@@ -29,10 +29,10 @@ use candle_core::cuda_backend::cudarc::driver::{
 pub use batch_norm::{batch_norm_backward, batch_norm_eval, batch_norm_train};
 pub use conv::{conv, conv_backward};
 pub use crop::{PinnedUploader, crop_resize};
-pub use cross_entropy::{cross_entropy, cross_entropy_backward};
 pub use device_memory::{free_memory, peak_memory, prepare, release_memory};
 pub use dropout::dropout;
 pub use elementwise::{relu, relu_backward};
+pub use loss::{cross_entropy, cross_entropy_backward};
 pub use pool::{average_pool, average_pool_backward};
 pub use readback::{Download, Downloader};
 pub use residual::Cuda;

@@ -24,7 +24,7 @@ const SOURCE: &str = concat!(
     include_str!("kernels/epilogue.cu"),
     include_str!("kernels/batch_norm.cu"),
     include_str!("kernels/pool.cu"),
-    include_str!("kernels/cross_entropy.cu"),
+    include_str!("kernels/loss.cu"),
     include_str!("kernels/dropout.cu"),
     include_str!("kernels/row_ops.cu"),
     include_str!("kernels/sgd.cu"),

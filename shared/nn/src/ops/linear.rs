@@ -1,5 +1,5 @@
-//! Linear layer, layer norm and matrix product on tokens `[…,D]`, composed of candle's operations; on CUDA the linear
-//! layer is one operation, whose gradients are not cleared and added inside.
+//! Linear layer and layer norm on tokens `[…,D]`, composed of candle's operations; on CUDA each is one operation, inside
+//! which no gradients are cleared and added, and which hands over those of its weights.
 
 use std::sync::Mutex;
 
@@ -39,7 +39,7 @@ pub fn cut(factor: &Tensor, options: ComputeOptions) -> Result<Tensor> {
 }
 
 /// A linear layer of rows `[N,I]` as an operation on them and on the weight, which makes candle differentiate it where
-/// the weight is a variable. The gradients of weight and bias are handed over.
+/// the weight is a variable.
 struct CudaLinear {
     weight: Tensor,
     bias: Tensor,
@@ -79,7 +79,7 @@ impl CustomOp2 for CudaLinear {
         _: &CpuStorage,
         _: &Layout,
     ) -> Result<(CpuStorage, Shape)> {
-        bail!("the CPU has no kernel of the linear layer: it is composed of candle's operations")
+        bail!("on the CPU the linear layer is composed of candle's operations")
     }
 
     fn cuda_fwd(
@@ -121,10 +121,81 @@ impl CustomOp2 for CudaLinear {
 
 /// Normalizes the last dimension (Ba et al., 2016).
 pub fn layer_norm(x: &Tensor, weight: &Tensor, bias: &Tensor, eps: f64) -> Result<Tensor> {
+    if x.device().is_cuda() {
+        return CudaLayerNorm::apply(&x.contiguous()?, weight, bias, eps);
+    }
     let centered = x.broadcast_sub(&x.mean_keepdim(D::Minus1)?)?;
     let variance = centered.sqr()?.mean_keepdim(D::Minus1)?;
     centered
         .broadcast_div(&(variance + eps)?.sqrt()?)?
         .broadcast_mul(weight)?
         .broadcast_add(bias)
+}
+
+/// A layer norm as an operation on tokens and its weight; as [`CudaLinear`].
+struct CudaLayerNorm {
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor,
+    eps: f64,
+}
+
+impl CudaLayerNorm {
+    fn apply(x: &Tensor, weight: &Tensor, bias: &Tensor, eps: f64) -> Result<Tensor> {
+        let op = Self {
+            x: x.detach(),
+            weight: weight.clone(),
+            bias: bias.clone(),
+            eps,
+        };
+        x.apply_op2(weight, op)
+    }
+}
+
+impl CustomOp2 for CudaLayerNorm {
+    fn name(&self) -> &'static str {
+        "layer-norm"
+    }
+
+    fn cpu_fwd(
+        &self,
+        _: &CpuStorage,
+        _: &Layout,
+        _: &CpuStorage,
+        _: &Layout,
+    ) -> Result<(CpuStorage, Shape)> {
+        bail!("on the CPU this layer norm is composed of candle's operations")
+    }
+
+    fn cuda_fwd(
+        &self,
+        _: &CudaStorage,
+        _: &Layout,
+        _: &CudaStorage,
+        _: &Layout,
+    ) -> Result<(CudaStorage, Shape)> {
+        let y = cuda::row_ops::layer_norm_f32(&self.x, &self.weight, &self.bias, self.eps)?;
+        Ok((y, self.x.shape().clone()))
+    }
+
+    fn bwd(
+        &self,
+        x: &Tensor,
+        weight: &Tensor,
+        _y: &Tensor,
+        gradient: &Tensor,
+    ) -> Result<(Option<Tensor>, Option<Tensor>)> {
+        let gradient = gradient.detach().contiguous()?;
+        let (grad_x, normalized) =
+            cuda::row_ops::layer_norm_backward(&self.x, &weight.detach(), self.eps, &gradient)?;
+        if self.weight.track_op() {
+            let (grad_bias, grad_weight) =
+                cuda::row_ops::column_sums(&gradient, Some(&normalized))?;
+            hand_over(&self.bias, grad_bias)?;
+            if let Some(gradient) = grad_weight {
+                hand_over(&self.weight, gradient)?;
+            }
+        }
+        Ok((x.track_op().then_some(grad_x), None))
+    }
 }

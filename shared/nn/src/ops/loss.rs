@@ -41,7 +41,7 @@ impl CustomOp1 for CudaCrossEntropy {
     }
 
     fn cpu_fwd(&self, _logits: &CpuStorage, _layout: &Layout) -> Result<(CpuStorage, Shape)> {
-        bail!("the CPU has no kernel of the cross entropy: it is composed of candle's operations")
+        bail!("on the CPU the cross entropy is composed of candle's operations")
     }
 
     fn cuda_fwd(&self, logits: &CudaStorage, layout: &Layout) -> Result<(CudaStorage, Shape)> {

@@ -21,7 +21,7 @@ impl CustomOp1 for CudaAveragePool {
     }
 
     fn cpu_fwd(&self, _x: &CpuStorage, _layout: &Layout) -> Result<(CpuStorage, Shape)> {
-        bail!("the CPU has no kernel of the average: it is composed of candle's operations")
+        bail!("on the CPU the average is composed of candle's operations")
     }
 
     fn cuda_fwd(&self, x: &CudaStorage, layout: &Layout) -> Result<(CudaStorage, Shape)> {

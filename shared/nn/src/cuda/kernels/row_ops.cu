@@ -65,7 +65,7 @@ __device__ void layer_norm_backward(const float *x, const float *gamma, const T 
 }
 
 // x = softmax(scale * x) of each row, in place.
-template <typename T> __device__ void softmax(T *x, float scale, int width, long long rows) {
+template <typename T> __device__ void scaled_softmax(T *x, float scale, int width, long long rows) {
     long long row = own_row();
     if (row >= rows) return;
     x += row * width;
@@ -79,7 +79,7 @@ template <typename T> __device__ void softmax(T *x, float scale, int width, long
 
 // The gradient of softmax's argument from that of its result y, in place.
 template <typename T>
-__device__ void softmax_backward(const T *y, T *gradient, float scale, int width, long long rows) {
+__device__ void scaled_softmax_backward(const T *y, T *gradient, float scale, int width, long long rows) {
     long long row = own_row();
     if (row >= rows) return;
     y += row * width;
@@ -210,12 +210,12 @@ extern "C" __global__ void finish_columns(const float *partial, int blocks, int 
         int width, long long rows) {                                                                               \
         layer_norm_backward(x, gamma, gradient, eps, grad_x, normalized, width, rows);                             \
     }                                                                                                              \
-    extern "C" __global__ void softmax_##NAME(T *x, float scale, int width, long long rows) {                      \
-        softmax(x, scale, width, rows);                                                                            \
+    extern "C" __global__ void scaled_softmax_##NAME(T *x, float scale, int width, long long rows) {               \
+        scaled_softmax(x, scale, width, rows);                                                                     \
     }                                                                                                              \
-    extern "C" __global__ void softmax_backward_##NAME(                                                            \
+    extern "C" __global__ void scaled_softmax_backward_##NAME(                                                     \
         const T *y, T *gradient, float scale, int width, long long rows) {                                         \
-        softmax_backward(y, gradient, scale, width, rows);                                                         \
+        scaled_softmax_backward(y, gradient, scale, width, rows);                                                  \
     }                                                                                                              \
     extern "C" __global__ void add_bias_##NAME(                                                                    \
         const T *x, const float *bias, float *y, int width, long long len) {                                       \
