@@ -405,6 +405,9 @@ static void losses(int rows, int classes, float smoothing) {
         }
     }
     near(loss[0], expected, 1e-6, "cross entropy" + size);
+    logits.at[labels[0] == 0] = -INFINITY;
+    synchronized(1, 1, [&] { cross_entropy(logits.at, labels.data(), rows, classes, smoothing, loss.at); });
+    check(smoothing > 0.0f ? std::isinf(loss[0]) : std::isfinite(loss[0]), "cross entropy of -infinity" + size);
     labels[rows - 1] = classes;
     synchronized(1, 1, [&] { cross_entropy(logits.at, labels.data(), rows, classes, smoothing, loss.at); });
     check(std::isnan(loss[0]), "cross entropy of a label that is no class" + size);

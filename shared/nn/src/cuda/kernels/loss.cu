@@ -19,9 +19,11 @@ extern "C" __global__ void cross_entropy(const float *logits, const uint32 *labe
         const float *row = logits + (long long)i * classes;
         float largest, log_sum, all = 0.0f;
         log_sum_exp(row, classes, largest, log_sum);
-        for (uint32 c = 0; c < classes; c++) all += row[c] - largest - log_sum;
         float of_label = labels[i] < classes ? row[labels[i]] - largest - log_sum : __uint_as_float(0x7fc00000u);
-        sum += (1.0f - smoothing) * of_label + smoothing * (all / classes);
+        sum += (1.0f - smoothing) * of_label;
+        if (smoothing == 0.0f) continue; // Another class's -infinity times 0 would be NaN.
+        for (uint32 c = 0; c < classes; c++) all += row[c] - largest - log_sum;
+        sum += smoothing * (all / classes);
     }
     sums[threadIdx.x] = sum;
     __syncthreads();
