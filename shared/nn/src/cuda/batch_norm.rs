@@ -1,24 +1,20 @@
 //! Batch normalization of feature maps. Values per channel are f32, one for each padded channel.
 
-use candle_core::{CudaStorage, Result, Tensor, bail, cuda_backend::CudaDevice};
+use candle_core::{CudaStorage, Result, Tensor, bail};
 
 use super::{
     Argument, MapType,
+    channel_sums::{BlockSplit, Size, partial_sums, sum_blocks},
     feature_map::{
         self, address_of, alloc, enter, first_channels, leave, map_type, optional_address, padded,
         tensor, tensor_address, with_channels, with_storages,
     },
-    module::{self, KernelArg, THREADS},
+    module::{self, KernelArg},
 };
 use crate::{
     RunningStatistics,
     ops::conv::{nhwc_shape, tensor_shape},
 };
-
-/// Threads that add up a channel's partial sums, as in `batch_norm.cu`.
-const SUM_THREADS: usize = 32;
-/// The most blocks that a channel's sum is split among.
-const MAX_BLOCKS: usize = 1024;
 
 /// Statistics per channel before normalization.
 pub struct ChannelMoments {
@@ -37,66 +33,6 @@ impl ChannelMoments {
             gamma,
         }
     }
-}
-
-/// A map's size, `[positions, channels]`.
-#[derive(Clone, Copy, Debug)]
-struct Size {
-    positions: usize,
-    channels: usize,
-}
-
-impl Size {
-    fn of(storage: &CudaStorage, channels: usize) -> Self {
-        Self {
-            positions: feature_map::len(storage) / channels,
-            channels,
-        }
-    }
-
-    fn eights(self) -> usize {
-        self.channels / 8
-    }
-
-    /// Eights of channels in all.
-    fn len(self) -> usize {
-        self.positions * self.eights()
-    }
-}
-
-/// How a sum over positions is split among blocks.
-struct BlockSplit {
-    wide: usize,
-    rows: usize,
-    blocks: usize,
-    /// Blocks across and down, of the kernels that write partial sums.
-    grid: [usize; 2],
-}
-
-impl BlockSplit {
-    fn new(size: Size) -> Self {
-        /// Rows of a thread, at least.
-        const MIN_ROWS: usize = 16;
-        let wide = size.eights().min(THREADS);
-        let rows = (THREADS / wide * MIN_ROWS).max(size.positions.div_ceil(MAX_BLOCKS));
-        let blocks = size.positions.div_ceil(rows);
-        Self {
-            wide,
-            rows,
-            blocks,
-            grid: [blocks, size.eights().div_ceil(wide)],
-        }
-    }
-}
-
-/// Two sums of each channel over each block's rows, uninitialized.
-fn partial_sums(device: &CudaDevice, size: Size, split: &BlockSplit) -> Result<CudaStorage> {
-    alloc(device, MapType::F32, split.blocks * 2 * size.channels)
-}
-
-/// Blocks of a kernel that adds up partial sums.
-pub fn sum_blocks(channels: usize) -> [usize; 2] {
-    [channels.div_ceil(THREADS / SUM_THREADS), 1]
 }
 
 /// The moments of `[positions, channels]`, towards which the running statistics move, in place.
@@ -252,35 +188,6 @@ pub fn backward(
     // SAFETY: x, gradient and grad_x are maps of one size, the others values per channel.
     unsafe { module::for_each(device, &name, size.len(), &arguments) }?;
     Ok(([grad_gamma, grad_beta], grad_x))
-}
-
-/// The sums over the positions of a map: a bias's gradient.
-pub fn channel_sums(gradient: &CudaStorage, channels: usize) -> Result<CudaStorage> {
-    let (device, suffix) = (&gradient.device, map_type(gradient)?.suffix());
-    let size = Size::of(gradient, channels);
-    let split = BlockSplit::new(size);
-    let partial = partial_sums(device, size, &split)?;
-    let arguments = [
-        KernelArg::Address(address_of(gradient)?),
-        KernelArg::int(size.positions)?,
-        KernelArg::int(split.rows)?,
-        KernelArg::int(size.eights())?,
-        KernelArg::int(split.wide)?,
-        KernelArg::Address(address_of(&partial)?),
-    ];
-    let name = format!("sum_channels_{suffix}");
-    // SAFETY: the maps are of the size; `partial` has two values for each block and channel.
-    unsafe { module::launch(device, &name, split.grid, &arguments) }?;
-    let grad_bias = alloc(device, MapType::F32, channels)?;
-    let arguments = [
-        KernelArg::Address(address_of(&partial)?),
-        KernelArg::int(split.blocks)?,
-        KernelArg::int(channels)?,
-        KernelArg::Address(address_of(&grad_bias)?),
-    ];
-    // SAFETY: all are of the sizes above.
-    unsafe { module::launch(device, "finish_channels", sum_blocks(channels), &arguments) }?;
-    Ok(grad_bias)
 }
 
 /// Normalizes `x` `[B,H,W,C]` with its own statistics: the result, and `[C]` means and

@@ -7,6 +7,7 @@
 //! [`feature_map::leave`] add and remove the padding.
 
 mod batch_norm;
+mod channel_sums;
 mod conv;
 mod crop;
 mod device_memory;

@@ -4,6 +4,7 @@
 
 #[path = "../common/gpu.rs"]
 mod device;
+mod head;
 mod layers;
 mod networks;
 

@@ -19,7 +19,7 @@ use candle_core::{CudaStorage, Result, Tensor};
 pub use weights::{PackedWeights, weight_gradient};
 
 use super::{
-    Argument, MapType, batch_norm,
+    Argument, MapType, channel_sums,
     elementwise::epilogue,
     feature_map::{enter, first_channels, leave, map_type, padded, tensor, with_storages},
 };
@@ -80,7 +80,7 @@ pub fn conv_backward(
             Ok(tensor(gradient, weight.shape()))
         };
         let grad_bias = || {
-            let sums = batch_norm::channel_sums(&gradient, padded(output.channels))?;
+            let sums = channel_sums::channel_sums(&gradient, padded(output.channels))?;
             first_channels(sums, output.channels)?.reshape(bias.shape())
         };
         Ok([

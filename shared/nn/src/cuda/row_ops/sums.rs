@@ -5,7 +5,7 @@ use candle_core::{CudaStorage, Result, Tensor, bail};
 use super::{
     super::{
         MapType,
-        batch_norm::sum_blocks,
+        channel_sums::sum_blocks,
         feature_map::{address_of, alloc, f32_address, tensor, typed_address, with_storages},
         module::{self, KernelArg, THREADS},
     },
