@@ -18,6 +18,7 @@ constexpr Attribute ATTRIBUTES[] = {
     {TENSOR, TENSOR_DATA_TYPE, TYPE_DATA_TYPE, 1, 1}, {TENSOR, TENSOR_DIMENSIONS, TYPE_INT64, 4, 4},
     {TENSOR, TENSOR_STRIDES, TYPE_INT64, 4, 4}, {TENSOR, TENSOR_UNIQUE_ID, TYPE_INT64, 1, 1},
     {TENSOR, TENSOR_BYTE_ALIGNMENT, TYPE_INT64, 1, 1}, {TENSOR, TENSOR_IS_VIRTUAL, TYPE_BOOLEAN, 1, 1},
+    {TENSOR, TENSOR_IS_BY_VALUE, TYPE_BOOLEAN, 1, 1},
     {CONVOLUTION, CONVOLUTION_COMP_TYPE, TYPE_DATA_TYPE, 1, 1}, {CONVOLUTION, CONVOLUTION_CONV_MODE, TYPE_CONVOLUTION_MODE, 1, 1},
     {CONVOLUTION, CONVOLUTION_SPATIAL_DIMS, TYPE_INT64, 1, 1}, {CONVOLUTION, CONVOLUTION_DILATIONS, TYPE_INT64, 2, 2},
     {CONVOLUTION, CONVOLUTION_FILTER_STRIDES, TYPE_INT64, 2, 2}, {CONVOLUTION, CONVOLUTION_PRE_PADDINGS, TYPE_INT64, 2, 2},
@@ -29,6 +30,8 @@ constexpr Attribute ATTRIBUTES[] = {
     {BACKWARD_FILTER, FILTER_X, TYPE_DESCRIPTOR, 1, 1}, {BACKWARD_FILTER, FILTER_DW, TYPE_DESCRIPTOR, 1, 1}, {BACKWARD_FILTER, FILTER_DY, TYPE_DESCRIPTOR, 1, 1},
     {BACKWARD_FILTER, FILTER_CONV_DESC, TYPE_DESCRIPTOR, 1, 1}, {BACKWARD_FILTER, FILTER_ALPHA, TYPE_FLOAT, 1, 1},
     {BACKWARD_FILTER, FILTER_BETA, TYPE_FLOAT, 1, 1},
+    {ATTENTION, ATTENTION_Q, TYPE_DESCRIPTOR, 1, 1}, {ATTENTION, ATTENTION_K, TYPE_DESCRIPTOR, 1, 1}, {ATTENTION, ATTENTION_V, TYPE_DESCRIPTOR, 1, 1},
+    {ATTENTION, ATTENTION_O, TYPE_DESCRIPTOR, 1, 1}, {ATTENTION, ATTENTION_SCALE, TYPE_DESCRIPTOR, 1, 1},
     {OPERATIONGRAPH, GRAPH_OPS, TYPE_DESCRIPTOR, 1, 1}, {OPERATIONGRAPH, GRAPH_HANDLE, TYPE_HANDLE, 1, 1},
     {ENGINEHEUR, ENGINEHEUR_OPERATION_GRAPH, TYPE_DESCRIPTOR, 1, 1}, {ENGINEHEUR, ENGINEHEUR_MODE, TYPE_HEUR_MODE, 1, 1},
     {ENGINEHEUR, ENGINEHEUR_DEVICEPROP, TYPE_DESCRIPTOR, 1, 1}, {ENGINEHEUR, ENGINEHEUR_SM_COUNT_TARGET, TYPE_INT32, 1, 1},
@@ -154,21 +157,28 @@ int cudnnBackendExecute(Handle *handle, Descriptor *plan, Descriptor *pack) {
     if (plan->kind != EXECUTION_PLAN || pack->kind != VARIANT_PACK) return refuse(BAD_PARAM_DESCRIPTOR_TYPE, "no plan or no pack");
     if (!plan->is_finalized || !pack->is_finalized) return refuse(BAD_PARAM_NOT_FINALIZED, "a plan or pack is not finalized");
     if (fails("STAND_IN_FAIL_EXECUTION", calls)) return refuse_on_request("STAND_IN_FAIL_EXECUTION");
-    const auto &[convolution, direction, ids] = plan->operation;
+    const auto &[is_attention, convolution, direction, attention, ids] = plan->operation;
     const auto names = pack->all<int64_t>(PACK_UNIQUE_IDS);
     const auto addresses = pack->all<void *>(PACK_DATA_POINTERS);
-    void *operands[3] = {};
-    for (int operand = 0; operand < 3; operand++)
+    std::vector<void *> operands;
+    for (const int64_t id : ids)
         for (size_t i = 0; i < names.size(); i++)
-            if (names[i] == ids[operand]) operands[operand] = addresses[i];
-    const auto [x, weight, y] = operands;
-    if (!x || !weight || !y) return refuse(BAD_PARAM_NULL_POINTER, "a tensor of the graph is not in the pack");
-    const std::string reason = unfit(convolution, x, weight, y);
-    if (!reason.empty()) return refuse(BAD_PARAM_MISALIGNED_POINTER, reason);
+            if (names[i] == id && addresses[i]) operands.push_back(addresses[i]);
+    if (operands.size() != ids.size()) return refuse(BAD_PARAM_NULL_POINTER, "a tensor of the graph is not in the pack");
     const int64_t needed = plan->engines.at(0).workspace;
     void *workspace = pack->has(PACK_WORKSPACE) ? pack->one<void *>(PACK_WORKSPACE) : nullptr;
     if (needed && (!is_live(workspace, needed, true) || (uintptr_t)workspace % 16))
         return refuse(BAD_PARAM_SIZE_INSUFFICIENT, "the workspace has not the plan's " + std::to_string(needed) + " bytes");
+    if (is_attention) {
+        // The scale is the host's, and read now.
+        const std::string reason = enqueue_attention(handle->stream, attention, operands[0], operands[1], operands[2], operands[3],
+                                                     *(const float *)operands[4]);
+        if (reason.empty()) return count("plan_executions"), cudnn::SUCCESS;
+        return refuse(BAD_PARAM_MISALIGNED_POINTER, reason);
+    }
+    void *const x = operands[0], *const weight = operands[1], *const y = operands[2];
+    const std::string reason = unfit(convolution, x, weight, y);
+    if (!reason.empty()) return refuse(BAD_PARAM_MISALIGNED_POINTER, reason);
     auto computed = convolution;
     for (const int note : plan->engines.at(0).notes) computed.is_tf32 |= note == TENSOR_CORE;
     stand_in::count("plan_executions");

@@ -7,13 +7,14 @@
 #include <set>
 #include <vector>
 
+#include "attention.h"
 #include "cudnn.h"
 
 namespace cudnn {
 
 enum Kind {
     CONVOLUTION = 1, ENGINE = 2, ENGINECFG = 3, ENGINEHEUR = 4, EXECUTION_PLAN = 5, FORWARD = 10, BACKWARD_FILTER = 11,
-    BACKWARD_DATA = 12, OPERATIONGRAPH = 15, VARIANT_PACK = 16, TENSOR = 17, DEVICEPROP = 38,
+    BACKWARD_DATA = 12, OPERATIONGRAPH = 15, VARIANT_PACK = 16, TENSOR = 17, DEVICEPROP = 38, ATTENTION = 41,
 };
 
 enum Name {
@@ -27,9 +28,11 @@ enum Name {
     FILTER_ALPHA, FILTER_BETA, FILTER_CONV_DESC, FILTER_DW, FILTER_X, FILTER_DY,
     GRAPH_HANDLE = 800, GRAPH_OPS,
     TENSOR_BYTE_ALIGNMENT = 900, TENSOR_DATA_TYPE, TENSOR_DIMENSIONS, TENSOR_STRIDES, TENSOR_UNIQUE_ID = 906, TENSOR_IS_VIRTUAL,
+    TENSOR_IS_BY_VALUE,
     PACK_UNIQUE_IDS = 1000, PACK_DATA_POINTERS, PACK_INTERMEDIATES, PACK_WORKSPACE,
     ENGINE_OPERATION_GRAPH = 1300, ENGINE_GLOBAL_INDEX, ENGINE_KNOB_INFO, ENGINE_NUMERICAL_NOTE, ENGINE_LAYOUT_INFO, ENGINE_BEHAVIOR_NOTE,
     DEVICEPROP_DEVICE_ID = 2700, DEVICEPROP_HANDLE, DEVICEPROP_JSON,
+    ATTENTION_Q = 2800, ATTENTION_K, ATTENTION_V, ATTENTION_O, ATTENTION_SCALE = 2805,
 };
 
 enum AttributeType {
@@ -48,10 +51,12 @@ struct Engine {
 
 // A graph's one operation.
 struct Operation {
+    bool is_attention;
     stand_in::Convolution convolution;
     stand_in::Direction direction;
-    // Of x, weight and y.
-    int64_t ids[3];
+    stand_in::Attention attention;
+    // Of x, weight and y; or of queries, keys, values, result and scale.
+    std::vector<int64_t> ids;
 };
 
 struct Descriptor {

@@ -1,5 +1,5 @@
-// Checks of cuDNN's descriptors when they are finalized: required attributes, packed NHWC tensors, sizes that
-// fit together, and the combinations of types that the manual lists for convolutions.
+// Checks of cuDNN's descriptors when they are finalized: required attributes, layouts (packed NHWC of convolutions), sizes
+// that fit together, and the combinations of types that the manual lists.
 
 #include <algorithm>
 
@@ -17,6 +17,7 @@ const std::map<int, std::vector<int>> REQUIRED = {
     {FORWARD, {FORWARD_X, FORWARD_W, FORWARD_Y, FORWARD_CONV_DESC, FORWARD_ALPHA, FORWARD_BETA}},
     {BACKWARD_DATA, {DATA_DX, DATA_W, DATA_DY, DATA_CONV_DESC, DATA_ALPHA, DATA_BETA}},
     {BACKWARD_FILTER, {FILTER_X, FILTER_DW, FILTER_DY, FILTER_CONV_DESC, FILTER_ALPHA, FILTER_BETA}},
+    {ATTENTION, {ATTENTION_Q, ATTENTION_K, ATTENTION_V, ATTENTION_O, ATTENTION_SCALE}},
     {OPERATIONGRAPH, {GRAPH_OPS}},
     {ENGINEHEUR, {ENGINEHEUR_OPERATION_GRAPH, ENGINEHEUR_MODE}},
     {ENGINE, {ENGINE_OPERATION_GRAPH, ENGINE_GLOBAL_INDEX}},
@@ -31,11 +32,54 @@ int tensor(const Descriptor &d) {
     const int type = d.one<int>(TENSOR_DATA_TYPE);
     if (type != DATA_FLOAT && type != DATA_BFLOAT16) return refuse(NOT_SUPPORTED_DATA_TYPE, "a tensor of type " + std::to_string(type));
     if (std::any_of(size.begin(), size.end(), [](int64_t n) { return n < 1; })) return refuse(BAD_PARAM, "a tensor without elements");
-    const std::vector<int64_t> packed = {size[1] * size[2] * size[3], 1, size[3] * size[1], size[1]};
-    if (stride != packed) return refuse(NOT_SUPPORTED_LAYOUT, "a tensor that is not packed as NHWC");
+    if (stride.size() != size.size()) return refuse(BAD_PARAM, "a tensor with more sizes than strides, or fewer");
     if (d.one<int64_t>(TENSOR_BYTE_ALIGNMENT) % 16) return refuse(NOT_SUPPORTED_LAYOUT, "a tensor that is not aligned to 16 bytes");
+    return cudnn::SUCCESS;
+}
+
+// A map or filter of a convolution.
+int nhwc(const Descriptor &d) {
+    const auto size = d.all<int64_t>(TENSOR_DIMENSIONS), stride = d.all<int64_t>(TENSOR_STRIDES);
+    const std::vector<int64_t> packed = {size[1] * size[2] * size[3], 1, size[3] * size[1], size[1]};
+    if (stride != packed || d.has(TENSOR_IS_BY_VALUE)) return refuse(NOT_SUPPORTED_LAYOUT, "a tensor that is not packed as NHWC");
     // As tensor cores need them: the program pads channels.
     if (size[1] % 8) return refuse(NOT_SUPPORTED_LAYOUT, "a tensor whose channels are not a multiple of 8");
+    return cudnn::SUCCESS;
+}
+
+// The tensors that attributes name, with names of their own.
+int tensors_of(Descriptor &d, std::initializer_list<int> names, std::vector<const Descriptor *> &tensors) {
+    for (const int name : names) {
+        tensors.push_back(d.one<Descriptor *>(name));
+        if (!exists(tensors.back()) || tensors.back()->kind != TENSOR) return refuse(BAD_PARAM_DESCRIPTOR_TYPE, "an operand that is no tensor");
+        d.operation.ids.push_back(tensors.back()->one<int64_t>(TENSOR_UNIQUE_ID));
+    }
+    const std::set<int64_t> different(d.operation.ids.begin(), d.operation.ids.end());
+    if (different.size() != tensors.size()) return refuse(BAD_PARAM, "two tensors of one name");
+    return cudnn::SUCCESS;
+}
+
+int attention(Descriptor &d) {
+    std::vector<const Descriptor *> tensors;
+    if (const int status = tensors_of(d, {ATTENTION_Q, ATTENTION_K, ATTENTION_V, ATTENTION_O, ATTENTION_SCALE}, tensors)) return status;
+    auto &a = d.operation.attention;
+    d.operation.is_attention = true;
+    int64_t *const strides[] = {a.query, a.key, a.value, a.result};
+    std::vector<int64_t> sizes[4];
+    for (int i = 0; i < 4; i++) {
+        sizes[i] = tensors[i]->all<int64_t>(TENSOR_DIMENSIONS);
+        const auto stride = tensors[i]->all<int64_t>(TENSOR_STRIDES);
+        if (tensors[i]->one<int>(TENSOR_DATA_TYPE) != DATA_BFLOAT16) return refuse(NOT_SUPPORTED_DATA_TYPE, "attention of another type than bf16");
+        if (stride[3] != 1 || tensors[i]->has(TENSOR_IS_BY_VALUE)) return refuse(NOT_SUPPORTED_LAYOUT, "a head whose elements do not lie side by side");
+        std::copy(stride.begin(), stride.begin() + 3, strides[i]);
+    }
+    const auto &scale = *tensors[4];
+    if (!scale.has(TENSOR_IS_BY_VALUE) || scale.one<int>(TENSOR_DATA_TYPE) != DATA_FLOAT) return refuse(cudnn::NOT_SUPPORTED, "a scale that is no f32 of the host");
+    const auto &query = sizes[0], &key = sizes[1];
+    a.batch = query[0], a.heads = query[1], a.queries = query[2], a.keys = key[2], a.size = query[3];
+    if (sizes[3] != query || sizes[2] != key || key[0] != a.batch || key[1] != a.heads || key[3] != a.size)
+        return refuse(BAD_PARAM_SHAPE_MISMATCH, "queries, keys, values and result do not fit together");
+    if (a.size % 8 || a.size > 256) return refuse(NOT_SUPPORTED_LAYOUT, "heads of a size that is no multiple of 8, or above 256");
     return cudnn::SUCCESS;
 }
 
@@ -49,16 +93,13 @@ int convolution(const Descriptor &d) {
 }
 
 int operation(Descriptor &d, const int (&names)[6], Direction direction) {
-    const Descriptor *tensors[3];
-    for (int i = 0; i < 3; i++) {
-        tensors[i] = d.one<Descriptor *>(names[i]);
-        if (!exists(tensors[i]) || tensors[i]->kind != TENSOR) return refuse(BAD_PARAM_DESCRIPTOR_TYPE, "an operand that is no tensor");
-        d.operation.ids[i] = tensors[i]->one<int64_t>(TENSOR_UNIQUE_ID);
-        if (tensors[i]->one<int>(TENSOR_DATA_TYPE) != tensors[0]->one<int>(TENSOR_DATA_TYPE))
+    std::vector<const Descriptor *> tensors;
+    if (const int status = tensors_of(d, {names[0], names[1], names[2]}, tensors)) return status;
+    for (const Descriptor *tensor : tensors) {
+        if (const int status = nhwc(*tensor)) return status;
+        if (tensor->one<int>(TENSOR_DATA_TYPE) != tensors[0]->one<int>(TENSOR_DATA_TYPE))
             return refuse(NOT_SUPPORTED_DATA_TYPE, "operands of different types");
     }
-    const auto &ids = d.operation.ids;
-    if (ids[0] == ids[1] || ids[1] == ids[2] || ids[0] == ids[2]) return refuse(BAD_PARAM, "two tensors of one name");
     const Descriptor *parameters = d.one<Descriptor *>(names[3]);
     if (!exists(parameters) || parameters->kind != CONVOLUTION) return refuse(BAD_PARAM_DESCRIPTOR_TYPE, "an operation without convolution");
     if (d.one<float>(names[4]) != 1.0f || d.one<float>(names[5]) != 0.0f) return refuse(cudnn::NOT_SUPPORTED, "a sum with what was there");
@@ -117,6 +158,8 @@ int pack(const Descriptor &d) {
 
 std::vector<Engine> cudnn::engines(const Operation &operation, int mode) {
     constexpr int FALLBACK = 2;
+    // As cuDNN 9.19 for an H100, which has none to fall back to.
+    if (operation.is_attention) return mode == FALLBACK ? std::vector<Engine>{} : std::vector<Engine>{{9, {TENSOR_CORE}, 16}, {8, {TENSOR_CORE}, 0}};
     if (mode == FALLBACK) return {{0, {}, 0}};
     const auto &c = operation.convolution;
     const auto copies = (int64_t)((c.x_len() + c.y_len()) * bytes_of(c.type) + 15) / 16 * 16;
@@ -135,7 +178,8 @@ int cudnn::finalize(Descriptor &d) {
     case BACKWARD_DATA: return operation(d, {DATA_DX, DATA_W, DATA_DY, DATA_CONV_DESC, DATA_ALPHA, DATA_BETA}, Direction::InputGradient);
     case BACKWARD_FILTER:
         return operation(d, {FILTER_X, FILTER_DW, FILTER_DY, FILTER_CONV_DESC, FILTER_ALPHA, FILTER_BETA}, Direction::WeightGradient);
-    case OPERATIONGRAPH: return made_from(d, GRAPH_OPS, {FORWARD, BACKWARD_DATA, BACKWARD_FILTER});
+    case ATTENTION: return attention(d);
+    case OPERATIONGRAPH: return made_from(d, GRAPH_OPS, {FORWARD, BACKWARD_DATA, BACKWARD_FILTER, ATTENTION});
     case ENGINEHEUR:
         if (const int status = made_from(d, ENGINEHEUR_OPERATION_GRAPH, {OPERATIONGRAPH})) return status;
         d.engines = engines(d.operation, d.one<int>(ENGINEHEUR_MODE));

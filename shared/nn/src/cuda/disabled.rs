@@ -55,6 +55,7 @@ disabled! {
     fn free_memory(&CudaDevice) -> u64;
     fn peak_memory(&CudaDevice) -> u64;
     fn release_memory(&CudaDevice) -> ();
+    fn attention(&Tensor, &Tensor, f64, ComputeOptions) -> Option<Tensor>;
     fn average_pool(Argument) -> CudaStorage;
     fn average_pool_backward(&Tensor, &Tensor) -> Tensor;
     fn batch_norm_train(Argument, [Argument; 2], f64, &RunningStatistics) -> (CudaStorage, [Tensor; 2]);

@@ -6,10 +6,12 @@
 //! eight, which is what tensor cores and 16-byte words want; [`feature_map::enter`] and
 //! [`feature_map::leave`] add and remove the padding.
 
+mod attention;
 mod batch_norm;
 mod channel_sums;
 mod conv;
 mod crop;
+mod cudnn;
 mod device_memory;
 mod dropout;
 mod elementwise;
@@ -27,6 +29,7 @@ use candle_core::cuda_backend::cudarc::driver::{
     CudaSlice, CudaStream, DevicePtr, SyncOnDrop, sys::CUdeviceptr,
 };
 
+pub use attention::attention;
 pub use batch_norm::{batch_norm_backward, batch_norm_eval, batch_norm_train};
 pub use conv::{conv, conv_backward};
 pub use crop::{PinnedUploader, crop_resize};

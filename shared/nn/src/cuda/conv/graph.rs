@@ -2,75 +2,52 @@
 //! computed.
 
 use candle_core::{
-    Error, Result,
+    Result,
     cuda_backend::cudarc::cudnn::sys::{
         self, cudnnBackendAttributeName_t as Name, cudnnBackendDescriptorType_t as Kind,
     },
 };
 
 use super::{
-    super::MapType,
-    descriptor::Descriptor,
-    engines::Target,
-    problem::{Direction, Problem},
+    super::{
+        MapType,
+        cudnn::{
+            descriptor::Descriptor,
+            engines::Target,
+            graph::{self, OperationGraph, size},
+        },
+    },
+    problem::{Direction, OPERAND_IDS, Problem},
 };
 use kernels::shape::{ConvShape, NhwcShape};
 
-/// Names of the operands in a variant pack: x, weight, y.
-pub const OPERAND_IDS: [i64; 3] = [1, 2, 3];
+/// The graph of a problem, for a handle's device or for no device yet.
+pub fn graph(problem: &Problem, target: &Target) -> Result<OperationGraph> {
+    let Problem {
+        shape, map_type, ..
+    } = problem;
+    let filter = NhwcShape {
+        images: shape.c_out,
+        height: shape.kernel,
+        width: shape.kernel,
+        channels: shape.input.channels,
+    };
+    let [x_id, weight_id, y_id] = OPERAND_IDS;
+    let x = tensor(x_id, shape.input, *map_type)?;
+    let weight = tensor(weight_id, filter, *map_type)?;
+    let y = tensor(y_id, shape.output(), *map_type)?;
+    let convolution = convolution(shape)?;
 
-/// Bytes that addresses of operands are multiples of.
-const ALIGNMENT: i64 = 16;
-
-/// The graph, and the descriptors it is made of, which live as long.
-#[derive(Debug)]
-pub struct OperationGraph {
-    graph: Descriptor,
-    _parts: [Descriptor; 5],
-}
-
-impl OperationGraph {
-    /// The graph of a problem, for a handle's device or for no device yet.
-    pub fn new(problem: &Problem, target: &Target) -> Result<Self> {
-        let Problem {
-            shape, map_type, ..
-        } = problem;
-        let filter = NhwcShape {
-            images: shape.c_out,
-            height: shape.kernel,
-            width: shape.kernel,
-            channels: shape.input.channels,
-        };
-        let [x_id, weight_id, y_id] = OPERAND_IDS;
-        let x = tensor(x_id, shape.input, *map_type)?;
-        let weight = tensor(weight_id, filter, *map_type)?;
-        let y = tensor(y_id, shape.output(), *map_type)?;
-        let convolution = convolution(shape)?;
-
-        let names = Names::of(problem.direction);
-        let operation = Descriptor::new(names.operation)?
-            .with(names.x, &x)?
-            .with(names.weight, &weight)?
-            .with(names.y, &y)?
-            .with(names.convolution, &convolution)?
-            .with(names.alpha, &1.0f32)?
-            .with(names.beta, &0.0f32)?
-            .finalized()?;
-        let mut graph = Descriptor::new(Kind::CUDNN_BACKEND_OPERATIONGRAPH_DESCRIPTOR)?
-            .with(Name::CUDNN_ATTR_OPERATIONGRAPH_OPS, &operation)?;
-        if let Target::Handle(handle) = target {
-            graph = graph.with(Name::CUDNN_ATTR_OPERATIONGRAPH_HANDLE, handle)?;
-        }
-        Ok(Self {
-            graph: graph.finalized()?,
-            _parts: [x, weight, y, convolution, operation],
-        })
-    }
-
-    /// The graph's descriptor.
-    pub fn descriptor(&self) -> &Descriptor {
-        &self.graph
-    }
+    let names = Names::of(problem.direction);
+    let operation = Descriptor::new(names.operation)?
+        .with(names.x, &x)?
+        .with(names.weight, &weight)?
+        .with(names.y, &y)?
+        .with(names.convolution, &convolution)?
+        .with(names.alpha, &1.0f32)?
+        .with(names.beta, &0.0f32)?
+        .finalized()?;
+    OperationGraph::new(operation, vec![x, weight, y, convolution], target)
 }
 
 /// cuDNN's names of a direction's operation and its attributes.
@@ -118,27 +95,13 @@ impl Names {
     }
 }
 
-fn size(number: usize) -> Result<i64> {
-    i64::try_from(number).map_err(Error::wrap)
-}
-
 /// A tensor in NHWC order; cuDNN lists sizes and strides as N, C, H, W.
 fn tensor(id: i64, shape: NhwcShape, map_type: MapType) -> Result<Descriptor> {
-    let data_type = match map_type {
-        MapType::F32 => sys::cudnnDataType_t::CUDNN_DATA_FLOAT,
-        MapType::Bf16 => sys::cudnnDataType_t::CUDNN_DATA_BFLOAT16,
-    };
     let channels = size(shape.channels)?;
     let (height, width) = (size(shape.height)?, size(shape.width)?);
     let sizes = [size(shape.images)?, channels, height, width];
     let strides = [height * width * channels, 1, width * channels, channels];
-    Descriptor::new(Kind::CUDNN_BACKEND_TENSOR_DESCRIPTOR)?
-        .with(Name::CUDNN_ATTR_TENSOR_DATA_TYPE, &data_type)?
-        .with_all(Name::CUDNN_ATTR_TENSOR_DIMENSIONS, &sizes)?
-        .with_all(Name::CUDNN_ATTR_TENSOR_STRIDES, &strides)?
-        .with(Name::CUDNN_ATTR_TENSOR_UNIQUE_ID, &id)?
-        .with(Name::CUDNN_ATTR_TENSOR_BYTE_ALIGNMENT, &ALIGNMENT)?
-        .finalized()
+    graph::tensor(id, map_type, sizes, strides)
 }
 
 /// Kernel positions, accumulated in f32.

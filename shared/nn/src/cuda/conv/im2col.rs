@@ -20,10 +20,10 @@ use candle_core::{
 use super::{
     super::{
         MapType,
+        cudnn::workspace::Workspace,
         module::{self, KernelArg},
     },
     problem::{Direction, Operands, Problem},
-    workspace::Workspace,
 };
 use crate::Precision;
 use kernels::shape::ConvShape;

@@ -1,21 +1,16 @@
 //! Convolutions and transposed convolutions with a bias.
 
-mod choice;
-mod cudnn;
-mod descriptor;
-mod engines;
 mod graph;
 mod im2col;
-mod plan;
-mod plan_cache;
 mod problem;
 #[cfg(test)]
 mod tests;
 mod weights;
-mod workspace;
 
 use candle_core::{CudaStorage, Result, Tensor};
 
+pub use graph::graph;
+pub use problem::Problem;
 pub use weights::{PackedWeights, weight_gradient};
 
 use super::{

@@ -1,10 +1,10 @@
 //! One direction of a convolution: what is computed from what, in which element type, under which options.
 
-use std::fmt;
+use std::{ffi::c_void, fmt};
 
 use candle_core::{Result, bail, cuda_backend::cudarc::driver::sys::CUdeviceptr};
 
-use super::super::MapType;
+use super::super::{MapType, cudnn::plan::NamedAddress};
 use crate::ComputeOptions;
 use kernels::shape::ConvShape;
 
@@ -19,6 +19,9 @@ pub enum Direction {
     WeightGrad,
 }
 
+/// Names of the operands in a variant pack: x, weight, y.
+pub const OPERAND_IDS: [i64; 3] = [1, 2, 3];
+
 /// Addresses of `[B,H,W,I]`, `[O,k,k,I]` and `[B,H',W',O]`; the direction's result is written.
 #[derive(Clone, Copy, Debug)]
 pub struct Operands {
@@ -28,6 +31,17 @@ pub struct Operands {
     pub weight: CUdeviceptr,
     /// The output or its gradient.
     pub y: CUdeviceptr,
+}
+
+impl Operands {
+    /// With their names in a variant pack.
+    pub fn named(self) -> [NamedAddress; 3] {
+        let [x, weight, y] = OPERAND_IDS;
+        [(x, self.x), (weight, self.weight), (y, self.y)].map(|(id, address)| NamedAddress {
+            id,
+            address: address as *mut c_void,
+        })
+    }
 }
 
 /// What a plan is chosen for.

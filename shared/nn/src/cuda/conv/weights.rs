@@ -6,10 +6,11 @@ use candle_core::{CudaStorage, Result, Tensor, bail};
 use super::{
     super::{
         Argument, MapType,
+        cudnn::{Task, with_cudnn},
         feature_map::{self, address_of, alloc, map_type, padded_shape, with_storages},
         module::{self, KernelArg},
     },
-    cudnn::with_cudnn,
+    im2col::Im2col,
     problem::{Direction, Operands, Problem},
 };
 use crate::ComputeOptions;
@@ -143,8 +144,16 @@ fn run(
         direction,
         options,
     };
+    problem.check_size()?;
     with_cudnn(&x.device, |cudnn| {
+        let task = Task::Convolution(problem);
         // SAFETY: sizes and types were just checked.
-        unsafe { cudnn.run(&problem, operands) }
+        if unsafe { cudnn.run(&task, &operands.named()) }? {
+            return Ok(());
+        }
+        let (device, workspace) = cudnn.device_and_workspace();
+        let mut im2col = Im2col { device, workspace };
+        // SAFETY: as above.
+        unsafe { im2col.run(&problem, operands) }
     })
 }

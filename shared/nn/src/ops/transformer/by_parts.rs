@@ -1,14 +1,17 @@
 //! Sublayers forward and backward as matrix products and row-wise operations, without a graph inside: what CUDA
-//! computes. Scores are computed for a few images at a time, and again in the backward pass, so that they
-//! are never in memory for a whole batch. Whatever is a factor of a product is bf16 where that is the precision;
+//! computes. Scores are computed for a few images at a time (forward in bf16 by a kernel that keeps none), and again in
+//! the backward pass, so that they are never in memory for a whole batch. Whatever is a factor of a product is bf16 where that is the precision;
 //! tokens between sublayers and gradients of weights are f32.
 
 use candle_core::{DType, Result, Tensor};
 
 use super::{SublayerWeights, row_ops};
-use crate::ops::{
-    dropout::{DropoutMask, dropout},
-    linear::cut,
+use crate::{
+    ComputeOptions,
+    ops::{
+        dropout::{DropoutMask, dropout},
+        linear::cut,
+    },
 };
 
 /// The most scores in memory at once.
@@ -129,7 +132,7 @@ impl PartWeights {
                 };
                 let query = project(&part.queries(&normed)?, false)?;
                 let key_value = project(&normed, true)?;
-                let context = attend(&query, &key_value)?;
+                let context = attend(&query, &key_value, self.0.options)?;
                 let added = times(&context, &self.0.second[0])?;
                 let saved = SavedParts::Attention {
                     query,
@@ -258,7 +261,10 @@ fn probabilities(query: &Tensor, key_value: &Tensor, piece: (usize, usize)) -> R
 }
 
 /// Scaled dot-product attention (Vaswani et al., 2017, section 3.2), `[B,M,D]`.
-fn attend(query: &Tensor, key_value: &Tensor) -> Result<Tensor> {
+fn attend(query: &Tensor, key_value: &Tensor, options: ComputeOptions) -> Result<Tensor> {
+    if let Some(context) = row_ops::attention(query, key_value, scale(query)?, options)? {
+        return Ok(context);
+    }
     let mut contexts = Vec::new();
     for piece in pieces(query, key_value)? {
         let value = images_of(key_value, 1, piece)?;

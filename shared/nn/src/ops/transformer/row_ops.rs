@@ -1,7 +1,7 @@
 //! Row-wise operations of sublayers on tensors without a graph: kernels on CUDA, composed of candle's operations on the
 //! CPU, where only tests compute sublayers so.
 
-use candle_core::{CpuStorage, D, Result, Storage, Tensor};
+use candle_core::{CpuStorage, D, DType, Result, Storage, Tensor};
 
 use crate::{
     ComputeOptions, cuda,
@@ -46,6 +46,20 @@ pub fn layer_norm_backward(
         .sub(&normalized.broadcast_mul(&product)?)?
         .broadcast_div(&deviation)?;
     Ok((grad_x, normalized))
+}
+
+/// Attention in one kernel, `[B,M,H*S]`, of queries `[1,B,H,M,S]` to keys and values `[2,B,H,N,S]`: on CUDA in bf16,
+/// where cuDNN has a plan for it.
+pub fn attention(
+    query: &Tensor,
+    key_value: &Tensor,
+    scale: f64,
+    options: ComputeOptions,
+) -> Result<Option<Tensor>> {
+    if query.device().is_cuda() && query.dtype() == DType::BF16 {
+        return cuda::attention(query, key_value, scale, options);
+    }
+    Ok(None)
 }
 
 /// The softmax of `scale * x` over the last dimension; on CUDA in place of `x`.

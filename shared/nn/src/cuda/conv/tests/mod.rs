@@ -5,61 +5,22 @@ mod problems;
 
 use std::collections::BTreeSet;
 
-use candle_core::{
-    Error, Result,
-    cuda_backend::cudarc::cudnn::sys::{
-        cudnnBackendAttributeName_t as Name, cudnnBackendDescriptorType_t as Kind,
-    },
-};
+use candle_core::Result;
 
 use super::{
-    descriptor::Descriptor,
-    engines::{ConfigId, EngineNotes, HeuristicsMode, Target, configurations},
-    graph::OperationGraph,
-    plan::{Plan, variant_pack},
+    super::cudnn::{
+        Task, devices,
+        engines::{ConfigId, EngineNotes, HeuristicsMode, Target},
+        plan::{Plan, variant_pack},
+    },
     problem::{Operands, Problem},
-    workspace::MAX_WORKSPACE,
 };
 use crate::{ComputeOptions, Precision};
-
-/// Properties of GPUs as cuDNN writes them (JSON), with the numbers of data sheets.
-const DEVICES: [&str; 6] = [
-    include_str!("../../../../../../scripts/cuda/devices/a100.json"),
-    include_str!("../../../../../../scripts/cuda/devices/rtx4090.json"),
-    include_str!("../../../../../../scripts/cuda/devices/h100.json"),
-    include_str!("../../../../../../scripts/cuda/devices/h200.json"),
-    include_str!("../../../../../../scripts/cuda/devices/b200.json"),
-    include_str!("../../../../../../scripts/cuda/devices/rtx5090.json"),
-];
-
-fn target(properties: &str) -> Target {
-    let descriptor = Descriptor::new(Kind::CUDNN_BACKEND_DEVICEPROP_DESCRIPTOR)
-        .unwrap()
-        .with_all(
-            Name::CUDNN_ATTR_DEVICEPROP_JSON_REPRESENTATION,
-            properties.trim().as_bytes(),
-        )
-        .unwrap();
-    Target::Properties(descriptor.finalized().unwrap())
-}
 
 /// The first plan that can be made.
 fn first_plan(problem: &Problem, target: &Target) -> Result<Plan> {
     problem.check_size()?;
-    let graph = OperationGraph::new(problem, target)?;
-    let mut reason = Error::Msg("no engine that may be used".into());
-    for mode in [HeuristicsMode::A, HeuristicsMode::Fallback] {
-        for config in configurations(&graph, target, mode, problem.options)? {
-            match Plan::new(config, target) {
-                Ok(plan) if plan.workspace() <= MAX_WORKSPACE => return Ok(plan),
-                Ok(plan) => {
-                    reason = Error::Msg(format!("{} bytes of workspace", plan.workspace()));
-                }
-                Err(refused) => reason = refused,
-            }
-        }
-    }
-    Err(reason)
+    devices::first_plan(&Task::Convolution(*problem), target)
 }
 
 /// What was found for the problems of a row of the table.
@@ -90,8 +51,8 @@ fn cudnn_has_plans_for_every_convolution_of_the_models_on_every_kind_of_gpu() {
         "{:<24} {:<5} {:<13} {:>8} {:>6} {:>8} {:>9}  engines",
         "device", "", "", "problems", "usable", "fallback", "MiB"
     );
-    for properties in DEVICES {
-        let target = target(properties);
+    for properties in devices::ALL {
+        let target = devices::target(properties);
         let device: serde_json::Value = serde_json::from_str(properties).unwrap();
         let device = device["deviceName"].as_str().unwrap();
         for precision in [Precision::F32, Precision::Tf32, Precision::Bf16] {
@@ -134,7 +95,7 @@ fn cudnn_takes_a_variant_pack_with_and_without_a_workspace() {
         y: 0x3000,
     };
     for workspace in [0, 0x4000] {
-        variant_pack(operands, workspace).unwrap();
+        variant_pack(&operands.named(), workspace).unwrap();
     }
 }
 

@@ -15,9 +15,9 @@ use candle_core::{
 use super::{
     engines::{ConfigId, EngineConfig, HeuristicsMode, Target, configurations},
     graph::OperationGraph,
-    plan::Plan,
+    plan::{NamedAddress, Plan},
     plan_cache::PlanCache,
-    problem::{Operands, Problem},
+    task::Task,
     workspace::{MAX_WORKSPACE, Workspace},
 };
 
@@ -50,23 +50,23 @@ impl Chooser<'_> {
     /// A plan that has run, if there is any.
     ///
     /// # Safety
-    /// The operands are of the problem's sizes and type, and on this device; the direction's result may be
+    /// The operands are of the task's sizes and types, and on this device; the result may be
     /// written.
     pub unsafe fn choose(
         &mut self,
         graph: &OperationGraph,
-        problem: &Problem,
-        operands: Operands,
+        task: &Task,
+        operands: &[NamedAddress],
     ) -> Result<Option<Plan>> {
-        let deterministic = problem.options.deterministic;
+        let deterministic = task.options().deterministic;
         let known = if deterministic {
             None
         } else {
-            self.cache.get(problem)
+            self.cache.get(task)
         };
         if let Some(id) = known
             // SAFETY: as the caller promises.
-            && let Some(plan) = unsafe { self.first(graph, problem, operands, id.mode, Some(id)) }
+            && let Some(plan) = unsafe { self.first(graph, task, operands, id.mode, Some(id)) }
         {
             return Ok(Some(plan));
         }
@@ -74,14 +74,14 @@ impl Chooser<'_> {
             // SAFETY: as the caller promises.
             let plan = unsafe {
                 if deterministic {
-                    self.first(graph, problem, operands, mode, None)
+                    self.first(graph, task, operands, mode, None)
                 } else {
-                    self.fastest(graph, problem, operands, mode)?
+                    self.fastest(graph, task, operands, mode)?
                 }
             };
             if let Some(plan) = plan {
                 if !deterministic && !self.lacked_memory {
-                    self.cache.insert(problem, plan.id());
+                    self.cache.insert(task, plan.id());
                 }
                 return Ok(Some(plan));
             }
@@ -93,11 +93,11 @@ impl Chooser<'_> {
     fn configurations(
         &mut self,
         graph: &OperationGraph,
-        problem: &Problem,
+        task: &Task,
         mode: HeuristicsMode,
     ) -> Vec<EngineConfig> {
         let mut configs =
-            configurations(graph, self.target, mode, problem.options).unwrap_or_else(|reason| {
+            configurations(graph, self.target, mode, task.options()).unwrap_or_else(|reason| {
                 self.reason = Some(reason);
                 Vec::new()
             });
@@ -125,12 +125,12 @@ impl Chooser<'_> {
     unsafe fn first(
         &mut self,
         graph: &OperationGraph,
-        problem: &Problem,
-        operands: Operands,
+        task: &Task,
+        operands: &[NamedAddress],
         mode: HeuristicsMode,
         only: Option<ConfigId>,
     ) -> Option<Plan> {
-        let mut configs = self.configurations(graph, problem, mode);
+        let mut configs = self.configurations(graph, task, mode);
         configs.retain(|config| only.is_none_or(|only| only == config.id));
         for config in configs {
             let run = self.plan(config).and_then(|plan| {
@@ -153,8 +153,8 @@ impl Chooser<'_> {
     unsafe fn fastest(
         &mut self,
         graph: &OperationGraph,
-        problem: &Problem,
-        operands: Operands,
+        task: &Task,
+        operands: &[NamedAddress],
         mode: HeuristicsMode,
     ) -> Result<Option<Plan>> {
         let context = self.device.cuda_stream().context().clone();
@@ -165,7 +165,7 @@ impl Chooser<'_> {
         };
         let events = [event()?, event()?];
         let mut fastest: Option<(f32, Plan)> = None;
-        for config in self.configurations(graph, problem, mode) {
+        for config in self.configurations(graph, task, mode) {
             let best = fastest.as_ref().map_or(f32::INFINITY, |(time, _)| *time);
             let measured = self.plan(config).and_then(|plan| {
                 // SAFETY: as the caller promises.
@@ -193,7 +193,7 @@ impl Chooser<'_> {
     unsafe fn measure(
         &mut self,
         plan: &Plan,
-        operands: Operands,
+        operands: &[NamedAddress],
         [start, end]: &[CudaEvent; 2],
         best: f32,
     ) -> Result<f32> {
@@ -216,7 +216,7 @@ impl Chooser<'_> {
 
     /// # Safety
     /// That of [`Self::choose`].
-    unsafe fn execute(&mut self, plan: &Plan, operands: Operands) -> Result<()> {
+    unsafe fn execute(&mut self, plan: &Plan, operands: &[NamedAddress]) -> Result<()> {
         let workspace = self.workspace.reserve(plan.workspace())?;
         // SAFETY: as the caller promises, and the workspace has the plan's size.
         unsafe { plan.execute(self.handle, operands, workspace) }

@@ -15,9 +15,16 @@ use candle_core::{
 use super::{
     descriptor::{Address, Descriptor},
     engines::{ConfigId, EngineConfig, Target},
-    graph::OPERAND_IDS,
-    problem::Operands,
 };
+
+/// An operand of an execution.
+#[derive(Clone, Copy, Debug)]
+pub struct NamedAddress {
+    /// Its name in the graph.
+    pub id: i64,
+    /// On the device, or on the host where the graph says so.
+    pub address: *mut c_void,
+}
 
 /// A plan.
 #[derive(Debug)]
@@ -67,7 +74,7 @@ impl Plan {
     pub unsafe fn execute(
         &self,
         handle: sys::cudnnHandle_t,
-        operands: Operands,
+        operands: &[NamedAddress],
         workspace: CUdeviceptr,
     ) -> Result<()> {
         let pack = variant_pack(operands, workspace)?;
@@ -77,12 +84,12 @@ impl Plan {
 }
 
 /// The operands and the workspace of an execution.
-pub fn variant_pack(operands: Operands, workspace: CUdeviceptr) -> Result<Descriptor> {
-    let Operands { x, weight, y } = operands;
-    let addresses = [x, weight, y].map(|address| Address(address as *mut c_void));
+pub fn variant_pack(operands: &[NamedAddress], workspace: CUdeviceptr) -> Result<Descriptor> {
+    let ids: Vec<i64> = operands.iter().map(|operand| operand.id).collect();
+    let addresses: Vec<Address> = operands.iter().map(|o| Address(o.address)).collect();
     Descriptor::new(Kind::CUDNN_BACKEND_VARIANT_PACK_DESCRIPTOR)?
         .with_all(Name::CUDNN_ATTR_VARIANT_PACK_DATA_POINTERS, &addresses)?
-        .with_all(Name::CUDNN_ATTR_VARIANT_PACK_UNIQUE_IDS, &OPERAND_IDS)?
+        .with_all(Name::CUDNN_ATTR_VARIANT_PACK_UNIQUE_IDS, &ids)?
         .with(
             Name::CUDNN_ATTR_VARIANT_PACK_WORKSPACE,
             &Address(workspace as *mut c_void),

@@ -1,9 +1,19 @@
-//! Convolutions on one device: for each problem the plan of cuDNN's that was chosen for it, or im2col and
-//! matrix products where cuDNN has none.
+//! cuDNN on one device, by its graph API: for each task the plan that was chosen for it.
+
+mod choice;
+pub mod descriptor;
+#[cfg(test)]
+pub mod devices;
+pub mod engines;
+pub mod graph;
+pub mod plan;
+mod plan_cache;
+mod task;
+pub mod workspace;
 
 use std::{
-    collections::HashMap,
-    env,
+    collections::{HashMap, HashSet},
+    env, fmt,
     sync::{Arc, LazyLock, Mutex},
 };
 
@@ -15,32 +25,26 @@ use candle_core::{
     },
 };
 
-use super::{
+pub use self::task::Task;
+use self::{
     choice::Chooser,
     engines::{ConfigId, Target},
     graph::OperationGraph,
-    im2col::Im2col,
-    plan::Plan,
+    plan::{NamedAddress, Plan},
     plan_cache::PlanCache,
-    problem::{Operands, Problem},
     workspace::Workspace,
 };
 use crate::ops::locked;
 use base::log;
 
-/// `im2col` here computes all convolutions so, without cuDNN; for tests.
+/// `im2col` here computes all without cuDNN; for tests.
 const METHOD_VARIABLE: &str = "MITHRIDATE_CONV";
 
-/// How a problem is solved.
-enum Method {
-    /// By a plan, whose graph lives as long; and the configurations that have failed.
-    Plan {
-        plan: Plan,
-        _graph: OperationGraph,
-        failed: Vec<ConfigId>,
-    },
-    /// By im2col and matrix products.
-    Im2col,
+/// A plan, whose graph lives as long; and the configurations that have failed.
+struct Chosen {
+    plan: Plan,
+    _graph: OperationGraph,
+    failed: Vec<ConfigId>,
 }
 
 /// cuDNN on one device.
@@ -48,10 +52,12 @@ pub struct Cudnn {
     handle: sys::cudnnHandle_t,
     device: CudaDevice,
     workspace: Workspace,
-    methods: HashMap<Problem, Method>,
+    /// `None` where there is no plan.
+    chosen: HashMap<Task, Option<Chosen>>,
     cache: PlanCache,
-    only_im2col: bool,
-    says_im2col: bool,
+    is_off: bool,
+    /// What a warning has said that is done without cuDNN.
+    warned: HashSet<&'static str>,
 }
 
 // SAFETY: a handle and descriptors may be used by any thread, by one at a time: the caller has a `&mut`.
@@ -69,66 +75,63 @@ impl Cudnn {
             handle,
             device: device.clone(),
             workspace: Workspace::new(device),
-            methods: HashMap::new(),
+            chosen: HashMap::new(),
             cache: PlanCache::of(device)?,
-            only_im2col: env::var_os(METHOD_VARIABLE).is_some_and(|method| method == "im2col"),
-            says_im2col: true,
+            is_off: env::var_os(METHOD_VARIABLE).is_some_and(|method| method == "im2col"),
+            warned: HashSet::new(),
         })
     }
 
-    /// Solves a problem.
+    /// The device, and the workspace that all plans share.
+    pub fn device_and_workspace(&mut self) -> (&CudaDevice, &mut Workspace) {
+        (&self.device, &mut self.workspace)
+    }
+
+    /// Runs a task; false if cuDNN has no plan for it, of which one warning tells.
     ///
     /// # Safety
-    /// The operands are of the problem's sizes and type, and on this device.
-    pub unsafe fn run(&mut self, problem: &Problem, operands: Operands) -> Result<()> {
-        problem.check_size()?;
+    /// The operands are of the task's sizes and types, and on this device; the result may be written.
+    pub unsafe fn run(&mut self, task: &Task, operands: &[NamedAddress]) -> Result<bool> {
         let context = self.device.cuda_stream().context().clone();
         context.bind_to_thread().map_err(Error::wrap)?;
         loop {
-            let failed = match self.methods.get_mut(problem) {
-                Some(Method::Plan { plan, failed, .. }) => {
+            let failed = match self.chosen.get_mut(task) {
+                Some(Some(Chosen { plan, failed, .. })) => {
                     let workspace = self.workspace.reserve(plan.workspace())?;
                     // SAFETY: as the caller promises, and the workspace has the plan's size.
                     match unsafe { plan.execute(self.handle, operands, workspace) } {
-                        Ok(()) => return Ok(()),
+                        Ok(()) => return Ok(true),
                         Err(reason) => {
                             log::warning(format_args!(
-                                "another plan is chosen for the {problem}: {reason}"
+                                "another plan is chosen for the {task}: {reason}"
                             ));
                             failed.push(plan.id());
                             std::mem::take(failed)
                         }
                     }
                 }
-                Some(Method::Im2col) => {
-                    let mut im2col = Im2col {
-                        device: &self.device,
-                        workspace: &mut self.workspace,
-                    };
-                    // SAFETY: as the caller promises.
-                    return unsafe { im2col.run(problem, operands) };
-                }
+                Some(None) => return Ok(false),
                 None => Vec::new(),
             };
             // SAFETY: as the caller promises.
-            let method = unsafe { self.choose(problem, operands, failed) }?;
-            self.methods.insert(*problem, method);
+            let chosen = unsafe { self.choose(task, operands, failed) }?;
+            self.chosen.insert(*task, chosen);
         }
     }
 
-    /// The method for a problem; the direction's result may be written.
+    /// A plan for a task, if there is one.
     ///
     /// # Safety
     /// That of [`Self::run`].
     unsafe fn choose(
         &mut self,
-        problem: &Problem,
-        operands: Operands,
+        task: &Task,
+        operands: &[NamedAddress],
         failed: Vec<ConfigId>,
-    ) -> Result<Method> {
-        if self.only_im2col {
-            self.say_im2col(format_args!("{METHOD_VARIABLE} asks for it"));
-            return Ok(Method::Im2col);
+    ) -> Result<Option<Chosen>> {
+        if self.is_off {
+            self.warn(task, format_args!("{METHOD_VARIABLE} asks for it"));
+            return Ok(None);
         }
         let target = Target::Handle(self.handle);
         let mut chooser = Chooser {
@@ -141,45 +144,42 @@ impl Cudnn {
             reason: None,
             lacked_memory: false,
         };
-        let graph = match OperationGraph::new(problem, &target) {
+        let graph = match task.graph(&target) {
             Ok(graph) => graph,
             Err(reason) => {
-                self.say_im2col(format_args!("cuDNN refuses the {problem}: {reason}"));
-                return Ok(Method::Im2col);
+                self.warn(task, format_args!("cuDNN refuses the {task}: {reason}"));
+                return Ok(None);
             }
         };
         // SAFETY: as the caller promises.
-        let plan = unsafe { chooser.choose(&graph, problem, operands) }?;
+        let plan = unsafe { chooser.choose(&graph, task, operands) }?;
         let reason = chooser.reason.take();
-        Ok(match plan {
-            Some(plan) => Method::Plan {
-                plan,
-                _graph: graph,
-                failed,
-            },
-            None => {
-                let reason =
-                    reason.unwrap_or_else(|| Error::Msg("no engine that may be used".into()));
-                self.say_im2col(format_args!(
-                    "cuDNN has no plan for the {problem}: {reason}"
-                ));
-                Method::Im2col
-            }
-        })
+        if plan.is_none() {
+            let reason = reason.unwrap_or_else(|| Error::Msg("no engine that may be used".into()));
+            self.warn(
+                task,
+                format_args!("cuDNN has no plan for the {task}: {reason}"),
+            );
+        }
+        Ok(plan.map(|plan| Chosen {
+            plan,
+            _graph: graph,
+            failed,
+        }))
     }
 
-    fn say_im2col(&mut self, reason: std::fmt::Arguments) {
-        if std::mem::take(&mut self.says_im2col) {
-            log::warning(format_args!(
-                "convolutions by im2col and matrix products, which is slower: {reason}"
-            ));
+    /// Says once what is done instead.
+    fn warn(&mut self, task: &Task, reason: fmt::Arguments) {
+        let instead = task.instead();
+        if self.warned.insert(instead) {
+            log::warning(format_args!("{instead}, which is slower: {reason}"));
         }
     }
 }
 
 impl Drop for Cudnn {
     fn drop(&mut self) {
-        self.methods.clear();
+        self.chosen.clear();
         // SAFETY: the handle is ours, and this is its last use. A failure cannot be handled.
         let _ = unsafe { result::destroy_handle(self.handle) };
     }

@@ -5,6 +5,7 @@ use std::{
     collections::BTreeMap,
     env,
     ffi::OsString,
+    fmt::Display,
     path::{Path, PathBuf},
 };
 
@@ -17,7 +18,7 @@ use candle_core::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::{engines::ConfigId, problem::Problem};
+use super::engines::ConfigId;
 use base::{files, log};
 
 /// Names the file; empty: no file.
@@ -25,7 +26,7 @@ const VARIABLE: &str = "MITHRIDATE_PLAN_CACHE";
 /// The file's own name for what it is.
 const FORMAT: &str = "mithridate plans 1";
 
-/// A device's choices by problem.
+/// A device's choices by task.
 type Choices = BTreeMap<String, ConfigId>;
 
 /// The file.
@@ -74,15 +75,15 @@ impl PlanCache {
         cache
     }
 
-    /// The choice for a problem.
-    pub fn get(&self, problem: &Problem) -> Option<ConfigId> {
-        self.choices.get(&problem.to_string()).copied()
+    /// The choice for a task.
+    pub fn get(&self, task: &impl Display) -> Option<ConfigId> {
+        self.choices.get(&task.to_string()).copied()
     }
 
     /// Keeps a choice, in the file too, beside what other processes have added to it. If it cannot be written, a
     /// warning says so, and it is not tried again.
-    pub fn insert(&mut self, problem: &Problem, id: ConfigId) {
-        self.choices.insert(problem.to_string(), id);
+    pub fn insert(&mut self, task: &impl Display, id: ConfigId) {
+        self.choices.insert(task.to_string(), id);
         let Some(path) = self.path.clone() else {
             return;
         };
@@ -151,31 +152,10 @@ fn read(path: &Path) -> std::result::Result<BTreeMap<String, Choices>, String> {
 
 #[cfg(test)]
 mod tests {
-    use super::{
-        super::{super::MapType, engines::HeuristicsMode, problem::Direction},
-        *,
-    };
-    use crate::ComputeOptions;
-    use kernels::shape::{ConvShape, NhwcShape};
+    use super::{super::engines::HeuristicsMode, *};
 
-    fn problem(images: usize) -> Problem {
-        Problem {
-            shape: ConvShape {
-                input: NhwcShape {
-                    images,
-                    height: 32,
-                    width: 32,
-                    channels: 64,
-                },
-                c_out: 64,
-                kernel: 3,
-                stride: 1,
-                padding: 1,
-            },
-            map_type: MapType::F32,
-            direction: Direction::Forward,
-            options: ComputeOptions::default(),
-        }
+    fn problem(images: usize) -> String {
+        format!("a convolution of {images} images")
     }
 
     fn id(rank: usize) -> ConfigId {

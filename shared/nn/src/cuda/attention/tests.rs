@@ -1,0 +1,45 @@
+//! Plans for attention on devices that need not be there, as those of convolutions. cuDNN compiles its kernels for them,
+//! and the driver's stand-in takes them (`STUB_TAKES_KERNELS`). `scripts/cuda/check-plans` runs it.
+
+use super::{
+    super::cudnn::{Task, devices},
+    Problem,
+};
+use crate::{ComputeOptions, Precision};
+
+#[test]
+fn cudnn_has_plans_for_attention_of_the_detectors_on_every_kind_of_gpu() {
+    // Of all features and of low ones, with the paper's and with narrow heads; all tokens, or the first alone. What is
+    // deterministic may be used where that is not asked for, too.
+    let sizes = [(513, 64), (65, 64), (513, 16)];
+    for properties in devices::ALL {
+        let target = devices::target(properties);
+        let device: serde_json::Value = serde_json::from_str(properties).unwrap();
+        let mut engines = std::collections::BTreeSet::new();
+        for (keys, size) in sizes {
+            for queries in [keys, 1] {
+                for batch in [1, 512] {
+                    let task = Task::Attention(Problem {
+                        batch,
+                        heads: 4,
+                        queries,
+                        keys,
+                        size,
+                        options: ComputeOptions {
+                            precision: Precision::Bf16,
+                            deterministic: true,
+                        },
+                    });
+                    match devices::first_plan(&task, &target) {
+                        Ok(plan) => engines.insert(plan.id().engine),
+                        Err(reason) => panic!("{}: {task}: {reason}", device["deviceName"]),
+                    };
+                }
+            }
+        }
+        println!(
+            "{}: attention by the engines {engines:?}",
+            device["deviceName"]
+        );
+    }
+}
