@@ -38,7 +38,6 @@ pub fn attention(
         size,
         options,
     };
-    problem.check_size()?;
     with_storages([query, key_value], |[query, key_value]| {
         let device = &query.0.device;
         let (query_type, query) = typed_address(query.0, query.1)?;

@@ -2,7 +2,7 @@
 
 use std::{ffi::c_void, fmt, ptr::from_ref};
 
-use candle_core::{Result, bail, cuda_backend::cudarc::driver::sys::CUdeviceptr};
+use candle_core::cuda_backend::cudarc::driver::sys::CUdeviceptr;
 
 use super::super::cudnn::plan::NamedAddress;
 use crate::ComputeOptions;
@@ -61,19 +61,10 @@ impl Operands<'_> {
 }
 
 impl Problem {
-    /// Refuses operands of 2^31 elements or more, as those of a convolution.
-    pub fn check_size(&self) -> Result<()> {
+    /// Images, and elements of the largest operand.
+    pub fn images_and_largest(&self) -> (usize, usize) {
         let tokens = self.queries.max(self.keys);
-        let largest = self.batch * self.heads * tokens * self.size;
-        if largest > i32::MAX as usize {
-            bail!(
-                "attention of {} images has an operand of {largest} elements, at most {} are possible: use a \
-                 smaller batch",
-                self.batch,
-                i32::MAX
-            )
-        }
-        Ok(())
+        (self.batch, self.batch * self.heads * tokens * self.size)
     }
 }
 

@@ -13,7 +13,7 @@ fn cudnn_has_plans_for_attention_of_the_detectors_on_every_kind_of_gpu() {
     // deterministic may be used where that is not asked for, too.
     let sizes = [(513, 64), (65, 64), (513, 16)];
     for properties in devices::ALL {
-        let target = devices::target(properties);
+        let target = devices::target(properties).unwrap();
         let device: serde_json::Value = serde_json::from_str(properties).unwrap();
         let mut engines = std::collections::BTreeSet::new();
         for (keys, size) in sizes {

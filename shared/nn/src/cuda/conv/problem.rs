@@ -2,7 +2,7 @@
 
 use std::{ffi::c_void, fmt};
 
-use candle_core::{Result, bail, cuda_backend::cudarc::driver::sys::CUdeviceptr};
+use candle_core::cuda_backend::cudarc::driver::sys::CUdeviceptr;
 
 use super::super::{MapType, cudnn::plan::NamedAddress};
 use crate::ComputeOptions;
@@ -58,23 +58,11 @@ pub struct Problem {
 }
 
 impl Problem {
-    /// Refuses operands of 2^31 elements or more: cuDNN's kernels index with 32 bits.
-    pub fn check_size(&self) -> Result<()> {
+    /// Images, and elements of the largest operand.
+    pub fn images_and_largest(&self) -> (usize, usize) {
         let Self { shape, .. } = self;
-        let largest = shape
-            .input
-            .numel()
-            .max(shape.output().numel())
-            .max(shape.weight_numel());
-        if largest > i32::MAX as usize {
-            bail!(
-                "a convolution of {} images has an operand of {largest} elements, at most {} are possible: \
-                 use a smaller batch",
-                shape.input.images,
-                i32::MAX
-            )
-        }
-        Ok(())
+        let maps = shape.input.numel().max(shape.output().numel());
+        (shape.input.images, maps.max(shape.weight_numel()))
     }
 }
 

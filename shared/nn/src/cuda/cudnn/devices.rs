@@ -26,19 +26,17 @@ pub const ALL: [&str; 6] = [
 ];
 
 /// A GPU that need not be there.
-pub fn target(properties: &str) -> Target {
-    let descriptor = Descriptor::new(Kind::CUDNN_BACKEND_DEVICEPROP_DESCRIPTOR)
-        .unwrap()
-        .with_all(
-            Name::CUDNN_ATTR_DEVICEPROP_JSON_REPRESENTATION,
-            properties.trim().as_bytes(),
-        )
-        .unwrap();
-    Target::Properties(descriptor.finalized().unwrap())
+pub fn target(properties: &str) -> Result<Target> {
+    let descriptor = Descriptor::new(Kind::CUDNN_BACKEND_DEVICEPROP_DESCRIPTOR)?.with_all(
+        Name::CUDNN_ATTR_DEVICEPROP_JSON_REPRESENTATION,
+        properties.trim().as_bytes(),
+    )?;
+    Ok(Target::Properties(descriptor.finalized()?))
 }
 
 /// The first plan that can be made for a task.
 pub fn first_plan(task: &Task, target: &Target) -> Result<Plan> {
+    task.check_size()?;
     let graph = task.graph(target)?;
     let mut reason = Error::Msg("no engine that may be used".into());
     for mode in [HeuristicsMode::A, HeuristicsMode::Fallback] {

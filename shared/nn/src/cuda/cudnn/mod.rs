@@ -92,6 +92,7 @@ impl Cudnn {
     /// # Safety
     /// The operands are of the task's sizes and types, and on this device; the result may be written.
     pub unsafe fn run(&mut self, task: &Task, operands: &[NamedAddress]) -> Result<bool> {
+        task.check_size()?;
         let context = self.device.cuda_stream().context().clone();
         context.bind_to_thread().map_err(Error::wrap)?;
         loop {

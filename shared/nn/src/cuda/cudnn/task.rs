@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use candle_core::Result;
+use candle_core::{Result, bail};
 
 use super::{
     super::{attention, conv},
@@ -27,6 +27,22 @@ impl Task {
             Self::Convolution(problem) => conv::graph(problem, target),
             Self::Attention(problem) => attention::graph(problem, target),
         }
+    }
+
+    /// Refuses operands of 2^31 elements or more: cuDNN's kernels index with 32 bits.
+    pub fn check_size(&self) -> Result<()> {
+        let (what, (images, largest)) = match self {
+            Self::Convolution(problem) => ("a convolution", problem.images_and_largest()),
+            Self::Attention(problem) => ("attention", problem.images_and_largest()),
+        };
+        if largest > i32::MAX as usize {
+            bail!(
+                "{what} of {images} images has an operand of {largest} elements, at most {} are possible: use a \
+                 smaller batch",
+                i32::MAX
+            )
+        }
+        Ok(())
     }
 
     /// Precision and determinism.

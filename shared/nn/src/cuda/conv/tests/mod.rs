@@ -5,23 +5,15 @@ mod problems;
 
 use std::collections::BTreeSet;
 
-use candle_core::Result;
-
 use super::{
     super::cudnn::{
         Task, devices,
-        engines::{ConfigId, EngineNotes, HeuristicsMode, Target},
+        engines::{ConfigId, EngineNotes, HeuristicsMode},
         plan::{Plan, variant_pack},
     },
-    problem::{Operands, Problem},
+    problem::Operands,
 };
 use crate::{ComputeOptions, Precision};
-
-/// The first plan that can be made.
-fn first_plan(problem: &Problem, target: &Target) -> Result<Plan> {
-    problem.check_size()?;
-    devices::first_plan(&Task::Convolution(*problem), target)
-}
 
 /// What was found for the problems of a row of the table.
 #[derive(Default)]
@@ -52,7 +44,7 @@ fn cudnn_has_plans_for_every_convolution_of_the_models_on_every_kind_of_gpu() {
         "device", "", "", "problems", "usable", "fallback", "MiB"
     );
     for properties in devices::ALL {
-        let target = devices::target(properties);
+        let target = devices::target(properties).unwrap();
         let device: serde_json::Value = serde_json::from_str(properties).unwrap();
         let device = device["deviceName"].as_str().unwrap();
         for precision in [Precision::F32, Precision::Tf32, Precision::Bf16] {
@@ -64,7 +56,7 @@ fn cudnn_has_plans_for_every_convolution_of_the_models_on_every_kind_of_gpu() {
                 let mut row = Row::default();
                 for problem in problems::of(&shapes, options) {
                     row.problems += 1;
-                    match first_plan(&problem, &target) {
+                    match devices::first_plan(&Task::Convolution(problem), &target) {
                         Ok(plan) => row.add(&plan),
                         Err(reason) => refused.push(format!("{device}: {problem}: {reason}")),
                     }
@@ -141,7 +133,7 @@ fn a_convolution_of_two_to_the_31_elements_is_refused_with_its_size() {
     let shapes = problems::shapes();
     let options = ComputeOptions::default();
     let mut problem = problems::of(&shapes, options).next().unwrap();
-    assert!(problem.check_size().is_ok());
+    assert!(Task::Convolution(problem).check_size().is_ok());
     let largest = problem
         .shape
         .output()
@@ -149,7 +141,10 @@ fn a_convolution_of_two_to_the_31_elements_is_refused_with_its_size() {
         .max(problem.shape.input.numel());
     assert!(largest.is_power_of_two());
     problem.shape.input.images *= (1 << 31) / largest;
-    let error = problem.check_size().unwrap_err().to_string();
+    let error = Task::Convolution(problem)
+        .check_size()
+        .unwrap_err()
+        .to_string();
     assert!(error.contains("2147483648"), "{error}");
     assert!(error.contains("smaller batch"), "{error}");
 }
