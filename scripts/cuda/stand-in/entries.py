@@ -12,6 +12,8 @@ SIZES = {
     "int": 4, "unsigned": 4, "unsigned int": 4, "uint32": 4, "int32_t": 4, "uint32_t": 4, "float": 4,
     "size_t": 8, "int64_t": 8, "uint64_t": 8, "long long": 8, "unsigned long long": 8, "int64": 8, "uint64": 8, "double": 8,
 }  # fmt: skip
+# Bytes of structs that kernels take by value; of eight-byte alignment. Each is asserted beside its definition.
+STRUCTS = {"SgdArrays": 2312}
 
 
 def preprocess(source, folders=()):
@@ -28,7 +30,7 @@ def parameters(declaration):
     """Types of a parameter list, without names and qualifiers; a pointer ends with `*`."""
     types = []
     for parameter in declaration.split(","):
-        words = re.sub(r"\b(const|__restrict__|restrict|volatile)\b", " ", parameter)
+        words = re.sub(r"\b(const|__restrict__|restrict|volatile|__grid_constant__)\b", " ", parameter)
         if "*" in words:
             types.append(words[: words.rindex("*")].strip() + " *")
         elif words.strip():
@@ -36,9 +38,13 @@ def parameters(declaration):
     return types
 
 
-def size(name):
-    """Bytes of a parameter's type."""
-    return 8 if name.endswith("*") else SIZES[name]
+def parameter(declared, name):
+    """The declaration of a parameter in PTX, as NVIDIA's compilers write it."""
+    if declared.endswith("*"):
+        return f".param .u64 .ptr .align 1 {name}"
+    if declared in STRUCTS:
+        return f".param .align 8 .b8 {name}[{STRUCTS[declared]}]"
+    return f".param .b{8 * SIZES[declared]} {name}"
 
 
 def entries(text):
@@ -52,6 +58,6 @@ def ptx(kernels):
     lines += [".version 9.0", ".target sm_90", ".address_size 64", ""]
     for name, types in kernels:
         lines.append(f".visible .entry {name}(")
-        declared = [f"\t.param .{'u64 .ptr .align 1' if t.endswith('*') else f'b{8 * size(t)}'} {name}_param_{i}" for i, t in enumerate(types)]
+        declared = [f"\t{parameter(declared, f'{name}_param_{i}')}" for i, declared in enumerate(types)]
         lines += [",\n".join(declared), ")", "{", "\tret;", "}", ""]
     return "\n".join(lines)

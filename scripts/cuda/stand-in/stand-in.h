@@ -24,6 +24,8 @@ enum {
     LAUNCH_FAILED = 719,
     NOT_SUPPORTED = 801,
     STREAM_CAPTURE_UNSUPPORTED = 900,
+    STREAM_CAPTURE_ISOLATION = 905,
+    CAPTURED_EVENT = 907,
 };
 
 std::recursive_mutex &mutex();
@@ -50,8 +52,9 @@ bool require(const void *at, size_t bytes, const char *what);
 using Work = std::function<void()>;
 // Appends work to a stream, or to the graph that it captures.
 void enqueue(void *stream, Work work);
-// Whether a stream is capturing a graph.
+// Whether a stream, or any stream, is capturing a graph.
 bool is_capturing(void *stream);
+bool is_any_capturing();
 
 // ---- Settings and counts. ----
 

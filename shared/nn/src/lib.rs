@@ -10,6 +10,7 @@ mod device_memory;
 pub mod model;
 mod ops;
 mod readback;
+mod step_graph;
 
 use candle_core::{Device, Result};
 
@@ -33,6 +34,7 @@ pub use ops::{
     },
 };
 pub use readback::{Readback, ReadbackQueue};
+pub use step_graph::{StepBatch, StepGraph, StepInputs, StepResults};
 
 /// Prepares a device for models of these options.
 pub fn prepare(device: Device, options: ComputeOptions) -> Result<ComputeDevice> {

@@ -20,6 +20,7 @@
 #define __global__
 #define __forceinline__ inline
 #define __shared__ static
+#define __grid_constant__
 
 struct Dim {
     unsigned x = 0, y = 0, z = 0;
@@ -64,6 +65,7 @@ using std::isfinite;
 
 #include "../src/cuda/kernels/common.cuh"
 #include "../src/cuda/kernels/convert.cu"
+#include "../src/cuda/kernels/channels_last.cu"
 #include "../src/cuda/kernels/im2col.cu"
 #include "../src/cuda/kernels/epilogue.cu"
 #include "../src/cuda/kernels/batch_norm.cu"
@@ -181,6 +183,22 @@ template <typename T> struct Kind;
     };
 KIND(float, f32, 2e-5)
 KIND(bf16, bf16, 1e-2)
+
+static void channels_come_last() {
+    const int images = 3, channels = 3, area = 35, len = images * channels * area;
+    Numbers<float> x(len), y(len), gradient(len), grad_x(len), mean(channels), std(channels, 5.0);
+    for (bool normalized : {false, true}) {
+        const float *m = normalized ? mean.at : nullptr, *s = normalized ? std.at : nullptr;
+        each(len, [&] { channels_last(x.at, channels, area, m, s, y.at, len); });
+        each(len, [&] { channels_last_backward(gradient.at, channels, area, s, grad_x.at, len); });
+        for (int i = 0; i < len; i++) {
+            const int p = i % area, c = i / area % channels, image = i / (area * channels);
+            const int last = (image * area + p) * channels + c;
+            near(y[last], normalized ? (x[i] - mean[c]) / std[c] : x[i], 1e-6, "pixel with its channel last");
+            near(grad_x[i], normalized ? gradient[last] / std[c] : gradient[last], 1e-6, "gradient of a pixel");
+        }
+    }
+}
 
 static void converts() {
     check(as<bf16>(1.0) == 0x3f80 && as<bf16>(-2.5) == 0xc020, "bf16 of whole numbers");
@@ -307,10 +325,10 @@ static void sgd_step() {
     const std::pair<float, int> cases[] = {{1, 0}, {1, 1}, {NAN, 0}, {INFINITY, 1}};
     for (const auto &[loss, nesterov] : cases) {
         Numbers<float> p0(lens[0]), v0(lens[0]), g0(lens[0]), p1(lens[1]), v1(lens[1]), g1(lens[1]);
-        const Array arrays[2] = {{p0.at, v0.at, g0.at, lens[0]}, {p1.at, v1.at, g1.at, lens[1]}};
-        const Block blocks[5] = {{0, 0}, {0, 1}, {0, 2}, {0, 3}, {1, 0}};
+        const SgdArrays arrays = {{{p0.at, v0.at, g0.at, lens[0]}, {p1.at, v1.at, g1.at, lens[1]}}, {0, 4}, 2};
+        const float rate = 0.1f;
         independent(5, [&, loss = loss, nesterov = nesterov] {
-            sgd(arrays, blocks, piece, &loss, 0.1f, 0.9f, 5e-4f, nesterov);
+            sgd(arrays, piece, &loss, &rate, 0.9f, 5e-4f, nesterov);
         });
         const bool moves = std::isfinite(loss);
         for (int i = 0; i < lens[0] + lens[1]; i++) {
@@ -354,6 +372,7 @@ static void crop_windows() {
 }
 
 int main() {
+    channels_come_last();
     converts();
     filters<float>();
     filters<bf16>();

@@ -4,8 +4,11 @@
 use std::collections::BTreeMap;
 
 use base::Result;
-use candle_core::Tensor;
-use nn::model::{Features, Network, Weights};
+use candle_core::{Device, Tensor};
+use nn::{
+    StepBatch, StepGraph, StepResults,
+    model::{Features, Network, Weights},
+};
 
 use super::{DetectorContext, MethodInputs, Step, StepOutput, step::part};
 use crate::{
@@ -25,6 +28,7 @@ pub struct ClassifierStep {
     model: Box<dyn Network>,
     ema: Option<Ema>,
     sgd: Sgd,
+    graph: StepGraph,
     lr: f64,
     label_smoothing: f64,
 }
@@ -39,10 +43,13 @@ impl ClassifierStep {
     /// Trains `model`.
     pub fn new(model: Box<dyn Network>, optimizer: &Optimizer) -> Result<Self> {
         let variables = model.weights().variables()?;
+        let device = variables.values().next().map(|var| var.device().clone());
+        let device = device.unwrap_or(Device::Cpu);
         let ema = optimizer.ema.map(|decay| Ema::new(model.as_ref(), decay));
         Ok(Self {
             ema: ema.transpose()?,
             sgd: Sgd::new(variables, optimizer)?,
+            graph: StepGraph::new(&device)?,
             lr: optimizer.lr,
             label_smoothing: optimizer.label_smoothing,
             model,
@@ -82,17 +89,29 @@ impl ClassifierStep {
 
 impl Step for ClassifierStep {
     fn step(&mut self, batch: &TrainBatch, lr_factor: f64) -> Result<StepOutput> {
-        let (features, loss) = self.forward_loss(batch)?;
-        self.step_on(&loss, lr_factor)?;
+        let (model, sgd, smoothing) = (&self.model, &self.sgd, self.label_smoothing);
+        let inputs = StepBatch {
+            images: &batch.images,
+            labels: batch.labels.iter().copied().map(u32::from).collect(),
+            rate: (self.lr * lr_factor) as f32,
+        };
+        let StepResults { loss, logits } = self.graph.run(&inputs, &mut |inputs| {
+            let logits = model.train(&inputs.images)?.logits;
+            let loss = nn::smoothed_cross_entropy(&logits, &inputs.labels, smoothing)?;
+            sgd.step_at(&loss, &inputs.rate)?;
+            Ok(StepResults {
+                loss: loss.detach(),
+                logits: logits.detach(),
+            })
+        })?;
         self.average(batch)?;
-        let loss = loss.detach();
         Ok(StepOutput {
             step: batch.step,
             cross_entropy: loss.clone(),
             loss,
             smooth_l1: None,
             detector_loss: None,
-            logits: features.logits.detach(),
+            logits,
             detector_logits: None,
         })
     }
@@ -125,6 +144,7 @@ impl Step for ClassifierStep {
         if let Some(ema) = &self.ema {
             ema.network().weights().set(part(parts, EMA)?)?;
         }
+        self.graph.forget();
         self.sgd.restore(part(parts, MOMENTUM)?.tensors())
     }
 }

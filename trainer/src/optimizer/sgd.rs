@@ -42,8 +42,12 @@ impl Sgd {
     }
 }
 
-impl ParameterOptimizer for Sgd {
-    fn step(&mut self, loss: &Tensor, lr: f64) -> Result<()> {
+impl Sgd {
+    /// A step as [`ParameterOptimizer::step`] takes it, with the learning rate as a scalar f32 on the device.
+    ///
+    /// # Errors
+    /// Those of [`ParameterOptimizer::step`].
+    pub fn step_at(&self, loss: &Tensor, rate: &Tensor) -> Result<()> {
         let gradients = nn::backward(loss)?;
         let mut updates = Vec::with_capacity(self.parameters.len());
         for (name, Parameter { var, velocity }) in &self.parameters {
@@ -57,12 +61,17 @@ impl ParameterOptimizer for Sgd {
             clip(&mut updates, norm)?;
         }
         let config = SgdConfig {
-            rate: lr as f32,
             momentum: self.settings.momentum as f32,
             decay: self.settings.weight_decay as f32,
             nesterov: self.settings.nesterov,
         };
-        Ok(config.step(loss, &updates)?)
+        Ok(config.step(rate, loss, &updates)?)
+    }
+}
+
+impl ParameterOptimizer for Sgd {
+    fn step(&mut self, loss: &Tensor, lr: f64) -> Result<()> {
+        self.step_at(loss, &Tensor::new(lr as f32, loss.device())?)
     }
 
     /// A copy of every parameter's velocity, by name.

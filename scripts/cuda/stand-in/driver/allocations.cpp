@@ -2,6 +2,7 @@
 
 #include "../stand-in.h"
 
+#include <algorithm>
 #include <cstdio>
 #include <cstring>
 
@@ -23,6 +24,28 @@ int allocate_for(void **at, size_t bytes, Place place, bool from_pool) {
     return *at ? SUCCESS : OUT_OF_MEMORY;
 }
 
+// A node that allocates at each launch, always at the same address.
+int allocate_in(Graph &graph, void **at, size_t bytes, void *stream) {
+    if (error()) return error();
+    if (!(*at = reserve_for_graph(bytes))) return OUT_OF_MEMORY;
+    graph.memory.push_back(*at);
+    graph.used += bytes;
+    graph.used_high = std::max(graph.used_high, graph.used);
+    enqueue(stream, [at = *at] { allocate_in_graph(at); });
+    graph.nodes.back().kind = Graph::OTHER;
+    return SUCCESS;
+}
+
+// A node that frees what this graph allocates; anything else is an error.
+int free_in(Graph &graph, void *at, void *stream) {
+    if (std::find(graph.memory.begin(), graph.memory.end(), at) == graph.memory.end()) return INVALID_VALUE;
+    graph.used -= bytes_from(at);
+    if (!ask_to_free(at)) return error();
+    enqueue(stream, [at] { free_in_graph(at); });
+    graph.nodes.back().kind = Graph::OTHER;
+    return SUCCESS;
+}
+
 } // namespace
 
 extern "C" {
@@ -33,9 +56,9 @@ int cuMemAlloc_v2(void **at, size_t bytes) {
 }
 int cuMemAllocAsync(void **at, size_t bytes, void *stream) {
     std::lock_guard lock(mutex());
-    if (is_capturing(stream)) return STREAM_CAPTURE_UNSUPPORTED;
     // From a pool, unlike `cuMemAlloc`, nothing is no error: its address is null.
     if (bytes == 0) return *at = nullptr, count("empty_allocations"), error();
+    if (is_capturing(stream)) return allocate_in(*stream_of(stream).captured, at, bytes, stream);
     return allocate_for(at, bytes, Place::Device, true);
 }
 int cuMemAllocFromPoolAsync(void **at, size_t bytes, void *, void *stream) { return cuMemAllocAsync(at, bytes, stream); }
@@ -58,10 +81,12 @@ int cuMemFree_v2(void *at) {
 int cuMemFreeAsync(void *at, void *stream) {
     std::lock_guard lock(mutex());
     if (!at) return SUCCESS;
-    if (is_capturing(stream)) return STREAM_CAPTURE_UNSUPPORTED;
     if (error()) return error();
+    if (is_capturing(stream)) return free_in(*stream_of(stream).captured, at, stream);
     if (!ask_to_free(at)) return error();
-    enqueue(stream, [at] { free_now(at); });
+    // What a graph has allocated and not freed.
+    const bool of_graph = is_graph_memory(at);
+    enqueue(stream, [at, of_graph] { of_graph ? free_in_graph(at) : free_now(at); });
     return SUCCESS;
 }
 int cuMemFreeHost(void *at) {
@@ -76,13 +101,21 @@ int cuMemGetInfo_v2(size_t *free, size_t *total) {
     std::lock_guard lock(mutex());
     const auto &state = memory_state();
     *total = state.total;
-    *free = state.total - state.reserved;
+    *free = state.total - std::min(state.total, state.reserved + state.graphs);
     return SUCCESS;
 }
 
 int cuDeviceGetDefaultMemPool(void **pool, int) { return *pool = &default_pool, SUCCESS; }
 int cuDeviceGetMemPool(void **pool, int) { return *pool = &default_pool, SUCCESS; }
 int cuDeviceSetMemPool(int, void *) { return SUCCESS; }
+
+int cuDeviceGetGraphMemAttribute(int, int attribute, void *value) {
+    std::lock_guard lock(mutex());
+    const auto &state = memory_state();
+    const uint64_t number = attribute & 1 ? state.graphs_high : state.graphs;
+    std::memcpy(value, &number, sizeof number);
+    return SUCCESS;
+}
 
 int cuMemPoolTrimTo(void *, size_t keep) {
     std::lock_guard lock(mutex());

@@ -19,15 +19,30 @@ bool is_usable(const void *at, size_t bytes, const char *what) {
     return false;
 }
 
+// Marks a copy as what it is where a graph is captured.
+void enqueue_copy(void *stream, bool uses_host, Work work) {
+    enqueue(stream, std::move(work));
+    if (!is_capturing(stream)) return;
+    auto &node = stream_of(stream).captured->nodes.back();
+    node.kind = Graph::COPY;
+    node.uses_host = uses_host;
+}
+
 int to_device(void *to, const void *from, size_t bytes, void *stream) {
     if (error()) return error();
     if (!is_usable(to, bytes, "copy to the device")) return error();
     count("bytes_to_device", (long long)bytes);
     if (is_pinned(from, bytes)) {
         count("copies_to_device.pinned");
-        enqueue(stream, [=] {
+        enqueue_copy(stream, true, [=] {
             if (require(from, bytes, "source of a copy") && require(to, bytes, "copy to the device")) std::memcpy(to, from, bytes);
         });
+        return SUCCESS;
+    }
+    // A graph reads the address again at each launch, whatever is there then.
+    if (is_capturing(stream)) {
+        count("copies_to_device.captured");
+        enqueue_copy(stream, true, [=] { std::memcpy(to, from, bytes); });
         return SUCCESS;
     }
     count("copies_to_device.pageable");
@@ -38,14 +53,19 @@ int to_device(void *to, const void *from, size_t bytes, void *stream) {
     return SUCCESS;
 }
 
+// What the host reads: zeros where nothing is computed.
+void read(void *to, const void *from, size_t bytes) {
+    executes() ? std::memcpy(to, from, bytes) : std::memset(to, 0, bytes);
+}
+
 int to_host(void *to, const void *from, size_t bytes, void *stream) {
     if (error()) return error();
     if (!is_usable(from, bytes, "copy to the host")) return error();
     count("bytes_to_host", (long long)bytes);
     if (is_pinned(to, bytes)) {
         count("copies_to_host.pinned");
-        enqueue(stream, [=] {
-            if (require(from, bytes, "copy to the host") && require(to, bytes, "destination of a copy")) std::memcpy(to, from, bytes);
+        enqueue_copy(stream, true, [=] {
+            if (require(from, bytes, "copy to the host") && require(to, bytes, "destination of a copy")) read(to, from, bytes);
         });
         return SUCCESS;
     }
@@ -53,7 +73,7 @@ int to_host(void *to, const void *from, size_t bytes, void *stream) {
     count("copies_to_host.pageable");
     count("synchronizations");
     execute(stream_of(stream));
-    if (error() == SUCCESS && require(from, bytes, "copy to the host")) std::memcpy(to, from, bytes);
+    if (error() == SUCCESS && require(from, bytes, "copy to the host")) read(to, from, bytes);
     return error();
 }
 
@@ -61,7 +81,7 @@ int on_device(void *to, const void *from, size_t bytes, void *stream) {
     if (error()) return error();
     if (!is_usable(from, bytes, "copy") || !is_usable(to, bytes, "copy")) return error();
     count("copies_on_device");
-    enqueue(stream, [=] {
+    enqueue_copy(stream, false, [=] {
         if (require(from, bytes, "copy") && require(to, bytes, "copy") && executes()) std::memmove(to, from, bytes);
     });
     return SUCCESS;

@@ -23,6 +23,9 @@ struct Block {
     Place place;
     bool from_pool;
     bool free_asked = false;
+    bool of_graph = false;
+    // Between its allocation and its free when a queue executes; always outside graphs.
+    bool has_memory = true;
 };
 
 struct Freed {
@@ -69,10 +72,36 @@ void check(const unsigned char *at, size_t bytes) {
     }
 }
 
+// Memory between red zones; null where the host has none.
+void *reserve(size_t bytes) {
+    const size_t all = (bytes + 2 * ZONE + 255) / 256 * 256;
+    auto *memory = (unsigned char *)std::aligned_alloc(256, all);
+    if (!memory) return nullptr;
+    unsigned char *at = memory + ZONE;
+    std::memset(memory, ZONE_BYTE, ZONE);
+    std::memset(at + bytes, ZONE_BYTE, ZONE);
+    fill(at, NEW_BYTE, bytes);
+    return at;
+}
+
+// Ends a block; its memory is kept apart for a while.
+void discard(unsigned char *at, size_t bytes) {
+    check(at, bytes);
+    fill(at, FREED_BYTE, bytes);
+    blocks().erase((uintptr_t)at);
+    freed().push_back({at, bytes});
+    kept += bytes;
+    while (kept > KEPT) {
+        kept -= freed().front().bytes;
+        std::free(freed().front().at - ZONE);
+        freed().pop_front();
+    }
+}
+
 } // namespace
 
 MemoryState &memory_state() {
-    static MemoryState state = {(size_t)setting("STAND_IN_MEMORY", 16ll << 30), 0, 0, 0, 0, 0};
+    static MemoryState state = {(size_t)setting("STAND_IN_MEMORY", 16ll << 30), 0, 0, 0, 0, 0, 0, 0};
     return state;
 }
 
@@ -82,22 +111,17 @@ void *allocate(Place place, size_t bytes, bool from_pool) {
     if (place == Place::Device) {
         count("allocations");
         if (fails("STAND_IN_FAIL_ALLOC", calls)) return nullptr;
-        if (state.used + bytes > state.total) return nullptr;
+        if (state.used + state.graphs + bytes > state.total) return nullptr;
     }
-    const size_t all = (bytes + 2 * ZONE + 255) / 256 * 256;
-    auto *memory = (unsigned char *)std::aligned_alloc(256, all);
-    if (!memory) return nullptr;
-    unsigned char *at = memory + ZONE;
-    std::memset(memory, ZONE_BYTE, ZONE);
-    std::memset(at + bytes, ZONE_BYTE, ZONE);
-    fill(at, NEW_BYTE, bytes);
+    auto *at = (unsigned char *)reserve(bytes);
+    if (!at) return nullptr;
     blocks()[(uintptr_t)at] = {bytes, place, from_pool};
     if (place == Place::Device) {
         state.used += bytes;
         state.used_high = std::max(state.used_high, state.used);
         state.reserved = std::max(state.reserved, state.used);
         state.reserved_high = std::max(state.reserved_high, state.reserved);
-        count_peak("peak_bytes", (long long)state.used);
+        count_peak("peak_bytes", (long long)(state.used + state.graphs));
     }
     return at;
 }
@@ -109,6 +133,7 @@ bool ask_to_free(void *at) {
         return false;
     }
     found->second.free_asked = true;
+    if (found->second.of_graph) return true;
     if (found->second.place == Place::Device) {
         count("frees");
         memory_state().used -= found->second.bytes;
@@ -118,19 +143,44 @@ bool ask_to_free(void *at) {
 
 void free_now(void *address) {
     auto found = blocks().find((uintptr_t)address);
-    if (found == blocks().end()) return;
-    auto *at = (unsigned char *)address;
-    const size_t bytes = found->second.bytes;
-    check(at, bytes);
-    fill(at, FREED_BYTE, bytes);
-    blocks().erase(found);
-    freed().push_back({at, bytes});
-    kept += bytes;
-    while (kept > KEPT) {
-        kept -= freed().front().bytes;
-        std::free(freed().front().at - ZONE);
-        freed().pop_front();
+    if (found != blocks().end()) discard((unsigned char *)address, found->second.bytes);
+}
+
+void *reserve_for_graph(size_t bytes) {
+    count("graph_allocations");
+    void *at = reserve(bytes);
+    if (at) {
+        Block &block = blocks()[(uintptr_t)at] = {bytes, Place::Device, false};
+        block.of_graph = true;
+        block.has_memory = false;
     }
+    return at;
+}
+
+bool is_graph_memory(void *at) {
+    const auto found = blocks().find((uintptr_t)at);
+    return found != blocks().end() && found->second.of_graph;
+}
+
+void allocate_in_graph(void *at) {
+    Block &block = blocks().at((uintptr_t)at);
+    block.has_memory = true;
+    fill((unsigned char *)at, NEW_BYTE, block.bytes);
+}
+
+void free_in_graph(void *at) {
+    Block &block = blocks().at((uintptr_t)at);
+    if (!block.has_memory) return fault("memory of a graph was freed twice");
+    check((unsigned char *)at, block.bytes);
+    fill((unsigned char *)at, FREED_BYTE, block.bytes);
+    block.has_memory = false;
+}
+
+bool is_freed_in_graph(void *at) { return blocks().at((uintptr_t)at).free_asked; }
+
+void release_from_graph(void *at) {
+    const auto found = blocks().find((uintptr_t)at);
+    if (found != blocks().end()) discard((unsigned char *)at, found->second.bytes);
 }
 
 void check_red_zones() {
@@ -144,7 +194,7 @@ void trim(size_t keep) {
 
 bool is_live(const void *at, size_t bytes, bool asked) {
     const auto *block = find(at);
-    if (!block || (asked && block->second.free_asked)) return false;
+    if (!block || (asked ? block->second.free_asked : !block->second.has_memory)) return false;
     return (uintptr_t)at + bytes <= block->first + block->second.bytes;
 }
 

@@ -31,27 +31,24 @@ std::map<std::string, Kernel> &kernels() {
 }
 
 Module *read_ptx(const std::string &text) {
-    static const std::regex entry(R"(\.entry (\w+)\(([^)]*)\))"), parameter(R"(\.param \.[a-z](\d+) (\.ptr)?)");
+    static const std::regex entry(R"(\.entry (\w+)\(([^)]*)\))"), parameter(R"(\.param (?:\.align \d+ )?\.[a-z](\d+) (\.ptr \.align \d+ )?\w+(?:\[(\d+)\])?)");
     auto *module = new Module;
     for (std::sregex_iterator at(text.begin(), text.end(), entry), end; at != end; ++at) {
         Function function{(*at)[1], {}};
         const std::string list = (*at)[2];
         for (std::sregex_iterator p(list.begin(), list.end(), parameter); p != end; ++p)
-            function.parameters.push_back({std::stoul((*p)[1]) / 8, (*p)[2].matched});
+            function.parameters.push_back({std::stoul((*p)[1]) / 8 * ((*p)[3].matched ? std::stoul((*p)[3]) : 1), (*p)[2].matched});
         module->functions[function.name] = function;
     }
     return module;
 }
 
-// The arguments' values, in the order of the parameters.
-struct Arguments {
-    std::vector<uint64_t> values;
-    std::vector<void *> addresses;
-};
+// The arguments' values, in the order of the parameters, each in whole words.
+using Arguments = std::vector<std::vector<uint64_t>>;
 
 bool are_live(const Function &function, const Arguments &arguments, bool asked, const char *when) {
     for (size_t i = 0; i < function.parameters.size(); i++) {
-        const auto at = (const void *)arguments.values[i];
+        const auto at = (const void *)arguments[i][0];
         if (function.parameters[i].is_pointer && at && !is_live(at, 0, asked)) {
             fault(function.name + ": argument " + std::to_string(i) + " is no address in a live allocation " + when);
             return false;
@@ -117,16 +114,16 @@ int cuLaunchKernel(Function *function, unsigned grid_x, unsigned grid_y, unsigne
     count(("launches." + function->name).c_str());
     Arguments arguments;
     for (size_t i = 0; i < function->parameters.size(); i++) {
-        uint64_t value = 0;
-        std::memcpy(&value, parameters[i], function->parameters[i].bytes);
-        arguments.values.push_back(value);
+        const size_t bytes = function->parameters[i].bytes;
+        arguments.emplace_back((bytes + 7) / 8);
+        std::memcpy(arguments.back().data(), parameters[i], bytes);
     }
     if (!are_live(*function, arguments, true, "when it is launched")) return error();
     enqueue(stream, [=, kernel = kernels().at(function->name)]() mutable {
         if (!are_live(*function, arguments, false, "when the queue executes") || !executes()) return;
-        arguments.addresses.clear();
-        for (auto &value : arguments.values) arguments.addresses.push_back(&value);
-        run_grid(kernel, grid, block, shared_bytes, arguments.addresses.data());
+        std::vector<void *> addresses;
+        for (auto &value : arguments) addresses.push_back(value.data());
+        run_grid(kernel, grid, block, shared_bytes, addresses.data());
     });
     return SUCCESS;
 }

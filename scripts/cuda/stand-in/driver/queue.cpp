@@ -65,10 +65,18 @@ void execute_legacy() {
 
 bool is_capturing(void *stream) { return stream_of(stream).captured != nullptr; }
 
+bool is_any_capturing() {
+    return std::any_of(streams().begin(), streams().end(), [](Stream *stream) { return stream->captured != nullptr; });
+}
+
+Graph::~Graph() {
+    for (void *at : memory) release_from_graph(at);
+}
+
 void enqueue(void *handle, Work work) {
     Stream &stream = stream_of(handle);
     if (stream.captured)
-        stream.captured->work.push_back(std::move(work));
+        stream.captured->nodes.push_back({std::move(work)});
     else
         stream.work.push_back(std::move(work));
 }
@@ -82,6 +90,7 @@ void record(Event &event, void *handle) {
     auto point = std::make_shared<Point>(Point{&stream_of(handle)});
     event.point = point;
     event.polls = 0;
+    event.is_captured = is_capturing(handle);
     enqueue(handle, [point] {
         point->is_done = true;
         point->milliseconds = now();

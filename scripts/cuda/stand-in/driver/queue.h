@@ -11,7 +11,20 @@
 namespace stand_in {
 
 struct Graph {
-    std::vector<Work> work;
+    // What a program asks of a node.
+    enum Kind { KERNEL = 0, COPY = 1, OTHER = 5 };
+    struct Node {
+        Work work;
+        Kind kind = KERNEL;
+        // Of a copy: whether it reads or writes the host's memory.
+        bool uses_host = false;
+    };
+    std::vector<Node> nodes;
+    // Memory that it allocates at each launch; bytes that it has not freed, and the most at once.
+    std::vector<void *> memory;
+    size_t used = 0, used_high = 0;
+    bool is_launched = false;
+    ~Graph();
 };
 
 struct Stream {
@@ -32,6 +45,7 @@ struct Event {
     bool has_time = true;
     std::shared_ptr<Point> point;
     int polls = 0;
+    bool is_captured = false;
 };
 
 // The stream of a handle; null, 1 and 2 are the default streams.

@@ -2,6 +2,9 @@
 
 #include "../stand-in.h"
 
+#include <algorithm>
+#include <cstring>
+
 #include "memory.h"
 #include "queue.h"
 
@@ -50,6 +53,7 @@ int cuStreamQuery(void *stream) {
 int cuCtxSynchronize() {
     std::lock_guard lock(mutex());
     if (error()) return error();
+    if (is_any_capturing()) return STREAM_CAPTURE_UNSUPPORTED;
     execute_all();
     return synchronized();
 }
@@ -77,6 +81,7 @@ int cuEventRecord(void *event, void *stream) {
 int cuStreamWaitEvent(void *stream, void *event, unsigned) {
     std::lock_guard lock(mutex());
     if (error()) return error();
+    if (is_capturing(stream) != ((Event *)event)->is_captured && ((Event *)event)->point) return STREAM_CAPTURE_ISOLATION;
     wait(stream, *(Event *)event);
     return SUCCESS;
 }
@@ -84,6 +89,7 @@ int cuEventSynchronize(void *handle) {
     std::lock_guard lock(mutex());
     if (error()) return error();
     auto &event = *(Event *)handle;
+    if (event.is_captured) return CAPTURED_EVENT;
     if (event.point) execute(*event.point->stream, event.point.get());
     return synchronized();
 }
@@ -91,6 +97,7 @@ int cuEventQuery(void *handle) {
     std::lock_guard lock(mutex());
     if (error()) return error();
     auto &event = *(Event *)handle;
+    if (event.is_captured) return CAPTURED_EVENT;
     if (!event.point || event.point->is_done) return SUCCESS;
     if (++event.polls >= POLLS) execute(*event.point->stream, event.point.get());
     return event.point->is_done ? error() : NOT_READY;
@@ -126,22 +133,61 @@ int cuStreamIsCapturing(void *stream, int *status) {
     return *status = is_capturing(stream), SUCCESS;
 }
 int cuGraphInstantiateWithFlags(void **executable, void *graph, unsigned long long) {
-    return *executable = new std::shared_ptr<Graph>(*(std::shared_ptr<Graph> *)graph), SUCCESS;
+    std::lock_guard lock(mutex());
+    const auto &made = *(std::shared_ptr<Graph> *)graph;
+    auto &state = memory_state();
+    if (state.used + state.graphs + made->used_high > state.total) return OUT_OF_MEMORY;
+    state.graphs += made->used_high;
+    state.graphs_high = std::max(state.graphs_high, state.graphs);
+    count_peak("peak_bytes", (long long)(state.used + state.graphs));
+    return *executable = new std::shared_ptr<Graph>(made), SUCCESS;
 }
 int cuGraphUpload(void *, void *) { return SUCCESS; }
 int cuGraphLaunch(void *executable, void *stream) {
     std::lock_guard lock(mutex());
     if (error()) return error();
     count("graph_launches");
-    for (const Work &work : (*(std::shared_ptr<Graph> *)executable)->work) enqueue(stream, work);
+    const auto &graph = *(std::shared_ptr<Graph> *)executable;
+    // A graph that leaves memory allocated can be launched once.
+    const bool is_freed = std::all_of(graph->memory.begin(), graph->memory.end(), is_freed_in_graph);
+    if (!is_freed && graph->is_launched) return INVALID_VALUE;
+    graph->is_launched = true;
+    for (const auto &node : graph->nodes)
+        enqueue(stream, [graph, work = node.work] { work(); });
     return SUCCESS;
 }
 int cuGraphExecDestroy(void *executable) {
-    delete (std::shared_ptr<Graph> *)executable;
+    std::lock_guard lock(mutex());
+    auto *made = (std::shared_ptr<Graph> *)executable;
+    memory_state().graphs -= (*made)->used_high;
+    delete made;
     return SUCCESS;
 }
 int cuGraphDestroy(void *graph) {
+    std::lock_guard lock(mutex());
     delete (std::shared_ptr<Graph> *)graph;
+    return SUCCESS;
+}
+
+// Nodes are named by addresses in the graph.
+int cuGraphGetNodes(void *graph, void **nodes, size_t *len) {
+    std::lock_guard lock(mutex());
+    auto &all = (*(std::shared_ptr<Graph> *)graph)->nodes;
+    if (nodes)
+        for (size_t i = 0; i < std::min(*len, all.size()); i++) nodes[i] = &all[i];
+    *len = all.size();
+    return SUCCESS;
+}
+int cuGraphNodeGetType(void *node, int *type) { return *type = ((Graph::Node *)node)->kind, SUCCESS; }
+int cuGraphMemcpyNodeGetParams(void *node, void *parameters) {
+    const auto &copy = *(Graph::Node *)node;
+    if (copy.kind != Graph::COPY) return INVALID_VALUE;
+    // Where CUDA_MEMCPY3D has the type of memory of its source and its destination.
+    enum { SOURCE = 32, DESTINATION = 120, BYTES = 200, HOST = 1, DEVICE = 2 };
+    std::memset(parameters, 0, BYTES);
+    const int source = copy.uses_host ? HOST : DEVICE, destination = DEVICE;
+    std::memcpy((char *)parameters + SOURCE, &source, sizeof source);
+    std::memcpy((char *)parameters + DESTINATION, &destination, sizeof destination);
     return SUCCESS;
 }
 }

@@ -39,8 +39,8 @@ long long stand_in_count(const char *);
 
 namespace {
 
-constexpr int LEN = 1000, BYTES = LEN * 4, OUT_OF_MEMORY = 2, NOT_FOUND = 500, NOT_READY = 600, ILLEGAL_ADDRESS = 700,
-              CAPTURES = 900;
+constexpr int LEN = 1000, BYTES = LEN * 4, INVALID_VALUE = 1, OUT_OF_MEMORY = 2, NOT_FOUND = 500, NOT_READY = 600,
+              ILLEGAL_ADDRESS = 700, CAPTURES = 900, ISOLATED = 905, CAPTURED_EVENT = 907;
 
 const char *PTX = R"(
 .visible .entry fill_f32(
@@ -237,6 +237,58 @@ void graph_runs_when_it_is_launched() {
     ok(cuGraphLaunch(executable, s));
     EXPECT(first(at, s) == 2);
 }
+// What a stream does between the beginning and the end of a capture.
+template <typename Do> void *captured(void *stream, Do work) {
+    void *graph, *executable;
+    ok(cuStreamBeginCapture_v2(stream, 0));
+    work();
+    ok(cuStreamEndCapture(stream, &graph));
+    ok(cuGraphInstantiateWithFlags(&executable, graph, 0));
+    return executable;
+}
+void graph_allocates_and_frees_at_each_launch() {
+    void *s = stream(), *to = device(s), *own;
+    void *graph = captured(s, [&] {
+        own = device(s);
+        ok(cuMemcpyDtoDAsync_v2(to, own, BYTES, s));
+        ok(fill(own, 1, LEN, s));
+        ok(cuMemFreeAsync(own, s));
+    });
+    for (int i = 0; i < 2; i++) {
+        ok(fill(to, 5, LEN, s));
+        ok(cuGraphLaunch(graph, s));
+        const float found = first(to, s);
+        EXPECT(found != found);
+    }
+    EXPECT(stand_in_count("allocations") == 1 && stand_in_count("graph_allocations") == 1);
+    EXPECT(fill(own, 1, LEN, s) == ILLEGAL_ADDRESS);
+}
+void graph_that_frees_other_memory() {
+    void *s = stream(), *at = device(s);
+    captured(s, [&] { EXPECT(cuMemFreeAsync(at, s) == INVALID_VALUE); });
+}
+void graph_that_keeps_memory_runs_once() {
+    void *s = stream(), *graph = captured(s, [&] { device(s); });
+    ok(cuGraphLaunch(graph, s));
+    EXPECT(cuGraphLaunch(graph, s) == INVALID_VALUE);
+}
+void graph_reads_the_host_at_each_launch() {
+    void *s = stream(), *to = device(s);
+    std::vector<float> from(LEN, 1);
+    void *graph = captured(s, [&] { ok(cuMemcpyHtoDAsync_v2(to, from.data(), BYTES, s)); });
+    fill_all(from.data(), 2);
+    ok(cuGraphLaunch(graph, s));
+    EXPECT(first(to, s) == 2);
+}
+void graph_and_events_of_outside() {
+    void *s = stream(), *before = event(), *within = event();
+    ok(cuEventRecord(before, s));
+    captured(s, [&] {
+        EXPECT(cuStreamWaitEvent(s, before, 0) == ISOLATED);
+        ok(cuEventRecord(within, s));
+    });
+    EXPECT(cuEventSynchronize(within) == CAPTURED_EVENT);
+}
 void allocation_that_fails_on_request() {
     setenv("STAND_IN_FAIL_ALLOC", "2", 1);
     void *s = stream(), *at = device(s), *other;
@@ -269,7 +321,9 @@ const Case CASES[] = {
     CASE(freed_memory_read_by_another_stream), CASE(memory_freed_in_the_order_of_the_stream), CASE(memory_freed_twice),
     CASE(missing_wait_for_an_event), CASE(wait_for_an_event), CASE(unwritten_memory_is_nan), CASE(write_beside_an_allocation),
     CASE(address_in_no_allocation), CASE(block_of_too_many_threads), CASE(kernel_that_is_not_there),
-    CASE(sum_by_shuffles_and_barriers), CASE(graph_runs_when_it_is_launched), CASE(allocation_that_fails_on_request),
+    CASE(sum_by_shuffles_and_barriers), CASE(graph_runs_when_it_is_launched),
+    CASE(graph_allocates_and_frees_at_each_launch), CASE(graph_that_frees_other_memory), CASE(graph_that_keeps_memory_runs_once),
+    CASE(graph_reads_the_host_at_each_launch), CASE(graph_and_events_of_outside), CASE(allocation_that_fails_on_request),
     CASE(memory_of_a_given_size), CASE(counters),
 };
 

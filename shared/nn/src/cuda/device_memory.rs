@@ -6,7 +6,10 @@ use candle_core::{
         CudaDevice,
         cudarc::driver::{
             result::{self as driver, mem_get_info},
-            sys::{CUmemPool_attribute, CUmemoryPool},
+            sys::{
+                CUgraphMem_attribute, CUmemPool_attribute, CUmemoryPool,
+                cuDeviceGetGraphMemAttribute,
+            },
         },
     },
 };
@@ -64,9 +67,30 @@ pub fn free_memory(device: &CudaDevice) -> Result<u64> {
     Ok(mem_get_info().map_err(Error::wrap)?.0 as u64 + kept)
 }
 
-/// The most bytes in use at once since the device was opened.
+/// The most bytes in use at once since the device was opened; those of graphs, which are not the pool's, beside what the pool has now.
 pub fn peak_memory(device: &CudaDevice) -> Result<u64> {
-    pool_bytes(device, CUmemPool_attribute::CU_MEMPOOL_ATTR_USED_MEM_HIGH)
+    let high = pool_bytes(device, CUmemPool_attribute::CU_MEMPOOL_ATTR_USED_MEM_HIGH)?;
+    let current = pool_bytes(
+        device,
+        CUmemPool_attribute::CU_MEMPOOL_ATTR_USED_MEM_CURRENT,
+    )?;
+    Ok(high.max(current + graph_memory(device)?))
+}
+
+/// The most bytes that graphs have had at once.
+fn graph_memory(device: &CudaDevice) -> Result<u64> {
+    let stream = device.cuda_stream();
+    let mut bytes = 0u64;
+    // SAFETY: the device is open; the attribute is a u64, according to the driver's manual.
+    let status = unsafe {
+        cuDeviceGetGraphMemAttribute(
+            stream.context().cu_device(),
+            CUgraphMem_attribute::CU_GRAPH_MEM_ATTR_USED_MEM_HIGH,
+            std::ptr::from_mut(&mut bytes).cast(),
+        )
+    };
+    status.result().map_err(Error::wrap)?;
+    Ok(bytes)
 }
 
 /// Gives the memory that the pool keeps unused back to the driver, once all work has ended.

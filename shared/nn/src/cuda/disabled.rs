@@ -12,6 +12,7 @@ use crate::{
         conv::{Conv2d, ConvGeometry},
         residual::{Backend, Caches, ConvLayer, Layer, NormGradients},
     },
+    step_graph::{StepBatch, StepInputs, StepResults},
 };
 
 /// Whether this program was built with CUDA.
@@ -61,6 +62,8 @@ disabled! {
     fn batch_norm_train(Argument, [Argument; 2], f64, &RunningStatistics) -> (CudaStorage, [Tensor; 2]);
     fn batch_norm_backward(&Tensor, [&Tensor; 3], &Tensor) -> (Tensor, [Tensor; 2]);
     fn batch_norm_eval(Argument, [&Tensor; 4]) -> CudaStorage;
+    fn channels_last(Argument, Option<&[Tensor; 2]>) -> CudaStorage;
+    fn channels_last_backward(&Tensor, Option<&Tensor>) -> Tensor;
     fn cross_entropy(Argument, &Tensor, f64) -> CudaStorage;
     fn cross_entropy_backward(&Tensor, &Tensor, f64, &Tensor) -> Tensor;
     fn conv(&ConvGeometry, ComputeOptions, [Argument; 3]) -> CudaStorage;
@@ -69,7 +72,7 @@ disabled! {
     fn dropout(Argument, DropoutMask) -> CudaStorage;
     fn relu(Argument) -> CudaStorage;
     fn relu_backward(&Tensor, &Tensor) -> Tensor;
-    fn sgd_step(&SgdConfig, &Tensor, &[SgdParam]) -> ();
+    fn sgd_step(&SgdConfig, &Tensor, &Tensor, &[SgdParam]) -> ();
 }
 
 /// In place of the types that only a program with CUDA has.
@@ -80,6 +83,7 @@ pub use Unavailable as Cuda;
 pub use Unavailable as Download;
 pub use Unavailable as Downloader;
 pub use Unavailable as PinnedUploader;
+pub use Unavailable as StepRecorder;
 
 impl Unavailable {
     pub fn new(_: &CudaDevice) -> Result<Self> {
@@ -97,6 +101,16 @@ impl Unavailable {
     pub fn upload(&mut self, _: &[u8], _: &[u32]) -> Result<Tensor> {
         disabled()
     }
+
+    pub fn run(
+        &mut self,
+        _: &StepBatch,
+        _: &mut dyn FnMut(&StepInputs) -> base::Result<StepResults>,
+    ) -> base::Result<StepResults> {
+        Ok(disabled()?)
+    }
+
+    pub fn forget(&mut self) {}
 }
 
 impl Backend for Unavailable {

@@ -9,6 +9,7 @@
 mod attention;
 mod batch_norm;
 mod channel_sums;
+mod channels_last;
 mod conv;
 mod crop;
 mod cudnn;
@@ -24,6 +25,7 @@ mod readback;
 mod residual;
 pub mod row_ops;
 mod sgd;
+mod step_graph;
 
 use candle_core::cuda_backend::cudarc::driver::{
     CudaSlice, CudaStream, DevicePtr, SyncOnDrop, sys::CUdeviceptr,
@@ -31,6 +33,7 @@ use candle_core::cuda_backend::cudarc::driver::{
 
 pub use attention::attention;
 pub use batch_norm::{batch_norm_backward, batch_norm_eval, batch_norm_train};
+pub use channels_last::{channels_last, channels_last_backward};
 pub use conv::{conv, conv_backward};
 pub use crop::{PinnedUploader, crop_resize};
 pub use device_memory::{free_memory, peak_memory, prepare, release_memory};
@@ -41,6 +44,7 @@ pub use pool::{average_pool, average_pool_backward};
 pub use readback::{Download, Downloader};
 pub use residual::Cuda;
 pub use sgd::sgd_step;
+pub use step_graph::StepRecorder;
 
 use super::Argument;
 use crate::{ComputeOptions, Precision};

@@ -110,7 +110,7 @@ pub fn f32_view<'a>(storage: &'a CudaStorage, layout: &Layout) -> Result<CudaVie
 }
 
 /// The address as an argument, or none.
-pub fn optional_address(storage: Option<&CudaStorage>) -> Result<KernelArg> {
+pub fn optional_address(storage: Option<&CudaStorage>) -> Result<KernelArg<'static>> {
     Ok(KernelArg::Address(
         storage.map(address_of).transpose()?.unwrap_or(0),
     ))

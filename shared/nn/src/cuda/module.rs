@@ -13,6 +13,8 @@ use candle_core::{
     },
 };
 
+use super::sgd::SgdArrays;
+
 /// Threads of a block; `batch_norm.cu` relies on it.
 pub const THREADS: usize = 256;
 
@@ -20,6 +22,7 @@ pub const THREADS: usize = 256;
 const SOURCE: &str = concat!(
     include_str!("kernels/common.cuh"),
     include_str!("kernels/convert.cu"),
+    include_str!("kernels/channels_last.cu"),
     include_str!("kernels/im2col.cu"),
     include_str!("kernels/epilogue.cu"),
     include_str!("kernels/batch_norm.cu"),
@@ -45,7 +48,7 @@ static PTX: LazyLock<std::result::Result<String, String>> = LazyLock::new(|| {
 });
 
 /// An argument of a kernel.
-pub enum KernelArg {
+pub enum KernelArg<'a> {
     /// An address on the device; 0 is none.
     Address(u64),
     /// An `int`.
@@ -60,9 +63,11 @@ pub enum KernelArg {
     Float(f32),
     /// An f64.
     Double(f64),
+    /// A list of parameters, by value.
+    SgdArrays(&'a SgdArrays),
 }
 
-impl KernelArg {
+impl KernelArg<'_> {
     /// A whole number that fits a kernel's `int`.
     pub fn int(number: usize) -> Result<Self> {
         i32::try_from(number).map(Self::Int).map_err(Error::wrap)
@@ -119,6 +124,7 @@ pub unsafe fn launch(
             KernelArg::Long(number) => builder.arg(number),
             KernelArg::Float(number) => builder.arg(number),
             KernelArg::Double(number) => builder.arg(number),
+            KernelArg::SgdArrays(arrays) => builder.arg(*arrays),
         };
     }
     // SAFETY: as the caller promises.

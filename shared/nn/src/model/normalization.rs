@@ -6,6 +6,7 @@ use std::str::FromStr;
 use candle_core::{Device, Tensor};
 
 use super::Metadata;
+use crate::ops::channels_last::{channels_last, channels_last_backward};
 use base::{Error, Result};
 
 /// The metadata's keys.
@@ -156,22 +157,14 @@ impl InputLayer {
 
     /// `(x - mean) / std`, channels last.
     pub fn forward(&self, images: &Tensor) -> Result<Tensor> {
-        let pixels = images.permute((0, 2, 3, 1))?.contiguous()?;
-        Ok(match &self.0 {
-            Some(DeviceNormalization { mean, std, .. }) => {
-                pixels.broadcast_sub(mean)?.broadcast_div(std)?
-            }
-            None => pixels,
-        })
+        let normalization = self.0.as_ref().map(|layer| [&layer.mean, &layer.std]);
+        Ok(channels_last(images, normalization)?)
     }
 
     /// The gradient `[B,3,H,W]` of the images, from that of the output.
     pub fn backward(&self, grad_output: &Tensor) -> Result<Tensor> {
-        let grad_pixels = match &self.0 {
-            Some(layer) => grad_output.broadcast_div(&layer.std)?,
-            None => grad_output.clone(),
-        };
-        Ok(grad_pixels.permute((0, 3, 1, 2))?.contiguous()?)
+        let std = self.0.as_ref().map(|layer| &layer.std);
+        Ok(channels_last_backward(grad_output, std)?)
     }
 }
 

@@ -2,6 +2,7 @@
 //! name here, in `cuda` and in the crate `kernels`, where each device's computation is.
 
 pub mod batch_norm;
+pub mod channels_last;
 pub mod conv;
 mod cpu_slices;
 pub mod crop;

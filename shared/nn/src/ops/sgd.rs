@@ -17,11 +17,9 @@ use crate::cuda;
 /// Elements a thread updates at a time: enough to outweigh handing them out.
 const CHUNK: usize = 1 << 15;
 
-/// Hyperparameters.
+/// Hyperparameters but for the learning rate, which each step is given.
 #[derive(Clone, Copy, Debug)]
 pub struct SgdConfig {
-    /// Learning rate.
-    pub rate: f32,
     /// Factor of the old velocity.
     pub momentum: f32,
     /// Weight decay.
@@ -42,12 +40,13 @@ pub struct SgdParam {
 }
 
 impl SgdConfig {
-    /// Takes a step; a no-op if `loss`, a scalar, is not finite, which is checked when the loss is
-    /// read.
-    pub fn step(&self, loss: &Tensor, params: &[SgdParam]) -> Result<()> {
+    /// Takes a step with the learning rate `rate`, a scalar f32 on the device of `loss`; a no-op if `loss`, a scalar, is not
+    /// finite, which is checked when the loss is read.
+    pub fn step(&self, rate: &Tensor, loss: &Tensor, params: &[SgdParam]) -> Result<()> {
         if loss.device().is_cuda() {
-            return cuda::sgd_step(self, loss, params);
+            return cuda::sgd_step(self, rate, loss, params);
         }
+        let rate = rate.to_scalar()?;
         if !loss.to_scalar::<f32>()?.is_finite() {
             return Ok(());
         }
@@ -57,7 +56,10 @@ impl SgdConfig {
             param
                 .velocity
                 .inplace_op3(&param.gradient, parameter, &update)?;
-            let update = ParameterUpdate(*self);
+            let update = ParameterUpdate {
+                rate,
+                config: *self,
+            };
             parameter.inplace_op3(&param.velocity, &param.gradient, &update)?;
         }
         Ok(())
@@ -101,7 +103,10 @@ impl InplaceOp3 for VelocityUpdate {
 }
 
 /// The parameter's step, after the velocity's.
-struct ParameterUpdate(SgdConfig);
+struct ParameterUpdate {
+    rate: f32,
+    config: SgdConfig,
+}
 
 impl InplaceOp3 for ParameterUpdate {
     fn name(&self) -> &'static str {
@@ -117,12 +122,12 @@ impl InplaceOp3 for ParameterUpdate {
         gradient: &CpuStorage,
         gradient_layout: &Layout,
     ) -> Result<()> {
+        let rate = self.rate;
         let SgdConfig {
-            rate,
             momentum,
             decay,
             nesterov,
-        } = self.0;
+        } = self.config;
         let parameter = as_f32_mut(parameter, parameter_layout)?;
         let velocity = as_f32(velocity, velocity_layout)?;
         let gradient = as_f32(gradient, gradient_layout)?;

@@ -7,6 +7,7 @@ mod device;
 mod head;
 mod layers;
 mod networks;
+mod step_graph;
 
 use std::sync::MutexGuard;
 
@@ -84,21 +85,34 @@ fn an_sgd_step_and_crop_resize_have_the_cpus_bits() {
         return;
     };
     let step = |device: &Device, loss: f32, nesterov: bool| {
-        let on = |key| random_tensor(&[300, 100], key).to_device(device).unwrap();
-        let param = SgdParam {
-            parameter: Var::from_tensor(&on(1)).unwrap(),
-            velocity: on(2),
-            gradient: on(3),
+        // More parameters than one launch has, of one block and of two.
+        let param = |i: u64| {
+            let shape = [1 + 99 * (i as usize % 3), 100];
+            let on = |key| {
+                random_tensor(&shape, 3 * i + key)
+                    .to_device(device)
+                    .unwrap()
+            };
+            SgdParam {
+                parameter: Var::from_tensor(&on(1)).unwrap(),
+                velocity: on(2),
+                gradient: on(3),
+            }
         };
+        let params: Vec<SgdParam> = (0..70).map(param).collect();
         let config = SgdConfig {
-            rate: 0.1,
             momentum: 0.9,
             decay: 5e-4,
             nesterov,
         };
-        let loss = Tensor::new(loss, device).unwrap();
-        config.step(&loss, std::slice::from_ref(&param)).unwrap();
-        (floats(&param.parameter), floats(&param.velocity))
+        let [rate, loss] = [0.1, loss].map(|number| Tensor::new(number, device).unwrap());
+        config.step(&rate, &loss, &params).unwrap();
+        let parameters = params.iter().flat_map(|param| floats(&param.parameter));
+        let velocities = params.iter().flat_map(|param| floats(&param.velocity));
+        (
+            parameters.collect::<Vec<f32>>(),
+            velocities.collect::<Vec<f32>>(),
+        )
     };
     for (loss, nesterov) in [(1.0, false), (1.0, true), (f32::NAN, true)] {
         let cpu = step(&Device::Cpu, loss, nesterov);

@@ -5,7 +5,7 @@
 use candle_core::{Tensor, Var};
 use nn::{
     ComputeDevice, Precision, SgdConfig, SgdParam,
-    model::{Detector, DetectorInput, Dropout},
+    model::{Channels, Detector, DetectorInput, Dropout, Normalization},
 };
 
 use super::{
@@ -130,11 +130,11 @@ fn training_losses(device: &ComputeDevice) -> Vec<f32> {
     let zeros = |var: &Var| var.zeros_like().unwrap();
     let velocities: Vec<Tensor> = variables.values().map(zeros).collect();
     let config = SgdConfig {
-        rate: 0.05,
         momentum: 0.9,
         decay: 5e-4,
         nesterov: false,
     };
+    let rate = Tensor::new(0.05f32, device).unwrap();
     let step = |_| {
         let logits = model.train(&images).unwrap().logits;
         let loss = nn::cross_entropy(&logits, &labels(device)).unwrap();
@@ -145,7 +145,7 @@ fn training_losses(device: &ComputeDevice) -> Vec<f32> {
             gradient: gradients.get(var).unwrap().clone(),
         };
         let params: Vec<SgdParam> = variables.values().zip(&velocities).map(param).collect();
-        config.step(&loss, &params).unwrap();
+        config.step(&rate, &loss, &params).unwrap();
         floats(&loss)[0]
     };
     (0..12).map(step).collect()
@@ -173,20 +173,31 @@ fn a_model_in_evaluation_mode_and_its_input_gradient_equal_the_cpus_in_every_pre
     else {
         return;
     };
-    for bounds in BOUNDS {
+    let normalization = Normalization {
+        mean: Channels([0.49, 0.48, 0.45]),
+        std: Channels([0.25, 0.24, 0.26]),
+    };
+    let inputs = [None, Some(normalization)];
+    for (bounds, input) in BOUNDS
+        .iter()
+        .flat_map(|bounds| inputs.map(|input| (bounds, input)))
+    {
         let gpu = with_precision(&gpu, bounds.precision, false);
         // Running statistics of the CPU, so that no layer's outputs are all 0 and both models are the same.
         let cpu = ComputeDevice::from(&candle_core::Device::Cpu);
-        let trained = init(&cpu);
+        let mut trained = init(&cpu);
+        trained.set_normalization(input).unwrap();
         trained.train(&images()).unwrap();
-        let [cpu, cuda] = on_both(&gpu).map(|(device, model)| {
+        let [cpu, cuda] = on_both(&gpu).map(|(device, mut model)| {
+            model.set_normalization(input).unwrap();
             model.weights().set(trained.weights()).unwrap();
             let images = Var::from_tensor(&images().to_device(&device).unwrap()).unwrap();
             let logits = model.eval().unwrap().logits(&images).unwrap();
             let gradients = logits.sqr().unwrap().sum_all().unwrap().backward().unwrap();
             (logits, gradients.get(&images).unwrap().clone())
         });
-        let what = |part: &str| format!("{}: {part}", bounds.precision);
+        let normalized = input.map_or("", |_| ", normalized");
+        let what = |part: &str| format!("{}{normalized}: {part}", bounds.precision);
         let [value, gradient] = bounds.evaluation;
         assert_near(&what("logits"), &cuda.0, &cpu.0, value);
         assert_near(&what("the images' gradient"), &cuda.1, &cpu.1, gradient);
