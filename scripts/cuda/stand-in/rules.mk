@@ -12,7 +12,7 @@ DRIVER = $(patsubst $(HERE)/driver/%.cpp,driver_%,$(wildcard $(HERE)/driver/*.cp
 KERNELS = $(patsubst $(OBJECTS)/%.cpp,%,$(wildcard $(OBJECTS)/kernels_*.cpp))
 
 cuda = $(DRIVER) $(KERNELS)
-cudnn = library_cudnn library_backend library_finalize library_convolution library_attention
+cudnn = library_cudnn library_backend library_finalize library_convolution library_attention library_composed
 cublas = library_cublas library_convolution
 cublasLt =
 curand = library_curand

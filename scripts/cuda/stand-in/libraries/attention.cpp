@@ -19,7 +19,8 @@ std::vector<float> row(const void *at, int64_t offset, int64_t size) {
     return values;
 }
 
-void attend(const Attention &a, const void *query, const void *key, const void *value, void *result, float scale) {
+void attend(const Attention &a, const void *query, const void *key, const void *value, void *result, float scale,
+            float *stats) {
     std::vector<float> scores(a.keys), mixed(a.size);
     for (int64_t image = 0; image < a.batch; image++)
         for (int64_t head = 0; head < a.heads; head++) {
@@ -41,6 +42,7 @@ void attend(const Attention &a, const void *query, const void *key, const void *
                 const float most = *std::max_element(scores.begin(), scores.end());
                 float sum = 0.0f;
                 for (float &score : scores) sum += score = std::exp(score - most);
+                stats[(image * a.heads + head) * a.queries + token] = most + std::log(sum);
                 std::vector<Bf16> rounded(a.keys);
                 for (float &score : scores) score /= sum;
                 round_to(scores.data(), rounded.data(), Type::Bf16, a.keys);
@@ -56,7 +58,7 @@ void attend(const Attention &a, const void *query, const void *key, const void *
 } // namespace
 
 std::string enqueue_attention(void *stream, const Attention &a, const void *query, const void *key, const void *value,
-                              void *result, float scale) {
+                              void *result, float scale, void *stats) {
     struct Operand {
         const char *name;
         const void *at;
@@ -65,7 +67,8 @@ std::string enqueue_attention(void *stream, const Attention &a, const void *quer
     const std::vector<Operand> operands = {{"queries", query, 2 * a.len(a.query, a.queries)},
                                            {"keys", key, 2 * a.len(a.key, a.keys)},
                                            {"values", value, 2 * a.len(a.value, a.keys)},
-                                           {"the result of attention", result, 2 * a.len(a.result, a.queries)}};
+                                           {"the result of attention", result, 2 * a.len(a.result, a.queries)},
+                                           {"statistics", stats, (size_t)(4 * a.batch * a.heads * a.queries)}};
     for (const Operand &operand : operands) {
         if ((uintptr_t)operand.at % 16) return std::string(operand.name) + ": not aligned to 16 bytes";
         if (!is_live(operand.at, operand.bytes, true))
@@ -75,7 +78,7 @@ std::string enqueue_attention(void *stream, const Attention &a, const void *quer
     enqueue(stream, [=] {
         for (const Operand &operand : operands)
             if (!require(operand.at, operand.bytes, operand.name)) return;
-        if (executes()) attend(a, query, key, value, result, scale);
+        if (executes()) attend(a, query, key, value, result, scale, (float *)stats);
     });
     return "";
 }

@@ -1,4 +1,4 @@
-// Naive scaled dot-product attention of bf16.
+// Naive scaled dot-product attention of bf16, with the logarithm of the sum of each query's exponentials.
 
 #pragma once
 
@@ -20,6 +20,6 @@ struct Attention {
 // Enqueues it; the operands are checked when it is called and when the queue executes. Why they cannot be its operands;
 // empty if they can.
 std::string enqueue_attention(void *stream, const Attention &attention, const void *query, const void *key,
-                              const void *value, void *result, float scale);
+                              const void *value, void *result, float scale, void *stats);
 
 } // namespace stand_in

@@ -31,8 +31,17 @@ constexpr Attribute ATTRIBUTES[] = {
     {BACKWARD_FILTER, FILTER_CONV_DESC, TYPE_DESCRIPTOR, 1, 1}, {BACKWARD_FILTER, FILTER_ALPHA, TYPE_FLOAT, 1, 1},
     {BACKWARD_FILTER, FILTER_BETA, TYPE_FLOAT, 1, 1},
     {ATTENTION, ATTENTION_Q, TYPE_DESCRIPTOR, 1, 1}, {ATTENTION, ATTENTION_K, TYPE_DESCRIPTOR, 1, 1}, {ATTENTION, ATTENTION_V, TYPE_DESCRIPTOR, 1, 1},
-    {ATTENTION, ATTENTION_O, TYPE_DESCRIPTOR, 1, 1}, {ATTENTION, ATTENTION_SCALE, TYPE_DESCRIPTOR, 1, 1},
-    {OPERATIONGRAPH, GRAPH_OPS, TYPE_DESCRIPTOR, 1, 1}, {OPERATIONGRAPH, GRAPH_HANDLE, TYPE_HANDLE, 1, 1},
+    {ATTENTION, ATTENTION_O, TYPE_DESCRIPTOR, 1, 1}, {ATTENTION, ATTENTION_SCALE, TYPE_DESCRIPTOR, 1, 1}, {ATTENTION, ATTENTION_STATS, TYPE_DESCRIPTOR, 1, 1},
+    {POINTWISE, POINTWISE_MODE, TYPE_POINTWISE_MODE, 1, 1}, {POINTWISE, POINTWISE_MATH_PREC, TYPE_DATA_TYPE, 1, 1},
+    {POINTWISE_OPERATION, POINTWISE_DESC, TYPE_DESCRIPTOR, 1, 1}, {POINTWISE_OPERATION, POINTWISE_X, TYPE_DESCRIPTOR, 1, 1},
+    {POINTWISE_OPERATION, POINTWISE_B, TYPE_DESCRIPTOR, 1, 1}, {POINTWISE_OPERATION, POINTWISE_Y, TYPE_DESCRIPTOR, 1, 1},
+    {MATMUL, MATMUL_COMP_TYPE, TYPE_DATA_TYPE, 1, 1}, {MATMUL_OPERATION, MATMUL_A, TYPE_DESCRIPTOR, 1, 1}, {MATMUL_OPERATION, MATMUL_B, TYPE_DESCRIPTOR, 1, 1},
+    {MATMUL_OPERATION, MATMUL_C, TYPE_DESCRIPTOR, 1, 1}, {MATMUL_OPERATION, MATMUL_DESC, TYPE_DESCRIPTOR, 1, 1},
+    {REDUCTION, REDUCTION_OPERATOR, TYPE_REDUCTION_OPERATOR, 1, 1}, {REDUCTION, REDUCTION_COMP_TYPE, TYPE_DATA_TYPE, 1, 1},
+    {REDUCTION_OPERATION, REDUCTION_X, TYPE_DESCRIPTOR, 1, 1}, {REDUCTION_OPERATION, REDUCTION_Y, TYPE_DESCRIPTOR, 1, 1},
+    {REDUCTION_OPERATION, REDUCTION_DESC, TYPE_DESCRIPTOR, 1, 1},
+    {RESHAPE, RESHAPE_X, TYPE_DESCRIPTOR, 1, 1}, {RESHAPE, RESHAPE_Y, TYPE_DESCRIPTOR, 1, 1},
+    {OPERATIONGRAPH, GRAPH_OPS, TYPE_DESCRIPTOR, 1, 64}, {OPERATIONGRAPH, GRAPH_HANDLE, TYPE_HANDLE, 1, 1},
     {ENGINEHEUR, ENGINEHEUR_OPERATION_GRAPH, TYPE_DESCRIPTOR, 1, 1}, {ENGINEHEUR, ENGINEHEUR_MODE, TYPE_HEUR_MODE, 1, 1},
     {ENGINEHEUR, ENGINEHEUR_DEVICEPROP, TYPE_DESCRIPTOR, 1, 1}, {ENGINEHEUR, ENGINEHEUR_SM_COUNT_TARGET, TYPE_INT32, 1, 1},
     {ENGINE, ENGINE_OPERATION_GRAPH, TYPE_DESCRIPTOR, 1, 1}, {ENGINE, ENGINE_GLOBAL_INDEX, TYPE_INT64, 1, 1},
@@ -49,7 +58,7 @@ size_t bytes_of_type(int type) {
     switch (type) {
     case TYPE_BOOLEAN: case TYPE_CHAR: return 1;
     case TYPE_DATA_TYPE: case TYPE_FLOAT: case TYPE_CONVOLUTION_MODE: case TYPE_HEUR_MODE: case TYPE_INT32:
-    case TYPE_NUMERICAL_NOTE: case TYPE_BEHAVIOR_NOTE: return 4;
+    case TYPE_NUMERICAL_NOTE: case TYPE_BEHAVIOR_NOTE: case TYPE_POINTWISE_MODE: case TYPE_REDUCTION_OPERATOR: return 4;
     default: return 8;
     }
 }
@@ -114,8 +123,8 @@ int cudnnBackendSetAttribute(Descriptor *descriptor, int name, int type, int64_t
         if (known.type != type) return refuse(BAD_PARAM_ATTRIBUTE_TYPE, named(*descriptor, name) + " has type " + std::to_string(known.type));
         if (count < known.least || count > known.most) return refuse(BAD_PARAM, named(*descriptor, name) + " has another number of values");
         const auto *first = (const char *)values;
-        if (type == TYPE_DESCRIPTOR) {
-            const auto *value = *(Descriptor *const *)values;
+        for (int64_t i = 0; type == TYPE_DESCRIPTOR && i < count; i++) {
+            const auto *value = ((Descriptor *const *)values)[i];
             if (!exists(value)) return refuse(BAD_PARAM, named(*descriptor, name) + " is no descriptor");
             if (!value->is_finalized) return refuse(BAD_PARAM_NOT_FINALIZED, named(*descriptor, name) + " is not finalized");
         }
@@ -157,7 +166,7 @@ int cudnnBackendExecute(Handle *handle, Descriptor *plan, Descriptor *pack) {
     if (plan->kind != EXECUTION_PLAN || pack->kind != VARIANT_PACK) return refuse(BAD_PARAM_DESCRIPTOR_TYPE, "no plan or no pack");
     if (!plan->is_finalized || !pack->is_finalized) return refuse(BAD_PARAM_NOT_FINALIZED, "a plan or pack is not finalized");
     if (fails("STAND_IN_FAIL_EXECUTION", calls)) return refuse_on_request("STAND_IN_FAIL_EXECUTION");
-    const auto &[is_attention, convolution, direction, attention, ids] = plan->operation;
+    const auto &[what, convolution, direction, attention, composed, ids] = plan->operation;
     const auto names = pack->all<int64_t>(PACK_UNIQUE_IDS);
     const auto addresses = pack->all<void *>(PACK_DATA_POINTERS);
     std::vector<void *> operands;
@@ -169,10 +178,14 @@ int cudnnBackendExecute(Handle *handle, Descriptor *plan, Descriptor *pack) {
     void *workspace = pack->has(PACK_WORKSPACE) ? pack->one<void *>(PACK_WORKSPACE) : nullptr;
     if (needed && (!is_live(workspace, needed, true) || (uintptr_t)workspace % 16))
         return refuse(BAD_PARAM_SIZE_INSUFFICIENT, "the workspace has not the plan's " + std::to_string(needed) + " bytes");
-    if (is_attention) {
-        // The scale is the host's, and read now.
-        const std::string reason = enqueue_attention(handle->stream, attention, operands[0], operands[1], operands[2], operands[3],
-                                                     *(const float *)operands[4]);
+    if (what != Operation::CONVOLUTION) {
+        std::map<int64_t, void *> named;
+        for (size_t i = 0; i < ids.size(); i++) named[ids[i]] = operands[i];
+        // Numbers of the host are read now.
+        const std::string reason = what == Operation::COMPOSED
+                                       ? enqueue_composed(handle->stream, composed, named)
+                                       : enqueue_attention(handle->stream, attention, operands[0], operands[1], operands[2], operands[3],
+                                                           *(const float *)operands[4], operands[5]);
         if (reason.empty()) return count("plan_executions"), cudnn::SUCCESS;
         return refuse(BAD_PARAM_MISALIGNED_POINTER, reason);
     }

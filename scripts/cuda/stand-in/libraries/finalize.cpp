@@ -17,7 +17,14 @@ const std::map<int, std::vector<int>> REQUIRED = {
     {FORWARD, {FORWARD_X, FORWARD_W, FORWARD_Y, FORWARD_CONV_DESC, FORWARD_ALPHA, FORWARD_BETA}},
     {BACKWARD_DATA, {DATA_DX, DATA_W, DATA_DY, DATA_CONV_DESC, DATA_ALPHA, DATA_BETA}},
     {BACKWARD_FILTER, {FILTER_X, FILTER_DW, FILTER_DY, FILTER_CONV_DESC, FILTER_ALPHA, FILTER_BETA}},
-    {ATTENTION, {ATTENTION_Q, ATTENTION_K, ATTENTION_V, ATTENTION_O, ATTENTION_SCALE}},
+    {ATTENTION, {ATTENTION_Q, ATTENTION_K, ATTENTION_V, ATTENTION_O, ATTENTION_SCALE, ATTENTION_STATS}},
+    {POINTWISE, {POINTWISE_MODE, POINTWISE_MATH_PREC}},
+    {POINTWISE_OPERATION, {POINTWISE_DESC, POINTWISE_X, POINTWISE_Y}},
+    {MATMUL, {MATMUL_COMP_TYPE}},
+    {MATMUL_OPERATION, {MATMUL_A, MATMUL_B, MATMUL_C, MATMUL_DESC}},
+    {REDUCTION, {REDUCTION_OPERATOR, REDUCTION_COMP_TYPE}},
+    {REDUCTION_OPERATION, {REDUCTION_X, REDUCTION_Y, REDUCTION_DESC}},
+    {RESHAPE, {RESHAPE_X, RESHAPE_Y}},
     {OPERATIONGRAPH, {GRAPH_OPS}},
     {ENGINEHEUR, {ENGINEHEUR_OPERATION_GRAPH, ENGINEHEUR_MODE}},
     {ENGINE, {ENGINE_OPERATION_GRAPH, ENGINE_GLOBAL_INDEX}},
@@ -61,9 +68,9 @@ int tensors_of(Descriptor &d, std::initializer_list<int> names, std::vector<cons
 
 int attention(Descriptor &d) {
     std::vector<const Descriptor *> tensors;
-    if (const int status = tensors_of(d, {ATTENTION_Q, ATTENTION_K, ATTENTION_V, ATTENTION_O, ATTENTION_SCALE}, tensors)) return status;
+    if (const int status = tensors_of(d, {ATTENTION_Q, ATTENTION_K, ATTENTION_V, ATTENTION_O, ATTENTION_SCALE, ATTENTION_STATS}, tensors)) return status;
     auto &a = d.operation.attention;
-    d.operation.is_attention = true;
+    d.operation.what = Operation::ATTENTION;
     int64_t *const strides[] = {a.query, a.key, a.value, a.result};
     std::vector<int64_t> sizes[4];
     for (int i = 0; i < 4; i++) {
@@ -76,11 +83,20 @@ int attention(Descriptor &d) {
     const auto &scale = *tensors[4];
     if (!scale.has(TENSOR_IS_BY_VALUE) || scale.one<int>(TENSOR_DATA_TYPE) != DATA_FLOAT) return refuse(cudnn::NOT_SUPPORTED, "a scale that is no f32 of the host");
     const auto &query = sizes[0], &key = sizes[1];
+    const std::vector<int64_t> one_each = {query[0], query[1], query[2], 1}, packed = {query[1] * query[2], query[2], 1, 1};
+    if (tensors[5]->one<int>(TENSOR_DATA_TYPE) != DATA_FLOAT || tensors[5]->all<int64_t>(TENSOR_DIMENSIONS) != one_each ||
+        tensors[5]->all<int64_t>(TENSOR_STRIDES) != packed)
+        return refuse(BAD_PARAM_SHAPE_MISMATCH, "statistics that are not one f32 of each query");
     a.batch = query[0], a.heads = query[1], a.queries = query[2], a.keys = key[2], a.size = query[3];
     if (sizes[3] != query || sizes[2] != key || key[0] != a.batch || key[1] != a.heads || key[3] != a.size)
         return refuse(BAD_PARAM_SHAPE_MISMATCH, "queries, keys, values and result do not fit together");
     if (a.size % 8 || a.size > 256) return refuse(NOT_SUPPORTED_LAYOUT, "heads of a size that is no multiple of 8, or above 256");
     return cudnn::SUCCESS;
+}
+
+// Matrix products, functions and sums are f32 inside.
+int in_f32(const Descriptor &d, int name) {
+    return d.one<int>(name) == DATA_FLOAT ? cudnn::SUCCESS : refuse(NOT_SUPPORTED_DATA_TYPE, "an operation that is not computed in f32");
 }
 
 int convolution(const Descriptor &d) {
@@ -137,6 +153,52 @@ int made_from(Descriptor &d, int name, std::initializer_list<int> kinds) {
     return cudnn::SUCCESS;
 }
 
+// An operation of a composed graph.
+int step(Descriptor &d, std::initializer_list<int> names, Step::Kind kind) {
+    Step step{kind, 0, {}};
+    for (const int name : names) {
+        if (!d.has(name)) continue;
+        const Descriptor *t = named(d, name, {TENSOR});
+        if (!t) return refuse(BAD_PARAM_DESCRIPTOR_TYPE, "an operand that is no tensor");
+        const bool is_virtual = t->has(TENSOR_IS_VIRTUAL) && t->one<char>(TENSOR_IS_VIRTUAL);
+        GraphTensor tensor{t->one<int64_t>(TENSOR_UNIQUE_ID), is_virtual, t->has(TENSOR_IS_BY_VALUE),
+                           t->one<int>(TENSOR_DATA_TYPE) == DATA_FLOAT ? Type::F32 : Type::Bf16, {}, {}};
+        const auto size = t->all<int64_t>(TENSOR_DIMENSIONS), stride = t->all<int64_t>(TENSOR_STRIDES);
+        std::copy(size.begin(), size.end(), tensor.size);
+        std::copy(stride.begin(), stride.end(), tensor.stride);
+        step.tensors.push_back(tensor);
+    }
+    if (kind == Step::Pointwise) {
+        const Descriptor *function = named(d, POINTWISE_DESC, {POINTWISE});
+        if (!function) return refuse(BAD_PARAM_DESCRIPTOR_TYPE, "an operation without function");
+        step.function = function->one<int>(POINTWISE_MODE);
+        const bool has_two = step.function == MULTIPLY || step.function == SUBTRACT;
+        if (step.tensors.size() != (has_two ? 3 : 2)) return refuse(BAD_PARAM, "a function with too many arguments, or too few");
+    }
+    if (kind == Step::Product && !named(d, MATMUL_DESC, {MATMUL})) return refuse(BAD_PARAM_DESCRIPTOR_TYPE, "a product without description");
+    if (kind == Step::Sum && !named(d, REDUCTION_DESC, {REDUCTION})) return refuse(BAD_PARAM_DESCRIPTOR_TYPE, "a sum without description");
+    if (const std::string reason = unfit(step); !reason.empty()) return refuse(BAD_PARAM_SHAPE_MISMATCH, reason);
+    d.operation.composed.steps = {step};
+    return cudnn::SUCCESS;
+}
+
+// A graph of several operations; what is between them is written before it is read.
+int composed(Descriptor &d) {
+    std::set<int64_t> written;
+    d.operation.what = Operation::COMPOSED;
+    for (const Descriptor *from : d.all<Descriptor *>(GRAPH_OPS)) {
+        if (!exists(from) || from->operation.composed.steps.size() != 1) return refuse(cudnn::NOT_SUPPORTED, "an operation that cannot be composed");
+        const Step &step = from->operation.composed.steps[0];
+        for (size_t i = 0; i + 1 < step.tensors.size(); i++)
+            if (step.tensors[i].is_intermediate && !written.count(step.tensors[i].id)) return refuse(BAD_PARAM, "a tensor is read before it is written");
+        if (!written.insert(step.tensors.back().id).second) return refuse(BAD_PARAM, "a tensor is written twice");
+        d.operation.composed.steps.push_back(step);
+    }
+    if (!d.operation.composed.is_attention_gradient()) return refuse(cudnn::NOT_SUPPORTED, "a graph that is not the gradient of attention");
+    for (const GraphTensor &t : d.operation.composed.operands()) d.operation.ids.push_back(t.id);
+    return cudnn::SUCCESS;
+}
+
 int plan(Descriptor &d) {
     static long long calls = 0;
     if (d.has(PLAN_HANDLE) == d.has(PLAN_DEVICEPROP)) return refuse(BAD_PARAM, "a plan needs a handle or the properties of a device");
@@ -159,7 +221,8 @@ int pack(const Descriptor &d) {
 std::vector<Engine> cudnn::engines(const Operation &operation, int mode) {
     constexpr int FALLBACK = 2;
     // As cuDNN 9.19 for an H100, which has none to fall back to.
-    if (operation.is_attention) return mode == FALLBACK ? std::vector<Engine>{} : std::vector<Engine>{{9, {TENSOR_CORE}, 16}, {8, {TENSOR_CORE}, 0}};
+    if (operation.what == Operation::COMPOSED) return mode == FALLBACK ? std::vector<Engine>{} : std::vector<Engine>{{6, {TENSOR_CORE}, 16}, {7, {TENSOR_CORE}, 4096}};
+    if (operation.what == Operation::ATTENTION) return mode == FALLBACK ? std::vector<Engine>{} : std::vector<Engine>{{9, {TENSOR_CORE}, 16}, {8, {TENSOR_CORE}, 0}};
     if (mode == FALLBACK) return {{0, {}, 0}};
     const auto &c = operation.convolution;
     const auto copies = (int64_t)((c.x_len() + c.y_len()) * bytes_of(c.type) + 15) / 16 * 16;
@@ -174,12 +237,23 @@ int cudnn::finalize(Descriptor &d) {
     switch (d.kind) {
     case TENSOR: return tensor(d);
     case CONVOLUTION: return convolution(d);
+    case POINTWISE: return in_f32(d, POINTWISE_MATH_PREC);
+    case MATMUL: return in_f32(d, MATMUL_COMP_TYPE);
+    case REDUCTION:
+        if (d.one<int>(REDUCTION_OPERATOR) != 0) return refuse(cudnn::NOT_SUPPORTED, "a reduction that is no sum");
+        return in_f32(d, REDUCTION_COMP_TYPE);
     case FORWARD: return operation(d, {FORWARD_X, FORWARD_W, FORWARD_Y, FORWARD_CONV_DESC, FORWARD_ALPHA, FORWARD_BETA}, Direction::Forward);
     case BACKWARD_DATA: return operation(d, {DATA_DX, DATA_W, DATA_DY, DATA_CONV_DESC, DATA_ALPHA, DATA_BETA}, Direction::InputGradient);
     case BACKWARD_FILTER:
         return operation(d, {FILTER_X, FILTER_DW, FILTER_DY, FILTER_CONV_DESC, FILTER_ALPHA, FILTER_BETA}, Direction::WeightGradient);
     case ATTENTION: return attention(d);
-    case OPERATIONGRAPH: return made_from(d, GRAPH_OPS, {FORWARD, BACKWARD_DATA, BACKWARD_FILTER, ATTENTION});
+    case POINTWISE_OPERATION: return step(d, {POINTWISE_X, POINTWISE_B, POINTWISE_Y}, Step::Pointwise);
+    case MATMUL_OPERATION: return step(d, {MATMUL_A, MATMUL_B, MATMUL_C}, Step::Product);
+    case REDUCTION_OPERATION: return step(d, {REDUCTION_X, REDUCTION_Y}, Step::Sum);
+    case RESHAPE: return step(d, {RESHAPE_X, RESHAPE_Y}, Step::Reshape);
+    case OPERATIONGRAPH:
+        if (d.all<Descriptor *>(GRAPH_OPS).size() > 1) return composed(d);
+        return made_from(d, GRAPH_OPS, {FORWARD, BACKWARD_DATA, BACKWARD_FILTER, ATTENTION});
     case ENGINEHEUR:
         if (const int status = made_from(d, ENGINEHEUR_OPERATION_GRAPH, {OPERATIONGRAPH})) return status;
         d.engines = engines(d.operation, d.one<int>(ENGINEHEUR_MODE));

@@ -11,6 +11,7 @@ use crate::{
     ops::{
         conv::{Conv2d, ConvGeometry},
         residual::{Backend, Caches, ConvLayer, Layer, NormGradients},
+        transformer::Attended,
     },
     step_graph::{StepBatch, StepInputs, StepResults},
 };
@@ -56,7 +57,8 @@ disabled! {
     fn free_memory(&CudaDevice) -> u64;
     fn peak_memory(&CudaDevice) -> u64;
     fn release_memory(&CudaDevice) -> ();
-    fn attention(&Tensor, &Tensor, f64, ComputeOptions) -> Option<Tensor>;
+    fn attention(&Tensor, &Tensor, f64, ComputeOptions) -> Option<Attended>;
+    fn attention_backward(&Tensor, &Tensor, &Attended, &Tensor, f64, ComputeOptions) -> Option<[Tensor; 2]>;
     fn average_pool(Argument) -> CudaStorage;
     fn average_pool_backward(&Tensor, &Tensor) -> Tensor;
     fn batch_norm_train(Argument, [Argument; 2], f64, &RunningStatistics) -> (CudaStorage, [Tensor; 2]);

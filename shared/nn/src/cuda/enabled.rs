@@ -31,7 +31,7 @@ use candle_core::cuda_backend::cudarc::driver::{
     CudaSlice, CudaStream, DevicePtr, SyncOnDrop, sys::CUdeviceptr,
 };
 
-pub use attention::attention;
+pub use attention::{attention, attention_backward};
 pub use batch_norm::{batch_norm_backward, batch_norm_eval, batch_norm_train};
 pub use channels_last::{channels_last, channels_last_backward};
 pub use conv::{conv, conv_backward};

@@ -3,14 +3,14 @@
 
 use super::{
     super::cudnn::{Task, devices},
-    Problem,
+    problem::{Direction, Problem},
 };
 use crate::{ComputeOptions, Precision};
 
 #[test]
 fn cudnn_has_plans_for_attention_of_the_detectors_on_every_kind_of_gpu() {
     // Of all features and of low ones, with the paper's and with narrow heads; all tokens, or the first alone. What is
-    // deterministic may be used where that is not asked for, too.
+    // deterministic may be used where that is not asked for, too; the gradient is used only where it is not.
     let sizes = [(513, 64), (65, 64), (513, 16)];
     for properties in devices::ALL {
         let target = devices::target(properties).unwrap();
@@ -18,8 +18,14 @@ fn cudnn_has_plans_for_attention_of_the_detectors_on_every_kind_of_gpu() {
         let mut engines = std::collections::BTreeSet::new();
         for (keys, size) in sizes {
             for queries in [keys, 1] {
-                for batch in [1, 512] {
+                for (batch, direction) in [
+                    (1, Direction::Forward),
+                    (512, Direction::Forward),
+                    (1, Direction::Gradient),
+                    (512, Direction::Gradient),
+                ] {
                     let task = Task::Attention(Problem {
+                        direction,
                         batch,
                         heads: 4,
                         queries,
@@ -27,7 +33,7 @@ fn cudnn_has_plans_for_attention_of_the_detectors_on_every_kind_of_gpu() {
                         size,
                         options: ComputeOptions {
                             precision: Precision::Bf16,
-                            deterministic: true,
+                            deterministic: direction == Direction::Forward,
                         },
                     });
                     match devices::first_plan(&task, &target) {

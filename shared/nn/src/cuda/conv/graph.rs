@@ -47,7 +47,7 @@ pub fn graph(problem: &Problem, target: &Target) -> Result<OperationGraph> {
         .with(names.alpha, &1.0f32)?
         .with(names.beta, &0.0f32)?
         .finalized()?;
-    OperationGraph::new(operation, vec![x, weight, y, convolution], target)
+    OperationGraph::new(vec![operation], vec![x, weight, y, convolution], target)
 }
 
 /// cuDNN's names of a direction's operation and its attributes.

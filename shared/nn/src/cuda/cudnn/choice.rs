@@ -135,7 +135,7 @@ impl Chooser<'_> {
         for config in configs {
             let run = self.plan(config).and_then(|plan| {
                 // SAFETY: as the caller promises.
-                unsafe { self.execute(&plan, operands) }?;
+                unsafe { self.execute(task, &plan, operands) }?;
                 Ok(plan)
             });
             match run {
@@ -169,7 +169,7 @@ impl Chooser<'_> {
             let best = fastest.as_ref().map_or(f32::INFINITY, |(time, _)| *time);
             let measured = self.plan(config).and_then(|plan| {
                 // SAFETY: as the caller promises.
-                let time = unsafe { self.measure(&plan, operands, &events, best) }?;
+                let time = unsafe { self.measure(task, &plan, operands, &events, best) }?;
                 Ok((time, plan))
             });
             match measured {
@@ -192,6 +192,7 @@ impl Chooser<'_> {
     /// That of [`Self::choose`].
     unsafe fn measure(
         &mut self,
+        task: &Task,
         plan: &Plan,
         operands: &[NamedAddress],
         [start, end]: &[CudaEvent; 2],
@@ -199,12 +200,12 @@ impl Chooser<'_> {
     ) -> Result<f32> {
         let stream = self.device.cuda_stream();
         // SAFETY: as the caller promises.
-        unsafe { self.execute(plan, operands) }?;
+        unsafe { self.execute(task, plan, operands) }?;
         let mut least = f32::INFINITY;
         for _ in 0..RUNS {
             start.record(&stream).map_err(Error::wrap)?;
             // SAFETY: as the caller promises.
-            unsafe { self.execute(plan, operands) }?;
+            unsafe { self.execute(task, plan, operands) }?;
             end.record(&stream).map_err(Error::wrap)?;
             least = least.min(start.elapsed_ms(end).map_err(Error::wrap)?);
             if least > HOPELESS * best {
@@ -216,8 +217,15 @@ impl Chooser<'_> {
 
     /// # Safety
     /// That of [`Self::choose`].
-    unsafe fn execute(&mut self, plan: &Plan, operands: &[NamedAddress]) -> Result<()> {
+    unsafe fn execute(
+        &mut self,
+        task: &Task,
+        plan: &Plan,
+        operands: &[NamedAddress],
+    ) -> Result<()> {
         let workspace = self.workspace.reserve(plan.workspace())?;
+        // SAFETY: as the caller promises.
+        unsafe { task.clear(operands, &self.device.cuda_stream()) }?;
         // SAFETY: as the caller promises, and the workspace has the plan's size.
         unsafe { plan.execute(self.handle, operands, workspace) }
     }

@@ -1,4 +1,4 @@
-//! Graphs of one operation, and the tensors that they are made of.
+//! Graphs of operations, and the tensors that they are made of.
 
 use candle_core::{
     Error, Result,
@@ -20,15 +20,19 @@ pub struct OperationGraph {
 }
 
 impl OperationGraph {
-    /// The graph of a finalized operation, for a handle's device or for no device yet; `parts` is what the operation is
+    /// The graph of finalized operations, for a handle's device or for no device yet; `parts` is what the operations are
     /// made of.
-    pub fn new(operation: Descriptor, mut parts: Vec<Descriptor>, target: &Target) -> Result<Self> {
+    pub fn new(
+        operations: Vec<Descriptor>,
+        mut parts: Vec<Descriptor>,
+        target: &Target,
+    ) -> Result<Self> {
         let mut graph = Descriptor::new(Kind::CUDNN_BACKEND_OPERATIONGRAPH_DESCRIPTOR)?
-            .with(Name::CUDNN_ATTR_OPERATIONGRAPH_OPS, &operation)?;
+            .with_all(Name::CUDNN_ATTR_OPERATIONGRAPH_OPS, &operations)?;
         if let Target::Handle(handle) = target {
             graph = graph.with(Name::CUDNN_ATTR_OPERATIONGRAPH_HANDLE, handle)?;
         }
-        parts.push(operation);
+        parts.extend(operations);
         Ok(Self {
             graph: graph.finalized()?,
             _parts: parts,
@@ -53,26 +57,33 @@ pub fn tensor(
     sizes: [i64; 4],
     strides: [i64; 4],
 ) -> Result<Descriptor> {
-    let data_type = match map_type {
-        MapType::F32 => sys::cudnnDataType_t::CUDNN_DATA_FLOAT,
-        MapType::Bf16 => sys::cudnnDataType_t::CUDNN_DATA_BFLOAT16,
-    };
-    described(id, data_type, sizes, strides)?.finalized()
+    described(id, map_type, sizes, strides)?.finalized()
+}
+
+/// A tensor between two operations of a graph, which is never in memory.
+pub fn intermediate(
+    id: i64,
+    map_type: MapType,
+    sizes: [i64; 4],
+    strides: [i64; 4],
+) -> Result<Descriptor> {
+    described(id, map_type, sizes, strides)?
+        .with(Name::CUDNN_ATTR_TENSOR_IS_VIRTUAL, &true)?
+        .finalized()
 }
 
 /// An f32 number that is given by an address of the host.
 pub fn number(id: i64) -> Result<Descriptor> {
-    described(id, sys::cudnnDataType_t::CUDNN_DATA_FLOAT, [1; 4], [1; 4])?
+    described(id, MapType::F32, [1; 4], [1; 4])?
         .with(Name::CUDNN_ATTR_TENSOR_IS_BY_VALUE, &true)?
         .finalized()
 }
 
-fn described(
-    id: i64,
-    data_type: sys::cudnnDataType_t,
-    sizes: [i64; 4],
-    strides: [i64; 4],
-) -> Result<Descriptor> {
+fn described(id: i64, map_type: MapType, sizes: [i64; 4], strides: [i64; 4]) -> Result<Descriptor> {
+    let data_type = match map_type {
+        MapType::F32 => sys::cudnnDataType_t::CUDNN_DATA_FLOAT,
+        MapType::Bf16 => sys::cudnnDataType_t::CUDNN_DATA_BFLOAT16,
+    };
     Descriptor::new(Kind::CUDNN_BACKEND_TENSOR_DESCRIPTOR)?
         .with(Name::CUDNN_ATTR_TENSOR_DATA_TYPE, &data_type)?
         .with_all(Name::CUDNN_ATTR_TENSOR_DIMENSIONS, &sizes)?

@@ -1,6 +1,7 @@
 //! cuDNN on one device, by its graph API: for each task the plan that was chosen for it.
 
 mod choice;
+pub mod composed;
 pub mod descriptor;
 #[cfg(test)]
 pub mod devices;
@@ -99,6 +100,8 @@ impl Cudnn {
             let failed = match self.chosen.get_mut(task) {
                 Some(Some(Chosen { plan, failed, .. })) => {
                     let workspace = self.workspace.reserve(plan.workspace())?;
+                    // SAFETY: as the caller promises.
+                    unsafe { task.clear(operands, &self.device.cuda_stream()) }?;
                     // SAFETY: as the caller promises, and the workspace has the plan's size.
                     match unsafe { plan.execute(self.handle, operands, workspace) } {
                         Ok(()) => return Ok(true),

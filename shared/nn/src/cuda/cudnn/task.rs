@@ -2,12 +2,16 @@
 
 use std::fmt;
 
-use candle_core::{Result, bail};
+use candle_core::{
+    Error, Result, bail,
+    cuda_backend::cudarc::driver::{CudaStream, result::memset_d8_async},
+};
 
 use super::{
     super::{attention, conv},
     engines::Target,
     graph::OperationGraph,
+    plan::NamedAddress,
 };
 use crate::ComputeOptions;
 
@@ -16,7 +20,7 @@ use crate::ComputeOptions;
 pub enum Task {
     /// A direction of a convolution.
     Convolution(conv::Problem),
-    /// Attention, forward.
+    /// Attention, forward or its gradient.
     Attention(attention::Problem),
 }
 
@@ -41,6 +45,25 @@ impl Task {
                  smaller batch",
                 i32::MAX
             )
+        }
+        Ok(())
+    }
+
+    /// Clears what must be zero before each execution of a plan, in the order of the stream.
+    ///
+    /// # Safety
+    /// The operands are of the task's sizes, and on the stream's device.
+    pub unsafe fn clear(&self, operands: &[NamedAddress], stream: &CudaStream) -> Result<()> {
+        let Self::Attention(problem) = self else {
+            return Ok(());
+        };
+        let Some((id, bytes)) = problem.cleared() else {
+            return Ok(());
+        };
+        for operand in operands.iter().filter(|operand| operand.id == id) {
+            // SAFETY: as the caller promises.
+            unsafe { memset_d8_async(operand.address as u64, 0, bytes, stream.cu_stream()) }
+                .map_err(Error::wrap)?;
         }
         Ok(())
     }

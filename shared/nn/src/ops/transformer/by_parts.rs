@@ -1,6 +1,6 @@
 //! Sublayers forward and backward as matrix products and row-wise operations, without a graph inside: what CUDA
-//! computes. Scores are computed for a few images at a time (forward in bf16 by a kernel that keeps none), and again in
-//! the backward pass, so that they are never in memory for a whole batch. Whatever is a factor of a product is bf16 where that is the precision;
+//! computes. Scores are computed for a few images at a time, and again in the backward pass, so that they are never in memory
+//! for a whole batch; in bf16 kernels compute attention and its gradient, which keep none. Whatever is a factor of a product is bf16 where that is the precision;
 //! tokens between sublayers and gradients of weights are f32.
 
 use candle_core::{DType, Result, Tensor};
@@ -22,14 +22,24 @@ pub struct PartWeights(SublayerWeights);
 
 /// What a sublayer keeps for its backward pass beside its input.
 pub enum SavedParts {
-    /// Of attention: queries `[1,B,H,M,S]`, keys and values `[2,B,H,N,S]`, their mean by the scores `[B,M,D]`.
+    /// Of attention: queries `[1,B,H,M,S]`, keys and values `[2,B,H,N,S]`, and their mean by the scores.
     Attention {
         query: Tensor,
         key_value: Tensor,
-        context: Tensor,
+        attended: Attended,
     },
     /// Of the feed-forward sublayer: the inner tokens without bias `[B,N,I]`.
     FeedForward { inner: Tensor },
+}
+
+/// What attention computes.
+#[derive(Debug)]
+pub struct Attended {
+    /// The mean of the values by the scores, `[B,M,D]`.
+    pub context: Tensor,
+    /// The logarithm of the sum of each query's exponentials `[B,H,M]`, f32, where a kernel computes it, whose gradient
+    /// needs it.
+    pub stats: Option<Tensor>,
 }
 
 /// Which sublayer, and its dropout of inner tokens.
@@ -132,12 +142,12 @@ impl PartWeights {
                 };
                 let query = project(&part.queries(&normed)?, false)?;
                 let key_value = project(&normed, true)?;
-                let context = attend(&query, &key_value, self.0.options)?;
-                let added = times(&context, &self.0.second[0])?;
+                let attended = attend(&query, &key_value, self.0.options)?;
+                let added = times(&attended.context, &self.0.second[0])?;
                 let saved = SavedParts::Attention {
                     query,
                     key_value,
-                    context,
+                    attended,
                 };
                 Ok((added, saved))
             }
@@ -179,13 +189,14 @@ impl PartWeights {
                 SavedParts::Attention {
                     query,
                     key_value,
-                    context,
+                    attended,
                 },
                 Part::Attention { heads, .. },
             ) => {
-                let of_context = row_ops::split_heads(&inner_gradient, None, [1, heads])?;
-                let [of_query, of_keys] = attend_backward(query, key_value, &of_context)?
-                    .map(|parts| row_ops::merge_heads(&parts));
+                let options = self.0.options;
+                let gradients =
+                    attend_backward(query, key_value, attended, &inner_gradient, heads, options)?;
+                let [of_query, of_keys] = gradients.map(|parts| row_ops::merge_heads(&parts));
                 let (of_query, of_keys) = (of_query?, of_keys?);
                 let [to_query, _] = self.projection(false)?;
                 let [to_keys, _] = self.projection(true)?;
@@ -200,7 +211,7 @@ impl PartWeights {
                     let first = std::iter::zip(&queries, &keys)
                         .map(|(query, keys)| Tensor::cat(&[query, keys], 0))
                         .collect::<Result<Vec<_>>>()?;
-                    Ok((first, linear_gradients(&added, context)?))
+                    Ok((first, linear_gradients(&added, &attended.context)?))
                 };
                 let (first, second) = with_weights.then(weights).transpose()?.unzip();
                 (grad_normed, first, second)
@@ -260,29 +271,46 @@ fn probabilities(query: &Tensor, key_value: &Tensor, piece: (usize, usize)) -> R
     row_ops::softmax(scores, scale(query)?)
 }
 
-/// Scaled dot-product attention (Vaswani et al., 2017, section 3.2), `[B,M,D]`.
-fn attend(query: &Tensor, key_value: &Tensor, options: ComputeOptions) -> Result<Tensor> {
-    if let Some(context) = row_ops::attention(query, key_value, scale(query)?, options)? {
-        return Ok(context);
+/// Scaled dot-product attention (Vaswani et al., 2017, section 3.2).
+fn attend(query: &Tensor, key_value: &Tensor, options: ComputeOptions) -> Result<Attended> {
+    if let Some(attended) = row_ops::attention(query, key_value, scale(query)?, options)? {
+        return Ok(attended);
     }
     let mut contexts = Vec::new();
     for piece in pieces(query, key_value)? {
         let value = images_of(key_value, 1, piece)?;
         contexts.push(probabilities(query, key_value, piece)?.matmul(&value)?);
     }
-    row_ops::merge_heads(&Tensor::cat(&contexts, 0)?.unsqueeze(0)?)
+    Ok(Attended {
+        context: row_ops::merge_heads(&Tensor::cat(&contexts, 0)?.unsqueeze(0)?)?,
+        stats: None,
+    })
 }
 
-/// The gradients of queries and of keys and values from that of the context `[1,B,H,M,S]`.
-fn attend_backward(query: &Tensor, key_value: &Tensor, gradient: &Tensor) -> Result<[Tensor; 2]> {
+/// The gradients of queries and of keys and values from that of the context `[B,M,D]`.
+fn attend_backward(
+    query: &Tensor,
+    key_value: &Tensor,
+    attended: &Attended,
+    gradient: &Tensor,
+    heads: usize,
+    options: ComputeOptions,
+) -> Result<[Tensor; 2]> {
+    let scale = scale(query)?;
+    let computed =
+        row_ops::attention_backward(query, key_value, attended, gradient, scale, options)?;
+    if let Some(gradients) = computed {
+        return Ok(gradients);
+    }
+    let gradient = row_ops::split_heads(gradient, None, [1, heads])?;
     let (mut of_query, mut of_key, mut of_value) = (Vec::new(), Vec::new(), Vec::new());
     for piece in pieces(query, key_value)? {
         let probabilities = probabilities(query, key_value, piece)?;
-        let gradient = images_of(gradient, 0, piece)?;
+        let gradient = images_of(&gradient, 0, piece)?;
         let value = images_of(key_value, 1, piece)?;
         of_value.push(probabilities.t()?.matmul(&gradient)?);
         let of_scores = gradient.matmul(&value.t()?)?;
-        let of_scores = row_ops::softmax_backward(&probabilities, of_scores, scale(query)?)?;
+        let of_scores = row_ops::softmax_backward(&probabilities, of_scores, scale)?;
         of_query.push(of_scores.matmul(&images_of(key_value, 0, piece)?)?);
         of_key.push(of_scores.t()?.matmul(&images_of(query, 0, piece)?)?);
     }

@@ -7,6 +7,7 @@ use candle_core::{Result, Tensor, bail};
 
 use super::{dropout::DropoutMask, gradients::hand_over};
 use crate::ComputeOptions;
+pub use by_parts::Attended;
 use by_parts::{Part, PartWeights};
 use kernels::{
     attention::AttentionShape,

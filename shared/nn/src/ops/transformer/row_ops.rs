@@ -3,6 +3,7 @@
 
 use candle_core::{CpuStorage, D, DType, Result, Storage, Tensor};
 
+use super::Attended;
 use crate::{
     ComputeOptions, cuda,
     ops::{
@@ -48,18 +49,34 @@ pub fn layer_norm_backward(
     Ok((grad_x, normalized))
 }
 
-/// Attention in one kernel, `[B,M,H*S]`, of queries `[1,B,H,M,S]` to keys and values `[2,B,H,N,S]`: on CUDA in bf16,
-/// where cuDNN has a plan for it.
+/// Attention in one kernel, of queries `[1,B,H,M,S]` to keys and values `[2,B,H,N,S]`: on CUDA in bf16, where cuDNN has a
+/// plan for it.
 pub fn attention(
     query: &Tensor,
     key_value: &Tensor,
     scale: f64,
     options: ComputeOptions,
-) -> Result<Option<Tensor>> {
+) -> Result<Option<Attended>> {
     if query.device().is_cuda() && query.dtype() == DType::BF16 {
         return cuda::attention(query, key_value, scale, options);
     }
     Ok(None)
+}
+
+/// The gradients of queries, and of keys and values, from that of the context, where [`attention`] is one kernel and its
+/// gradient is another.
+pub fn attention_backward(
+    query: &Tensor,
+    key_value: &Tensor,
+    attended: &Attended,
+    gradient: &Tensor,
+    scale: f64,
+    options: ComputeOptions,
+) -> Result<Option<[Tensor; 2]>> {
+    match attended.stats {
+        Some(_) => cuda::attention_backward(query, key_value, attended, gradient, scale, options),
+        None => Ok(None),
+    }
 }
 
 /// The softmax of `scale * x` over the last dimension; on CUDA in place of `x`.
