@@ -26,11 +26,9 @@ impl Ema {
     /// are soon forgotten: no more than `(1 + step) / (10 + step)` of the average is kept.
     pub fn update(&self, weights: &Weights, step: u64) -> Result<()> {
         let kept = self.decay.min((1 + step) as f64 / (10 + step) as f64);
-        let mean = self.network.weights().map(|name, average| {
-            let value = weights.get(name)?.detach();
-            Ok(((average.detach() * kept)? + (value * (1.0 - kept))?)?)
-        })?;
-        self.network.weights().set(&mean)
+        let averages = self.network.weights().tensors().iter();
+        let pairs = averages.map(|(name, average)| Ok((average.clone(), weights.get(name)?)));
+        Ok(nn::average(&pairs.collect::<Result<Vec<_>>>()?, kept)?)
     }
 }
 

@@ -18,6 +18,7 @@ pub use compute_options::{ComputeDevice, ComputeOptions, Precision};
 pub use device_batch::{padded_batch, pads_batches};
 pub use device_memory::retry_out_of_memory;
 pub use ops::{
+    average::average,
     batch_norm::{BatchNormParams, RunningStatistics, batch_norm_eval, batch_norm_train},
     conv::{Conv2d, conv_transpose2d, conv2d},
     crop::{CropWindow, ImagePool},

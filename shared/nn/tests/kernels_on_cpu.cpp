@@ -73,7 +73,9 @@ using std::isfinite;
 #include "../src/cuda/kernels/loss.cu"
 #include "../src/cuda/kernels/dropout.cu"
 #include "../src/cuda/kernels/row_ops.cu"
+#include "../src/cuda/kernels/parameters.cuh"
 #include "../src/cuda/kernels/sgd.cu"
+#include "../src/cuda/kernels/average.cu"
 #include "../src/cuda/kernels/crop.cu"
 
 // Runs a kernel whose threads synchronize, in a grid of across x down blocks.
@@ -189,8 +191,8 @@ static void channels_come_last() {
     Numbers<float> x(len), y(len), gradient(len), grad_x(len), mean(channels), std(channels, 5.0);
     for (bool normalized : {false, true}) {
         const float *m = normalized ? mean.at : nullptr, *s = normalized ? std.at : nullptr;
-        each(len, [&] { channels_last(x.at, channels, area, m, s, y.at, len); });
-        each(len, [&] { channels_last_backward(gradient.at, channels, area, s, grad_x.at, len); });
+        each(len, [&] { pixels_to_input(x.at, channels, area, m, s, y.at, len); });
+        each(len, [&] { pixels_to_input_backward(gradient.at, channels, area, s, grad_x.at, len); });
         for (int i = 0; i < len; i++) {
             const int p = i % area, c = i / area % channels, image = i / (area * channels);
             const int last = (image * area + p) * channels + c;
@@ -325,22 +327,44 @@ static void sgd_step() {
     const std::pair<float, int> cases[] = {{1, 0}, {1, 1}, {NAN, 0}, {INFINITY, 1}};
     for (const auto &[loss, nesterov] : cases) {
         Numbers<float> p0(lens[0]), v0(lens[0]), g0(lens[0]), p1(lens[1]), v1(lens[1]), g1(lens[1]);
-        const SgdArrays arrays = {{{p0.at, v0.at, g0.at, lens[0]}, {p1.at, v1.at, g1.at, lens[1]}}, {0, 4}, 2};
+        const ParameterArrays arrays = {{{p0.at, v0.at, g0.at, lens[0]}, {p1.at, v1.at, g1.at, lens[1]}}, {0, 4}, 2};
+        // Nesterov's steps have their gradients clipped.
+        std::vector<double> sums(5);
+        synchronized(5, 1, [&] { gradient_squares(arrays, piece, sums.data()); });
         const float rate = 0.1f;
+        float factor;
+        double length = 0.0;
+        for (const auto *gradient : {&g0, &g1})
+            for (size_t i = 0; i < gradient->initial.size(); i++) length += (*gradient)[i] * (*gradient)[i];
+        length = std::sqrt(length);
+        for (const double norm : {2 * length, 0.5 * length}) {
+            synchronized(1, 1, [&] { clip_factor(sums.data(), 5, norm, 1e-6, &factor); });
+            near(factor, norm < length ? norm / (length + 1e-6) : 1.0, 1e-6, "factor of clipped gradients");
+        }
+        const double scale = nesterov ? factor : 1.0;
         independent(5, [&, loss = loss, nesterov = nesterov] {
-            sgd(arrays, piece, &loss, &rate, 0.9f, 5e-4f, nesterov);
+            sgd(arrays, piece, &loss, &rate, nesterov ? &factor : nullptr, 0.9f, 5e-4f, nesterov);
         });
         const bool moves = std::isfinite(loss);
         for (int i = 0; i < lens[0] + lens[1]; i++) {
             const bool first = i < lens[0];
             const int at = first ? i : i - lens[0];
             const auto &[p, v, g] = first ? std::tie(p0, v0, g0) : std::tie(p1, v1, g1);
-            const double direction = g[at] + 5e-4 * p.initial[at], velocity = 0.9 * v.initial[at] + direction;
+            const double direction = scale * g[at] + 5e-4 * p.initial[at], velocity = 0.9 * v.initial[at] + direction;
             const double step = 0.1 * (nesterov ? direction + 0.9 * velocity : velocity);
             near(v[at], moves ? velocity : v.initial[at], 1e-6, "velocity");
             near(p[at], moves ? p.initial[at] - step : p.initial[at], 1e-6, "parameter");
         }
     }
+}
+
+static void averages() {
+    const int lens[2] = {1000, 3}, piece = 300;
+    Numbers<float> a0(lens[0]), w0(lens[0]), a1(lens[1]), w1(lens[1]);
+    const ParameterArrays arrays = {{{a0.at, nullptr, w0.at, lens[0]}, {a1.at, nullptr, w1.at, lens[1]}}, {0, 4}, 2};
+    independent(5, [&] { average(arrays, piece, 0.75f, 0.25f); });
+    for (int i = 0; i < lens[0]; i++) near(a0[i], 0.75 * a0.initial[i] + 0.25 * w0[i], 1e-6, "average");
+    for (int i = 0; i < lens[1]; i++) near(a1[i], 0.75 * a1.initial[i] + 0.25 * w1[i], 1e-6, "average");
 }
 
 static void crop_windows() {
@@ -402,6 +426,7 @@ int main() {
     tokens_and_heads<float>();
     tokens_and_heads<bf16>();
     sgd_step();
+    averages();
     crop_windows();
     std::printf(failures ? "%d checks of the kernels failed\n" : "all checks of the kernels passed\n", failures);
     return failures ? 1 : 0;

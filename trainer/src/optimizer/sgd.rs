@@ -10,9 +10,6 @@ use nn::{SgdConfig, SgdParam};
 use super::{ParameterOptimizer, gradient_of, restored};
 use crate::config::Optimizer;
 
-/// Added to the norm that gradients are divided by, as in PyTorch.
-const CLIP_EPS: f64 = 1e-6;
-
 /// The optimizer and its state, on the parameters' device.
 pub struct Sgd {
     parameters: BTreeMap<String, Parameter>,
@@ -57,13 +54,11 @@ impl Sgd {
                 gradient: gradient_of(name, var, &gradients)?,
             });
         }
-        if let Some(norm) = self.settings.clip_norm {
-            clip(&mut updates, norm)?;
-        }
         let config = SgdConfig {
             momentum: self.settings.momentum as f32,
             decay: self.settings.weight_decay as f32,
             nesterov: self.settings.nesterov,
+            clip_norm: self.settings.clip_norm,
         };
         Ok(config.step(rate, loss, &updates)?)
     }
@@ -93,18 +88,4 @@ impl ParameterOptimizer for Sgd {
         }
         Ok(())
     }
-}
-
-/// Scales all gradients so that together they are no longer than `norm`.
-fn clip(updates: &mut [SgdParam], norm: f64) -> Result<()> {
-    let squares = updates
-        .iter()
-        .map(|update| update.gradient.sqr()?.sum_all());
-    let squares = squares.collect::<candle_core::Result<Vec<Tensor>>>()?;
-    let length = Tensor::stack(&squares, 0)?.sum_all()?.sqrt()?;
-    let factor = ((length + CLIP_EPS)?.recip()? * norm)?.minimum(1f32)?;
-    for update in updates {
-        update.gradient = update.gradient.broadcast_mul(&factor)?;
-    }
-    Ok(())
 }

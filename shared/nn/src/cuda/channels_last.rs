@@ -30,7 +30,7 @@ pub fn channels_last(
         KernelArg::long(len)?,
     ];
     // SAFETY: both have `len` elements, and mean and std one for each channel or none.
-    unsafe { module::for_each(&x.device, "channels_last", len, &arguments) }?;
+    unsafe { module::for_each(&x.device, "pixels_to_input", len, &arguments) }?;
     Ok(y)
 }
 
@@ -50,7 +50,14 @@ pub fn channels_last_backward(gradient: &Tensor, std: Option<&Tensor>) -> Result
             KernelArg::long(len)?,
         ];
         // SAFETY: as in `channels_last`.
-        unsafe { module::for_each(&gradient.device, "channels_last_backward", len, &arguments) }?;
+        unsafe {
+            module::for_each(
+                &gradient.device,
+                "pixels_to_input_backward",
+                len,
+                &arguments,
+            )
+        }?;
         Ok(tensor(grad_x, (images, channels, height, width)))
     })
 }

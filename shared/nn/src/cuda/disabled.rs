@@ -59,6 +59,7 @@ disabled! {
     fn release_memory(&CudaDevice) -> ();
     fn attention(&Tensor, &Tensor, f64, ComputeOptions) -> Option<Attended>;
     fn attention_backward(&Tensor, &Tensor, &Attended, &Tensor, f64, ComputeOptions) -> Option<[Tensor; 2]>;
+    fn average(&[(Tensor, Tensor)], f64) -> ();
     fn average_pool(Argument) -> CudaStorage;
     fn average_pool_backward(&Tensor, &Tensor) -> Tensor;
     fn batch_norm_train(Argument, [Argument; 2], f64, &RunningStatistics) -> (CudaStorage, [Tensor; 2]);

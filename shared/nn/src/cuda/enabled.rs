@@ -7,6 +7,7 @@
 //! [`feature_map::leave`] add and remove the padding.
 
 mod attention;
+mod average;
 mod batch_norm;
 mod channel_sums;
 mod channels_last;
@@ -19,6 +20,7 @@ mod elementwise;
 mod feature_map;
 mod loss;
 mod module;
+mod parameters;
 mod pinned;
 mod pool;
 mod readback;
@@ -32,6 +34,7 @@ use candle_core::cuda_backend::cudarc::driver::{
 };
 
 pub use attention::{attention, attention_backward};
+pub use average::average;
 pub use batch_norm::{batch_norm_backward, batch_norm_eval, batch_norm_train};
 pub use channels_last::{channels_last, channels_last_backward};
 pub use conv::{conv, conv_backward};

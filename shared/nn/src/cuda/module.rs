@@ -13,7 +13,7 @@ use candle_core::{
     },
 };
 
-use super::sgd::SgdArrays;
+use super::parameters::ParameterArrays;
 
 /// Threads of a block; `batch_norm.cu` relies on it.
 pub const THREADS: usize = 256;
@@ -30,7 +30,9 @@ const SOURCE: &str = concat!(
     include_str!("kernels/loss.cu"),
     include_str!("kernels/dropout.cu"),
     include_str!("kernels/row_ops.cu"),
+    include_str!("kernels/parameters.cuh"),
     include_str!("kernels/sgd.cu"),
+    include_str!("kernels/average.cu"),
     include_str!("kernels/crop.cu"),
 );
 
@@ -64,7 +66,7 @@ pub enum KernelArg<'a> {
     /// An f64.
     Double(f64),
     /// A list of parameters, by value.
-    SgdArrays(&'a SgdArrays),
+    Parameters(&'a ParameterArrays),
 }
 
 impl KernelArg<'_> {
@@ -124,7 +126,7 @@ pub unsafe fn launch(
             KernelArg::Long(number) => builder.arg(number),
             KernelArg::Float(number) => builder.arg(number),
             KernelArg::Double(number) => builder.arg(number),
-            KernelArg::SgdArrays(arrays) => builder.arg(*arrays),
+            KernelArg::Parameters(arrays) => builder.arg(*arrays),
         };
     }
     // SAFETY: as the caller promises.

@@ -1,6 +1,7 @@
 //! Differentiable operations on candle tensors. Feature maps are NHWC; an operation's file has the same
 //! name here, in `cuda` and in the crate `kernels`, where each device's computation is.
 
+pub mod average;
 pub mod batch_norm;
 pub mod channels_last;
 pub mod conv;

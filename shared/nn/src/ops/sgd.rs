@@ -1,5 +1,5 @@
-//! SGD with momentum on many parameters at once, in place, with the semantics of `torch.optim.SGD`
-//! (dampening 0):
+//! SGD with momentum on many parameters at once, in place, with the semantics of `torch.optim.SGD` (dampening 0), after
+//! those of `clip_grad_norm_` where gradients are clipped:
 //!
 //! ```text
 //! direction = gradient + decay * parameter
@@ -17,6 +17,9 @@ use crate::cuda;
 /// Elements a thread updates at a time: enough to outweigh handing them out.
 const CHUNK: usize = 1 << 15;
 
+/// Added to the norm that gradients are divided by, as in PyTorch.
+pub const CLIP_EPS: f64 = 1e-6;
+
 /// Hyperparameters but for the learning rate, which each step is given.
 #[derive(Clone, Copy, Debug)]
 pub struct SgdConfig {
@@ -26,6 +29,8 @@ pub struct SgdConfig {
     pub decay: f32,
     /// Whether the step looks ahead by the new velocity (Nesterov).
     pub nesterov: bool,
+    /// All gradients are scaled so that together they are no longer than this.
+    pub clip_norm: Option<f64>,
 }
 
 /// One parameter and its state; all contiguous f32 of one shape.
@@ -50,7 +55,11 @@ impl SgdConfig {
         if !loss.to_scalar::<f32>()?.is_finite() {
             return Ok(());
         }
-        for param in params {
+        let mut params = params.to_vec();
+        if let Some(norm) = self.clip_norm {
+            clip(&mut params, norm)?;
+        }
+        for param in &params {
             let parameter = param.parameter.as_tensor();
             let update = VelocityUpdate(*self);
             param
@@ -64,6 +73,18 @@ impl SgdConfig {
         }
         Ok(())
     }
+}
+
+/// Scales all gradients so that together they are no longer than `norm`.
+fn clip(params: &mut [SgdParam], norm: f64) -> Result<()> {
+    let squares = params.iter().map(|param| param.gradient.sqr()?.sum_all());
+    let squares = squares.collect::<Result<Vec<Tensor>>>()?;
+    let length = Tensor::stack(&squares, 0)?.sum_all()?.sqrt()?;
+    let factor = ((length + CLIP_EPS)?.recip()? * norm)?.minimum(1f32)?;
+    for param in params {
+        param.gradient = param.gradient.broadcast_mul(&factor)?;
+    }
+    Ok(())
 }
 
 /// `velocity = momentum * velocity + (gradient + decay * parameter)`.
@@ -127,6 +148,7 @@ impl InplaceOp3 for ParameterUpdate {
             momentum,
             decay,
             nesterov,
+            ..
         } = self.config;
         let parameter = as_f32_mut(parameter, parameter_layout)?;
         let velocity = as_f32(velocity, velocity_layout)?;

@@ -80,6 +80,29 @@ fn init(device: &ComputeDevice) -> Box<dyn Network> {
 }
 
 #[test]
+fn averages_of_weights_have_the_cpus_bits() {
+    let Some((gpu, _lock)) = gpu("averages_of_weights_have_the_cpus_bits") else {
+        return;
+    };
+    let averaged = |device: &Device| -> Vec<f32> {
+        let on = |i: u64, key| {
+            let shape = [1 + 99 * (i as usize % 3), 100];
+            random_tensor(&shape, 2 * i + key)
+                .to_device(device)
+                .unwrap()
+        };
+        // More than one launch has.
+        let pairs: Vec<(Tensor, Tensor)> = (0..70).map(|i| (on(i, 0), on(i, 1))).collect();
+        nn::average(&pairs, 0.999).unwrap();
+        pairs
+            .iter()
+            .flat_map(|(average, _)| floats(average))
+            .collect()
+    };
+    assert_eq!(averaged(&gpu), averaged(&Device::Cpu));
+}
+
+#[test]
 fn an_sgd_step_and_crop_resize_have_the_cpus_bits() {
     let Some((gpu, _lock)) = gpu("an_sgd_step_and_crop_resize_have_the_cpus_bits") else {
         return;
@@ -104,6 +127,7 @@ fn an_sgd_step_and_crop_resize_have_the_cpus_bits() {
             momentum: 0.9,
             decay: 5e-4,
             nesterov,
+            clip_norm: nesterov.then_some(3.0),
         };
         let [rate, loss] = [0.1, loss].map(|number| Tensor::new(number, device).unwrap());
         config.step(&rate, &loss, &params).unwrap();

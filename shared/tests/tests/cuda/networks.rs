@@ -133,6 +133,7 @@ fn training_losses(device: &ComputeDevice) -> Vec<f32> {
         momentum: 0.9,
         decay: 5e-4,
         nesterov: false,
+        clip_norm: None,
     };
     let rate = Tensor::new(0.05f32, device).unwrap();
     let step = |_| {

@@ -13,6 +13,7 @@ const CONFIG: SgdConfig = SgdConfig {
     momentum: 0.9,
     decay: 5e-4,
     nesterov: true,
+    clip_norm: Some(2.0),
 };
 
 /// A model and its velocities.

@@ -1,7 +1,7 @@
 // A classifier's input: pixels with their channels last, normalized as `(x - mean) / std`, rounded as on the CPU.
 
 // x [images, channels, area] to y [images, area, channels]; mean and std are of the channels, or null.
-extern "C" __global__ void channels_last(const float *x, int channels, int area, const float *mean, const float *std, float *y,
+extern "C" __global__ void pixels_to_input(const float *x, int channels, int area, const float *mean, const float *std, float *y,
                                          long long len) {
     long long i = thread_index();
     if (i >= len) return;
@@ -12,7 +12,7 @@ extern "C" __global__ void channels_last(const float *x, int channels, int area,
 }
 
 // The gradient of x from that of y.
-extern "C" __global__ void channels_last_backward(const float *gradient, int channels, int area, const float *std, float *grad_x,
+extern "C" __global__ void pixels_to_input_backward(const float *gradient, int channels, int area, const float *std, float *grad_x,
                                                   long long len) {
     long long i = thread_index();
     if (i >= len) return;

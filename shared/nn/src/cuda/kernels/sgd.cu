@@ -1,38 +1,49 @@
-// SGD with momentum (Nesterov's if asked for) and weight decay, one step of many parameters in one launch: the arrays are listed in the
-// launch's own arguments, so that nothing is uploaded, and a thread block updates one block of one array. A loss that is not finite
-// updates nothing. The rate is read from memory, so that a captured launch has the rate of the step that it is replayed for.
+// SGD with momentum (Nesterov's if asked for), weight decay and gradient clipping. Arrays are parameter, velocity and gradient.
 
-struct SgdArray {
-    float *parameter, *velocity;
-    const float *gradient;
-    long long len;
-};
-
-struct SgdArrays {
-    SgdArray arrays[64];
-    // The grid's index of each array's first block, ascending.
-    int first_block[64];
-    int len;
-};
-// What the launch passes, and what a launch of CUDA may pass at most.
-static_assert(sizeof(SgdArrays) == 2312 && sizeof(SgdArrays) < 4000, "the layout of sgd.rs");
-
-extern "C" __global__ void sgd(const __grid_constant__ SgdArrays all, int block_len, const float *loss, const float *rate, float momentum,
-                               float decay, int nesterov) {
+// One step of all parameters. A loss that is not finite updates nothing. Rate and factor of the gradients (none if null) are read from
+// memory, so that a captured launch has those of the step that it is replayed for.
+extern "C" __global__ void sgd(const __grid_constant__ ParameterArrays all, int block_len, const float *loss, const float *rate,
+                               const float *factor, float momentum, float decay, int nesterov) {
     if (!isfinite(*loss)) return;
-    int at = 0;
-    while (at + 1 < all.len && all.first_block[at + 1] <= (int)blockIdx.x) at++;
-    float *parameter = all.arrays[at].parameter, *velocity = all.arrays[at].velocity;
-    const float *gradient = all.arrays[at].gradient;
-    long long len = all.arrays[at].len;
-    long long first = (long long)((int)blockIdx.x - all.first_block[at]) * block_len;
-    long long last = first + block_len < len ? first + block_len : len;
-    float step = *rate;
-    for (long long i = first + threadIdx.x; i < last; i += blockDim.x) {
+    ParameterBlock block = block_of(all, block_len);
+    float *parameter = block.array.value, *velocity = block.array.state;
+    float step = *rate, scale = factor ? *factor : 1.0f;
+    for (long long i = block.first + threadIdx.x; i < block.last; i += blockDim.x) {
         float p = parameter[i];
-        float direction = gradient[i] + decay * p;
+        float direction = block.array.other[i] * scale + decay * p;
         float v = momentum * velocity[i] + direction;
         velocity[i] = v;
         parameter[i] = p - step * (nesterov ? direction + momentum * v : v);
     }
+}
+
+// The sum of a block's numbers, in a fixed order; for the first thread.
+__device__ double sum_of_block(double x) {
+    __shared__ double sums[THREADS];
+    sums[threadIdx.x] = x;
+    for (unsigned int half = THREADS / 2; half > 0; half /= 2) {
+        __syncthreads();
+        if (threadIdx.x < half) sums[threadIdx.x] += sums[threadIdx.x + half];
+    }
+    return sums[0];
+}
+
+// The squares of the gradients, added up for each block of the grid.
+extern "C" __global__ void gradient_squares(const __grid_constant__ ParameterArrays all, int block_len, double *sums) {
+    ParameterBlock block = block_of(all, block_len);
+    double sum = 0.0;
+    for (long long i = block.first + threadIdx.x; i < block.last; i += blockDim.x)
+        sum += (double)block.array.other[i] * block.array.other[i];
+    sum = sum_of_block(sum);
+    if (threadIdx.x == 0) sums[blockIdx.x] = sum;
+}
+
+// The factor that makes all gradients together no longer than `norm`, by one block.
+extern "C" __global__ void clip_factor(const double *sums, int len, double norm, double eps, float *factor) {
+    double sum = 0.0;
+    for (int i = threadIdx.x; i < len; i += blockDim.x) sum += sums[i];
+    sum = sum_of_block(sum);
+    if (threadIdx.x > 0) return;
+    double ratio = norm / (sqrt(sum) + eps);
+    *factor = ratio < 1.0 ? (float)ratio : ratio >= 1.0 ? 1.0f : __uint_as_float(0x7fc00000u);
 }
