@@ -25,10 +25,11 @@ pub fn hand_over(parameter: &Tensor, gradient: Tensor) -> Result<()> {
 /// The gradients of the scalar `loss`, with those of the parameters of models in training mode, which
 /// [`Tensor::backward`] alone leaves out.
 pub fn backward(loss: &Tensor) -> Result<GradStore> {
-    // What an earlier pass left that failed.
-    HANDED_OVER.take();
-    let mut gradients = loss.backward()?;
-    for (parameter, gradient) in HANDED_OVER.take() {
+    let gradients = loss.backward();
+    // Taken of a pass that fails, too: its gradients must not outlive it.
+    let handed_over = HANDED_OVER.take();
+    let mut gradients = gradients?;
+    for (parameter, gradient) in handed_over {
         let sum = match gradients.remove(&parameter) {
             Some(other) => (other + gradient)?,
             None => gradient,

@@ -19,10 +19,13 @@ use std::{
 };
 
 use candle_core::{
-    Error, Result,
+    Error, Result, bail,
     cuda_backend::{
         CudaDevice, DeviceId,
-        cudarc::cudnn::{result, sys},
+        cudarc::{
+            cudnn::{result, sys},
+            driver::{CudaStream, sys::CUstreamCaptureStatus},
+        },
     },
 };
 
@@ -94,17 +97,19 @@ impl Cudnn {
     /// The operands are of the task's sizes and types, and on this device; the result may be written.
     pub unsafe fn run(&mut self, task: &Task, operands: &[NamedAddress]) -> Result<bool> {
         task.check_size()?;
-        let context = self.device.cuda_stream().context().clone();
-        context.bind_to_thread().map_err(Error::wrap)?;
+        let stream = self.device.cuda_stream();
+        stream.context().bind_to_thread().map_err(Error::wrap)?;
         loop {
             let failed = match self.chosen.get_mut(task) {
                 Some(Some(Chosen { plan, failed, .. })) => {
                     let workspace = self.workspace.reserve(plan.workspace())?;
                     // SAFETY: as the caller promises.
-                    unsafe { task.clear(operands, &self.device.cuda_stream()) }?;
+                    unsafe { task.clear(operands, &stream) }?;
                     // SAFETY: as the caller promises, and the workspace has the plan's size.
                     match unsafe { plan.execute(self.handle, operands, workspace) } {
                         Ok(()) => return Ok(true),
+                        // It may run where nothing is captured, and others cannot be tried here.
+                        Err(reason) if is_capturing(&stream)? => return Err(reason),
                         Err(reason) => {
                             log::warning(format_args!(
                                 "another plan is chosen for the {task}: {reason}"
@@ -115,6 +120,9 @@ impl Cudnn {
                     }
                 }
                 Some(None) => return Ok(false),
+                None if is_capturing(&stream)? => {
+                    bail!("a plan for the {task} is chosen by running it, which cannot be captured")
+                }
                 None => Vec::new(),
             };
             // SAFETY: as the caller promises.
@@ -187,6 +195,12 @@ impl Drop for Cudnn {
         // SAFETY: the handle is ours, and this is its last use. A failure cannot be handled.
         let _ = unsafe { result::destroy_handle(self.handle) };
     }
+}
+
+/// Whether a stream captures a graph.
+fn is_capturing(stream: &CudaStream) -> Result<bool> {
+    let status = stream.capture_status().map_err(Error::wrap)?;
+    Ok(status != CUstreamCaptureStatus::CU_STREAM_CAPTURE_STATUS_NONE)
 }
 
 /// Calls `f` with the device's cuDNN, one thread at a time.
