@@ -27,7 +27,7 @@ pub struct TrainBatch {
     pub rows: Vec<usize>,
     /// `B` windows: how each image was augmented.
     pub windows: Vec<CropWindow>,
-    /// Epochs before this one.
+    /// Epochs before this one, those of earlier runs included (`Schedule::start`).
     pub epoch: u64,
     /// Steps before this one in the whole run; key of the step's random numbers.
     pub step: u64,

@@ -12,7 +12,8 @@ pub struct Schedule {
     pub warmup: f64,
     /// The decay.
     pub decay: Decay,
-    /// Epochs of the schedule that earlier runs have done, where this run goes on training their weights.
+    /// Epochs of the schedule that earlier runs have done, where this run goes on training their weights. Order, draws and
+    /// crops of the images go on from there, too.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub start: u64,
     /// Epochs of the whole schedule; none where it ends with this run.

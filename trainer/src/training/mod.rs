@@ -170,7 +170,9 @@ impl TrainingRun {
     ) -> Result<()> {
         let started = Instant::now();
         let (seed, epoch) = (self.config.seed, u64::from(progress.epochs));
-        let order = permutation(self.train.len(), seed, "order", &[epoch]);
+        // Of the whole schedule: a run that goes on with another's weights shows them other crops in another order.
+        let epoch_of_all = self.config.optimizer.schedule.start + epoch;
+        let order = permutation(self.train.len(), seed, "order", &[epoch_of_all]);
         let batches: Vec<&[usize]> = order.chunks(self.config.batch_size).collect();
         let steps = batches.len() as u64;
         let schedule = self.config.optimizer.schedule;
@@ -190,7 +192,7 @@ impl TrainingRun {
                 self.add_to_totals(progress, pending.take(), bar)?;
                 self.redraw(progress, period)?;
             }
-            let batch = self.draw_batch(rows, epoch, step)?;
+            let batch = self.draw_batch(rows, epoch_of_all, step)?;
             lr_factor = schedule.rate(1.0, step, steps, u64::from(self.config.epochs));
             let output = self.step.step(&batch, lr_factor)?;
             let output = output.start_reading(&readback)?;

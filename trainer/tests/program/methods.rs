@@ -226,6 +226,29 @@ fn several_stores_of_the_same_images_are_drawn_from_within_their_own_bounds() {
 }
 
 #[test]
+fn a_run_after_schedule_start_sees_the_images_as_the_later_epochs_of_one_run() {
+    let dir = TestDir::with_images();
+    // At a learning rate of 0 an epoch's loss depends on order and crops of its images alone.
+    let losses = |out: &str, more: &[&str]| -> Vec<Value> {
+        let still = [&["--lr", "0", "--augment", "pad"], more].concat();
+        assert_success(&dir.pretrain(out, &still).output().unwrap());
+        let epochs = metrics(&dir.path(out)).into_iter();
+        epochs.map(|epoch| epoch["train"]["loss"].clone()).collect()
+    };
+    let whole = losses("whole", &["--epochs", "2"]);
+    let later = [
+        "--epochs",
+        "1",
+        "--schedule-start",
+        "1",
+        "--schedule-epochs",
+        "2",
+    ];
+    assert_eq!(losses("later", &later), whole[1..]);
+    assert_ne!(whole[0], whole[1]);
+}
+
+#[test]
 fn training_starts_from_the_weights_of_init_which_must_fit() {
     let dir = TestDir::new();
     let still = ["--init", "model.safetensors", "--lr", "0", "--epochs", "1"];

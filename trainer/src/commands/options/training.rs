@@ -76,7 +76,8 @@ pub struct TrainingOptions {
     /// Epochs of linear warm-up [default: 0]
     #[arg(long, value_name = "EPOCHS", value_parser = not_negative)]
     warmup: Option<f64>,
-    /// Epochs of the schedule that earlier runs have done, whose weights --init gives [default: 0]
+    /// Epochs of the schedule that earlier runs have done, whose weights --init gives: learning rate, order and crops of
+    /// the images go on from there [default: 0]
     #[arg(long, value_name = "EPOCHS")]
     schedule_start: Option<u64>,
     /// Epochs of the whole schedule [default: it ends with the run]
