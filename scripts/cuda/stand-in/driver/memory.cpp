@@ -84,20 +84,6 @@ void *reserve(size_t bytes) {
     return at;
 }
 
-// Ends a block; its memory is kept apart for a while.
-void discard(unsigned char *at, size_t bytes) {
-    check(at, bytes);
-    fill(at, FREED_BYTE, bytes);
-    blocks().erase((uintptr_t)at);
-    freed().push_back({at, bytes});
-    kept += bytes;
-    while (kept > KEPT) {
-        kept -= freed().front().bytes;
-        std::free(freed().front().at - ZONE);
-        freed().pop_front();
-    }
-}
-
 } // namespace
 
 MemoryState &memory_state() {
@@ -143,7 +129,19 @@ bool ask_to_free(void *at) {
 
 void free_now(void *address) {
     auto found = blocks().find((uintptr_t)address);
-    if (found != blocks().end()) discard((unsigned char *)address, found->second.bytes);
+    if (found == blocks().end()) return;
+    auto *at = (unsigned char *)address;
+    const size_t bytes = found->second.bytes;
+    check(at, bytes);
+    fill(at, FREED_BYTE, bytes);
+    blocks().erase(found);
+    freed().push_back({at, bytes});
+    kept += bytes;
+    while (kept > KEPT) {
+        kept -= freed().front().bytes;
+        std::free(freed().front().at - ZONE);
+        freed().pop_front();
+    }
 }
 
 void *reserve_for_graph(size_t bytes) {
@@ -177,11 +175,6 @@ void free_in_graph(void *at) {
 }
 
 bool is_freed_in_graph(void *at) { return blocks().at((uintptr_t)at).free_asked; }
-
-void release_from_graph(void *at) {
-    const auto found = blocks().find((uintptr_t)at);
-    if (found != blocks().end()) discard((unsigned char *)at, found->second.bytes);
-}
 
 void check_red_zones() {
     for (const auto &[at, block] : blocks()) check((unsigned char *)at, block.bytes);

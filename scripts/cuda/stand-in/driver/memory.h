@@ -13,14 +13,13 @@ bool ask_to_free(void *at);
 // Ends an allocation when its queue executes the free.
 void free_now(void *at);
 
-// Memory of a graph: an address for as long as the graph, which is live from where the graph allocates it to where it frees it.
+// Memory of a graph: an address for as long as the graph, which ends it by `free_now`; it is live from where the graph allocates it to where it frees it.
 void *reserve_for_graph(size_t bytes);
 bool is_graph_memory(void *at);
 void allocate_in_graph(void *at);
 void free_in_graph(void *at);
 // Whether the graph, or the program, has freed what the graph allocated at its last launch.
 bool is_freed_in_graph(void *at);
-void release_from_graph(void *at);
 // Checks the red zones of all allocations.
 void check_red_zones();
 

@@ -70,7 +70,7 @@ bool is_any_capturing() {
 }
 
 Graph::~Graph() {
-    for (void *at : memory) release_from_graph(at);
+    for (void *at : memory) free_now(at);
 }
 
 void enqueue(void *handle, Work work) {

@@ -7,11 +7,13 @@ use candle_core::cuda_backend::cudarc::driver::sys::CUdeviceptr;
 use super::super::cudnn::plan::NamedAddress;
 use crate::ComputeOptions;
 
-/// Names of the operands in graphs and variant packs. Of queries, keys and values:
+// Names of the operands in graphs and variant packs.
+
+/// Queries, `[B,H,M,S]`.
 pub const QUERY: i64 = 1;
-/// `[B,H,N,S]`.
+/// Keys, `[B,H,N,S]`.
 pub const KEY: i64 = 2;
-/// `[B,H,N,S]`.
+/// Values, `[B,H,N,S]`.
 pub const VALUE: i64 = 3;
 /// The mixed values, `[B,M,H,S]`.
 pub const RESULT: i64 = 4;
@@ -27,11 +29,11 @@ pub const SUMS: i64 = 8;
 pub const ONE: i64 = 9;
 /// Gradient of the queries as sums in f32, `[B,H,M,S]`, which a plan adds to.
 pub const QUERY_SUMS: i64 = 10;
-/// Gradients of queries, keys and values.
+/// Gradient of the queries, `[B,H,M,S]`.
 pub const OF_QUERY: i64 = 11;
-/// `[B,H,N,S]`.
+/// Gradient of the keys, `[B,H,N,S]`.
 pub const OF_KEY: i64 = 12;
-/// `[B,H,N,S]`.
+/// Gradient of the values, `[B,H,N,S]`.
 pub const OF_VALUE: i64 = 13;
 
 /// What is computed.
