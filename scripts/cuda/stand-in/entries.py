@@ -13,7 +13,7 @@ SIZES = {
     "size_t": 8, "int64_t": 8, "uint64_t": 8, "long long": 8, "unsigned long long": 8, "int64": 8, "uint64": 8, "double": 8,
 }  # fmt: skip
 # Bytes of structs that kernels take by value; of eight-byte alignment. Each is asserted beside its definition.
-STRUCTS = {"ParameterArrays": 2312}
+STRUCTS = {"ParameterArrays": 2312, "FilterArrays": 2824}
 
 
 def preprocess(source, folders=()):

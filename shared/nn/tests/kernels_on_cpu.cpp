@@ -64,6 +64,7 @@ static float __fdiv_rn(float a, float b) { return a / b; }
 using std::isfinite;
 
 #include "../src/cuda/kernels/common.cuh"
+#include "../src/cuda/kernels/arrays.cuh"
 #include "../src/cuda/kernels/convert.cu"
 #include "../src/cuda/kernels/channels_last.cu"
 #include "../src/cuda/kernels/im2col.cu"
@@ -73,7 +74,6 @@ using std::isfinite;
 #include "../src/cuda/kernels/loss.cu"
 #include "../src/cuda/kernels/dropout.cu"
 #include "../src/cuda/kernels/row_ops.cu"
-#include "../src/cuda/kernels/parameters.cuh"
 #include "../src/cuda/kernels/sgd.cu"
 #include "../src/cuda/kernels/average.cu"
 #include "../src/cuda/kernels/crop.cu"
@@ -159,7 +159,7 @@ template <typename T> struct Kind;
         static constexpr double bound = BOUND;                                          \
         static constexpr auto epilogue = epilogue_##NAME;                               \
         static constexpr auto gradient_epilogue = gradient_epilogue_##NAME;             \
-        static constexpr auto pack = pack_filter_##NAME;                                \
+        static constexpr auto pack = pack_filters_##NAME;                               \
         static constexpr auto unpack = unpack_filter_##NAME;                            \
         static constexpr auto im2col = im2col_nhwc_##NAME;                              \
         static constexpr auto col2im = col2im_nhwc_##NAME;                              \
@@ -223,9 +223,11 @@ static void converts() {
 template <typename T> static void filters() {
     const int out = 5, in = 3, area = 9, padded_out = 8, padded_in = 8;
     Numbers<float> w(out * in * area), back(out * in * area);
-    Numbers<T> packed(padded_out * area * padded_in);
-    const long long len = padded_out * area * padded_in;
-    each(len, [&] { Kind<T>::pack(w.at, out, in, area, packed.at, padded_in, len); });
+    Numbers<T> packed(padded_out * area * padded_in), other(64);
+    const long long len = padded_out * area * padded_in, piece = 300;
+    const FilterArrays arrays = {{{w.at, other.at, 1, 1, 1, 8, 64}, {w.at, packed.at, out, in, area, padded_in, len}}, {0, 1}, 2};
+    independent(3, [&] { Kind<T>::pack(arrays, piece); });
+    for (int i = 0; i < 64; i++) near(other[i], i == 0 ? w[0] : 0.0, Kind<T>::bound, "the first of two filters");
     for (int o = 0; o < padded_out; o++)
         for (int tap = 0; tap < area; tap++)
             for (int c = 0; c < padded_in; c++) {

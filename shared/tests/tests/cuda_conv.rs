@@ -4,13 +4,13 @@
 #[path = "common/gpu.rs"]
 mod gpu;
 
-use std::{env, process::Command};
+use std::env;
 
 use base::random::Stream;
 use candle_core::{Device, Tensor, Var};
 use nn::{ComputeDevice, ComputeOptions, Conv2d, Precision};
 
-use gpu::floats;
+use gpu::{floats, run_again};
 
 /// Largest relative distances of a single convolution: Winograd transforms in f32 lose some bits, TF32 has 11
 /// significant bits, bf16 has 8.
@@ -164,25 +164,13 @@ fn every_convolution_and_its_gradients_equal_the_cpus_in_every_precision() {
     check_all(&gpu, &method);
 }
 
-/// Runs the test above in a process of its own, with other settings, and returns what it logs.
-fn run_again(settings: &[(&str, &str)]) -> String {
-    let output = Command::new(env::current_exe().unwrap())
-        .args(["every_convolution", "--nocapture"])
-        .envs(settings.iter().copied())
-        .output()
-        .unwrap();
-    let log = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(output.status.success(), "{log}");
-    log
-}
-
 #[test]
 fn convolutions_by_im2col_equal_the_cpus_and_say_so_once() {
     let Some((_, _lock)) = gpu::open("convolutions_by_im2col_equal_the_cpus_and_say_so_once")
     else {
         return;
     };
-    let log = run_again(&[("MITHRIDATE_CONV", "im2col")]);
+    let log = run_again("every_convolution", &[("MITHRIDATE_CONV", "im2col")]);
     assert_eq!(log.matches("im2col").count(), 1, "{log}");
 }
 
@@ -197,7 +185,7 @@ fn measured_plans_are_kept_in_a_file_and_a_damaged_file_is_replaced() {
     let file = folder.path().join("plans.json");
     std::fs::write(&file, "damaged").unwrap();
     let settings = [("MITHRIDATE_PLAN_CACHE", file.to_str().unwrap())];
-    let log = run_again(&settings);
+    let log = run_again("every_convolution", &settings);
     assert!(log.contains("it is ignored and replaced"), "{log}");
     let plans = std::fs::read_to_string(&file).unwrap();
     assert!(
@@ -206,7 +194,7 @@ fn measured_plans_are_kept_in_a_file_and_a_damaged_file_is_replaced() {
     );
     assert!(!plans.contains("deterministic"), "{plans}");
     // The second time everything is known.
-    let log = run_again(&settings);
+    let log = run_again("every_convolution", &settings);
     assert!(!log.contains("ignored"), "{log}");
     assert_eq!(std::fs::read_to_string(&file).unwrap(), plans);
 }

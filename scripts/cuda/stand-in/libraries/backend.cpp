@@ -1,6 +1,8 @@
 // cuDNN's backend API: descriptors and their attributes, whose types and counts are checked when they are set,
 // and execution.
 
+#include <algorithm>
+
 #include "descriptor.h"
 
 using namespace cudnn;
@@ -33,6 +35,7 @@ constexpr Attribute ATTRIBUTES[] = {
     {ATTENTION, ATTENTION_Q, TYPE_DESCRIPTOR, 1, 1}, {ATTENTION, ATTENTION_K, TYPE_DESCRIPTOR, 1, 1}, {ATTENTION, ATTENTION_V, TYPE_DESCRIPTOR, 1, 1},
     {ATTENTION, ATTENTION_O, TYPE_DESCRIPTOR, 1, 1}, {ATTENTION, ATTENTION_SCALE, TYPE_DESCRIPTOR, 1, 1}, {ATTENTION, ATTENTION_STATS, TYPE_DESCRIPTOR, 1, 1},
     {POINTWISE, POINTWISE_MODE, TYPE_POINTWISE_MODE, 1, 1}, {POINTWISE, POINTWISE_MATH_PREC, TYPE_DATA_TYPE, 1, 1},
+    {POINTWISE, POINTWISE_NAN_PROPAGATION, TYPE_NAN_PROPAGATION, 1, 1},
     {POINTWISE_OPERATION, POINTWISE_DESC, TYPE_DESCRIPTOR, 1, 1}, {POINTWISE_OPERATION, POINTWISE_X, TYPE_DESCRIPTOR, 1, 1},
     {POINTWISE_OPERATION, POINTWISE_B, TYPE_DESCRIPTOR, 1, 1}, {POINTWISE_OPERATION, POINTWISE_Y, TYPE_DESCRIPTOR, 1, 1},
     {MATMUL, MATMUL_COMP_TYPE, TYPE_DATA_TYPE, 1, 1}, {MATMUL_OPERATION, MATMUL_A, TYPE_DESCRIPTOR, 1, 1}, {MATMUL_OPERATION, MATMUL_B, TYPE_DESCRIPTOR, 1, 1},
@@ -58,7 +61,8 @@ size_t bytes_of_type(int type) {
     switch (type) {
     case TYPE_BOOLEAN: case TYPE_CHAR: return 1;
     case TYPE_DATA_TYPE: case TYPE_FLOAT: case TYPE_CONVOLUTION_MODE: case TYPE_HEUR_MODE: case TYPE_INT32:
-    case TYPE_NUMERICAL_NOTE: case TYPE_BEHAVIOR_NOTE: case TYPE_POINTWISE_MODE: case TYPE_REDUCTION_OPERATOR: return 4;
+    case TYPE_NUMERICAL_NOTE: case TYPE_BEHAVIOR_NOTE: case TYPE_POINTWISE_MODE: case TYPE_REDUCTION_OPERATOR:
+    case TYPE_NAN_PROPAGATION: return 4;
     default: return 8;
     }
 }
@@ -153,7 +157,10 @@ int cudnnBackendGetAttribute(Descriptor *descriptor, int name, int type, int64_t
     if (is(ENGINECFG, ENGINECFG_ENGINE, TYPE_DESCRIPTOR)) return fill(*descriptor, ENGINE, requested, count, (Descriptor **)values);
     if (is(ENGINE, ENGINE_GLOBAL_INDEX, TYPE_INT64)) return give<int64_t>({engines.at(0).index}, requested, count, values);
     if (is(ENGINE, ENGINE_NUMERICAL_NOTE, TYPE_NUMERICAL_NOTE)) return give<int>(engines.at(0).notes, requested, count, values);
-    if (is(ENGINE, ENGINE_BEHAVIOR_NOTE, TYPE_BEHAVIOR_NOTE)) return give<int>({}, requested, count, values);
+    if (is(ENGINE, ENGINE_BEHAVIOR_NOTE, TYPE_BEHAVIOR_NOTE)) {
+        constexpr int RUNTIME_COMPILATION = 0;
+        return give<int>(engines.at(0).is_compiled ? std::vector<int>{RUNTIME_COMPILATION} : std::vector<int>{}, requested, count, values);
+    }
     if (is(EXECUTION_PLAN, PLAN_WORKSPACE_SIZE, TYPE_INT64)) return give<int64_t>({engines.at(0).workspace}, requested, count, values);
     return refuse(BAD_PARAM, named(*descriptor, name) + " cannot be read so");
 }
@@ -178,12 +185,16 @@ int cudnnBackendExecute(Handle *handle, Descriptor *plan, Descriptor *pack) {
     void *workspace = pack->has(PACK_WORKSPACE) ? pack->one<void *>(PACK_WORKSPACE) : nullptr;
     if (needed && (!is_live(workspace, needed, true) || (uintptr_t)workspace % 16))
         return refuse(BAD_PARAM_SIZE_INSUFFICIENT, "the workspace has not the plan's " + std::to_string(needed) + " bytes");
+    const auto &notes = plan->engines.at(0).notes;
+    const bool uses_tensor_cores = std::count(notes.begin(), notes.end(), TENSOR_CORE);
     if (what != Operation::CONVOLUTION) {
         std::map<int64_t, void *> named;
         for (size_t i = 0; i < ids.size(); i++) named[ids[i]] = operands[i];
+        auto graph = composed;
+        if (graph.first) graph.first->convolution.is_tf32 = uses_tensor_cores;
         // Numbers of the host are read now.
         const std::string reason = what == Operation::COMPOSED
-                                       ? enqueue_composed(handle->stream, composed, named)
+                                       ? enqueue_composed(handle->stream, graph, named)
                                        : enqueue_attention(handle->stream, attention, operands[0], operands[1], operands[2], operands[3],
                                                            *(const float *)operands[4], operands[5]);
         if (reason.empty()) return count("plan_executions"), cudnn::SUCCESS;
@@ -193,7 +204,7 @@ int cudnnBackendExecute(Handle *handle, Descriptor *plan, Descriptor *pack) {
     const std::string reason = unfit(convolution, x, weight, y);
     if (!reason.empty()) return refuse(BAD_PARAM_MISALIGNED_POINTER, reason);
     auto computed = convolution;
-    for (const int note : plan->engines.at(0).notes) computed.is_tf32 |= note == TENSOR_CORE;
+    computed.is_tf32 = uses_tensor_cores;
     stand_in::count("plan_executions");
     enqueue_convolution(handle->stream, computed, direction, x, weight, y, workspace, needed);
     return cudnn::SUCCESS;

@@ -1,4 +1,4 @@
-// Naive graphs: each matrix of each tensor as f32, rounded to its type where it is written.
+// Naive graphs: each matrix of each tensor (of a map: each channel of each image) as f32, rounded to its type where it is written.
 
 #include "composed.h"
 
@@ -67,6 +67,14 @@ class Matrices {
                 round_to(&all.values[row * all.columns + column], element(t, addresses.at(t.id), matrix, row, column), t.type, 1);
     }
 
+    // Takes the part of a convolution's result [N,H,W,C], which is an intermediate tensor.
+    void keep(const GraphTensor &t, const std::vector<float> &all) {
+        Matrix part{t.size[2], t.size[3], std::vector<float>(t.size[2] * t.size[3])};
+        for (int64_t i = 0; i < part.rows * part.columns; i++)
+            part.values[i] = all[(matrix[0] * part.rows * part.columns + i) * t.size[1] + matrix[1]];
+        write(t, std::move(part));
+    }
+
     void run(const Step &step) {
         const GraphTensor &result = step.tensors.back();
         Matrix y{result.size[2], result.size[3], std::vector<float>(result.size[2] * result.size[3])};
@@ -93,6 +101,8 @@ class Matrices {
                     const float a = x.at(i, j), b = other.at(i, j);
                     float &value = y.values[i * y.columns + j];
                     switch (step.function) {
+                    case ADD: value = a + b; break;
+                    case RELU: value = a > 0 || (step.keeps_nan && std::isnan(a)) ? a : 0; break;
                     case MULTIPLY: value = a * b; break;
                     case SUBTRACT: value = a - b; break;
                     case EXPONENTIAL: value = std::exp(a); break;
@@ -129,12 +139,30 @@ bool Composed::is_attention_gradient() const {
     return found == known;
 }
 
+bool Composed::is_fused_convolution() const {
+    if (!first || first->direction != Direction::Forward || steps.empty()) return false;
+    int64_t computed = first->result().id;
+    int last = -1;
+    for (const Step &step : steps) {
+        if (step.kind != Step::Pointwise || step.tensors[0].id != computed) return false;
+        const bool is_map = step.function == ADD && step.tensors[1].size[0] == step.tensors[0].size[0];
+        const int place = is_map ? 0 : step.function == ADD ? 1 : step.function == RELU ? 2 : -1;
+        if (place <= last) return false;
+        last = place;
+        computed = step.tensors.back().id;
+    }
+    return last > 0 && first->result().is_intermediate && !steps.back().tensors.back().is_intermediate;
+}
+
 std::vector<GraphTensor> Composed::operands() const {
     std::vector<GraphTensor> all;
     std::set<int64_t> known;
-    for (const Step &step : steps)
-        for (const GraphTensor &t : step.tensors)
+    const auto add = [&](const std::vector<GraphTensor> &tensors) {
+        for (const GraphTensor &t : tensors)
             if (!t.is_intermediate && known.insert(t.id).second) all.push_back(t);
+    };
+    if (first) add(first->tensors);
+    for (const Step &step : steps) add(step.tensors);
     return all;
 }
 
@@ -173,15 +201,23 @@ std::string enqueue_composed(void *stream, const Composed &composed, const Addre
         if (!is_live(at, bytes, true)) return "operand " + std::to_string(t.id) + ": " + std::to_string(bytes) + " bytes are not in a live allocation";
         memory.push_back({at, bytes});
     }
-    count("attention_gradients");
+    count(composed.first ? "fused_convolutions" : "attention_gradients");
     enqueue(stream, [=] {
         for (const auto &[at, bytes] : memory)
-            if (!require(at, bytes, "an operand of attention's gradient")) return;
+            if (!require(at, bytes, "an operand of a graph")) return;
         if (!executes()) return;
-        const GraphTensor &first = composed.steps[0].tensors[0];
-        for (int64_t image = 0; image < first.size[0]; image++)
-            for (int64_t head = 0; head < first.size[1]; head++) {
+        std::vector<float> convolved;
+        if (const auto &first = composed.first) {
+            convolved.resize(first->direction == Direction::Forward ? first->convolution.y_len() : first->convolution.x_len());
+            void *at[3];
+            for (int i = 0; i < 3; i++) at[i] = first->tensors[i].is_intermediate ? convolved.data() : addresses.at(first->tensors[i].id);
+            convolve(first->convolution, first->direction, at[0], at[1], at[2]);
+        }
+        const GraphTensor &outer = composed.first ? composed.first->result() : composed.steps[0].tensors[0];
+        for (int64_t image = 0; image < outer.size[0]; image++)
+            for (int64_t head = 0; head < outer.size[1]; head++) {
                 Matrices matrices(addresses, numbers, image, head);
+                if (composed.first) matrices.keep(outer, convolved);
                 for (const Step &step : composed.steps) matrices.run(step);
             }
     });

@@ -1,8 +1,10 @@
-// Graphs of several operations, computed one after the other: of these cuDNN knows the gradient of attention.
+// Graphs of several operations, computed one after the other: of these cuDNN knows the gradient of attention, and convolutions
+// with element-wise functions of their result.
 
 #pragma once
 
 #include <map>
+#include <optional>
 #include <vector>
 
 #include "convolution.h"
@@ -18,20 +20,35 @@ struct GraphTensor {
 };
 
 // Numbers of cuDNN's pointwise functions.
-enum Function { MULTIPLY = 1, SUBTRACT = 9, EXPONENTIAL = 13, IDENTITY = 21 };
+enum Function { ADD = 0, MULTIPLY = 1, SUBTRACT = 9, EXPONENTIAL = 13, IDENTITY = 21, RELU = 100 };
 
 // One operation: its result is the last tensor.
 struct Step {
     enum Kind { Product, Pointwise, Sum, Reshape } kind;
     int function;
+    // Whether a ReLU leaves a NaN as it is.
+    bool keeps_nan;
     std::vector<GraphTensor> tensors;
 };
 
+// A convolution whose result is a tensor of the graph.
+struct FirstConvolution {
+    Convolution convolution;
+    Direction direction;
+    // x, weight and y; one of them is the result.
+    std::vector<GraphTensor> tensors;
+
+    const GraphTensor &result() const { return tensors[direction == Direction::Forward ? 2 : direction == Direction::InputGradient ? 0 : 1]; }
+};
+
 struct Composed {
+    std::optional<FirstConvolution> first;
     std::vector<Step> steps;
 
     // Whether cuDNN has an engine for it: the operations of the gradient of attention, in this order.
     bool is_attention_gradient() const;
+    // The same: a forward convolution, then sums with a map and with a number of each channel, then a ReLU; in this order.
+    bool is_fused_convolution() const;
     // The tensors that are in memory, each once.
     std::vector<GraphTensor> operands() const;
 };

@@ -108,13 +108,21 @@ int convolution(const Descriptor &d) {
     return cudnn::SUCCESS;
 }
 
+GraphTensor graph_tensor(const Descriptor &t) {
+    const bool is_virtual = t.has(TENSOR_IS_VIRTUAL) && t.one<char>(TENSOR_IS_VIRTUAL);
+    GraphTensor tensor{t.one<int64_t>(TENSOR_UNIQUE_ID), is_virtual, t.has(TENSOR_IS_BY_VALUE),
+                       t.one<int>(TENSOR_DATA_TYPE) == DATA_FLOAT ? Type::F32 : Type::Bf16, {}, {}};
+    const auto size = t.all<int64_t>(TENSOR_DIMENSIONS), stride = t.all<int64_t>(TENSOR_STRIDES);
+    std::copy(size.begin(), size.end(), tensor.size);
+    std::copy(stride.begin(), stride.end(), tensor.stride);
+    return tensor;
+}
+
 int operation(Descriptor &d, const int (&names)[6], Direction direction) {
     std::vector<const Descriptor *> tensors;
     if (const int status = tensors_of(d, {names[0], names[1], names[2]}, tensors)) return status;
     for (const Descriptor *tensor : tensors) {
         if (const int status = nhwc(*tensor)) return status;
-        if (tensor->one<int>(TENSOR_DATA_TYPE) != tensors[0]->one<int>(TENSOR_DATA_TYPE))
-            return refuse(NOT_SUPPORTED_DATA_TYPE, "operands of different types");
     }
     const Descriptor *parameters = d.one<Descriptor *>(names[3]);
     if (!exists(parameters) || parameters->kind != CONVOLUTION) return refuse(BAD_PARAM_DESCRIPTOR_TYPE, "an operation without convolution");
@@ -134,7 +142,15 @@ int operation(Descriptor &d, const int (&names)[6], Direction direction) {
     c.images = (int)x[0], c.channels = (int)x[1], c.height = (int)x[2], c.width = (int)x[3];
     c.out_channels = (int)y[1], c.out_height = (int)y[2], c.out_width = (int)y[3];
     c.kernel_height = (int)weight[2], c.kernel_width = (int)weight[3];
-    c.type = tensors[0]->one<int>(TENSOR_DATA_TYPE) == DATA_FLOAT ? Type::F32 : Type::Bf16;
+    FirstConvolution first{c, direction, {}};
+    for (const Descriptor *tensor : tensors) first.tensors.push_back(graph_tensor(*tensor));
+    first.convolution.type = c.type = first.tensors[direction == Direction::Forward ? 0 : 2].type;
+    for (const GraphTensor &t : first.tensors) {
+        const bool is_result = t.id == first.result().id;
+        if (t.is_intermediate && !is_result) return refuse(BAD_PARAM, "a factor that is not in memory");
+        if (!t.is_intermediate && t.type != c.type) return refuse(NOT_SUPPORTED_DATA_TYPE, "operands of different types");
+    }
+    d.operation.composed.first = first;
     d.operation.direction = direction;
     return cudnn::SUCCESS;
 }
@@ -155,24 +171,19 @@ int made_from(Descriptor &d, int name, std::initializer_list<int> kinds) {
 
 // An operation of a composed graph.
 int step(Descriptor &d, std::initializer_list<int> names, Step::Kind kind) {
-    Step step{kind, 0, {}};
+    Step step{kind, 0, false, {}};
     for (const int name : names) {
         if (!d.has(name)) continue;
         const Descriptor *t = named(d, name, {TENSOR});
         if (!t) return refuse(BAD_PARAM_DESCRIPTOR_TYPE, "an operand that is no tensor");
-        const bool is_virtual = t->has(TENSOR_IS_VIRTUAL) && t->one<char>(TENSOR_IS_VIRTUAL);
-        GraphTensor tensor{t->one<int64_t>(TENSOR_UNIQUE_ID), is_virtual, t->has(TENSOR_IS_BY_VALUE),
-                           t->one<int>(TENSOR_DATA_TYPE) == DATA_FLOAT ? Type::F32 : Type::Bf16, {}, {}};
-        const auto size = t->all<int64_t>(TENSOR_DIMENSIONS), stride = t->all<int64_t>(TENSOR_STRIDES);
-        std::copy(size.begin(), size.end(), tensor.size);
-        std::copy(stride.begin(), stride.end(), tensor.stride);
-        step.tensors.push_back(tensor);
+        step.tensors.push_back(graph_tensor(*t));
     }
     if (kind == Step::Pointwise) {
         const Descriptor *function = named(d, POINTWISE_DESC, {POINTWISE});
         if (!function) return refuse(BAD_PARAM_DESCRIPTOR_TYPE, "an operation without function");
         step.function = function->one<int>(POINTWISE_MODE);
-        const bool has_two = step.function == MULTIPLY || step.function == SUBTRACT;
+        step.keeps_nan = function->has(POINTWISE_NAN_PROPAGATION) && function->one<int>(POINTWISE_NAN_PROPAGATION) == 1;
+        const bool has_two = step.function == ADD || step.function == MULTIPLY || step.function == SUBTRACT;
         if (step.tensors.size() != (has_two ? 3 : 2)) return refuse(BAD_PARAM, "a function with too many arguments, or too few");
     }
     if (kind == Step::Product && !named(d, MATMUL_DESC, {MATMUL})) return refuse(BAD_PARAM_DESCRIPTOR_TYPE, "a product without description");
@@ -187,14 +198,23 @@ int composed(Descriptor &d) {
     std::set<int64_t> written;
     d.operation.what = Operation::COMPOSED;
     for (const Descriptor *from : d.all<Descriptor *>(GRAPH_OPS)) {
-        if (!exists(from) || from->operation.composed.steps.size() != 1) return refuse(cudnn::NOT_SUPPORTED, "an operation that cannot be composed");
+        if (!exists(from)) return refuse(BAD_PARAM, "an operation that is gone");
+        const auto &part = from->operation.composed;
+        if (part.first && !d.operation.composed.first && d.operation.composed.steps.empty()) {
+            d.operation.composed.first = part.first;
+            written.insert(part.first->result().id);
+            continue;
+        }
+        if (part.first || part.steps.size() != 1) return refuse(cudnn::NOT_SUPPORTED, "an operation that cannot be composed");
         const Step &step = from->operation.composed.steps[0];
         for (size_t i = 0; i + 1 < step.tensors.size(); i++)
             if (step.tensors[i].is_intermediate && !written.count(step.tensors[i].id)) return refuse(BAD_PARAM, "a tensor is read before it is written");
         if (!written.insert(step.tensors.back().id).second) return refuse(BAD_PARAM, "a tensor is written twice");
         d.operation.composed.steps.push_back(step);
     }
-    if (!d.operation.composed.is_attention_gradient()) return refuse(cudnn::NOT_SUPPORTED, "a graph that is not the gradient of attention");
+    const auto &all = d.operation.composed;
+    if (all.first ? !all.is_fused_convolution() : !all.is_attention_gradient())
+        return refuse(cudnn::NOT_SUPPORTED, "a graph that is neither a convolution with functions of its result nor the gradient of attention");
     for (const GraphTensor &t : d.operation.composed.operands()) d.operation.ids.push_back(t.id);
     return cudnn::SUCCESS;
 }
@@ -220,9 +240,15 @@ int pack(const Descriptor &d) {
 
 std::vector<Engine> cudnn::engines(const Operation &operation, int mode) {
     constexpr int FALLBACK = 2;
-    // As cuDNN 9.19 for an H100, which has none to fall back to.
-    if (operation.what == Operation::COMPOSED) return mode == FALLBACK ? std::vector<Engine>{} : std::vector<Engine>{{6, {TENSOR_CORE}, 16}, {7, {TENSOR_CORE}, 4096}};
-    if (operation.what == Operation::ATTENTION) return mode == FALLBACK ? std::vector<Engine>{} : std::vector<Engine>{{9, {TENSOR_CORE}, 16}, {8, {TENSOR_CORE}, 0}};
+    // As cuDNN 9.19 for an H100; those of bf16 maps, and of attention, are compiled, and these have none to fall back to.
+    constexpr bool COMPILED = true;
+    if (operation.what == Operation::COMPOSED && operation.composed.first) {
+        if (operation.composed.first->convolution.type == Type::Bf16) return {{7, {TENSOR_CORE}, 0, COMPILED}};
+        return mode == FALLBACK ? std::vector<Engine>{{0, {}, 0}} : std::vector<Engine>{{33, {TENSOR_CORE}, 4096}, {15, {}, 0}};
+    }
+    if (operation.what != Operation::CONVOLUTION && mode == FALLBACK) return {};
+    if (operation.what == Operation::COMPOSED) return {{6, {TENSOR_CORE}, 16, COMPILED}, {7, {TENSOR_CORE}, 4096, COMPILED}};
+    if (operation.what == Operation::ATTENTION) return {{9, {TENSOR_CORE}, 16, COMPILED}, {8, {TENSOR_CORE}, 0, COMPILED}};
     if (mode == FALLBACK) return {{0, {}, 0}};
     const auto &c = operation.convolution;
     const auto copies = (int64_t)((c.x_len() + c.y_len()) * bytes_of(c.type) + 15) / 16 * 16;
@@ -253,7 +279,10 @@ int cudnn::finalize(Descriptor &d) {
     case RESHAPE: return step(d, {RESHAPE_X, RESHAPE_Y}, Step::Reshape);
     case OPERATIONGRAPH:
         if (d.all<Descriptor *>(GRAPH_OPS).size() > 1) return composed(d);
-        return made_from(d, GRAPH_OPS, {FORWARD, BACKWARD_DATA, BACKWARD_FILTER, ATTENTION});
+        if (const int status = made_from(d, GRAPH_OPS, {FORWARD, BACKWARD_DATA, BACKWARD_FILTER, ATTENTION})) return status;
+        if (d.operation.composed.first && d.operation.composed.first->result().is_intermediate)
+            return refuse(BAD_PARAM, "a graph whose result is not in memory");
+        return cudnn::SUCCESS;
     case ENGINEHEUR:
         if (const int status = made_from(d, ENGINEHEUR_OPERATION_GRAPH, {OPERATIONGRAPH})) return status;
         d.engines = engines(d.operation, d.one<int>(ENGINEHEUR_MODE));

@@ -3,9 +3,9 @@
 use candle_core::{Device, Result, Tensor, bail};
 
 use super::{
+    arrays::{ArrayLaunch, BLOCK_LEN, ParameterArray},
     feature_map::tensor_address,
     module::{self, KernelArg},
-    parameters::{BLOCK_LEN, ParameterArray, ParameterLaunch},
 };
 
 /// `average = kept * average + (1 - kept) * weight` of each pair, in place.
@@ -25,7 +25,7 @@ pub fn average(pairs: &[(Tensor, Tensor)], kept: f64) -> Result<()> {
         bail!("averages on CUDA are needed")
     };
     let arrays = pairs.iter().map(array).collect::<Result<Vec<_>>>()?;
-    for launch in ParameterLaunch::all(&arrays)? {
+    for launch in ArrayLaunch::all(&arrays)? {
         let arguments = [
             KernelArg::Parameters(&launch.arrays),
             KernelArg::int(BLOCK_LEN)?,

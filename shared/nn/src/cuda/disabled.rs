@@ -167,10 +167,16 @@ impl Backend for Unavailable {
 }
 
 impl<L: ConvLayer> Layer<Unavailable> for L {
+    type Prepared = ();
     type Saved = ();
+
+    fn prepare(_: &[&Self]) -> Result<Vec<()>> {
+        disabled()
+    }
 
     fn forward(
         &self,
+        (): (),
         _: &ConvShape,
         _: &CudaStorage,
         _: Option<&CudaStorage>,

@@ -6,6 +6,7 @@
 //! eight, which is what tensor cores and 16-byte words want; [`feature_map::enter`] and
 //! [`feature_map::leave`] add and remove the padding.
 
+mod arrays;
 mod attention;
 mod average;
 mod batch_norm;
@@ -20,7 +21,6 @@ mod elementwise;
 mod feature_map;
 mod loss;
 mod module;
-mod parameters;
 mod pinned;
 mod pool;
 mod readback;
@@ -57,7 +57,7 @@ pub const ENABLED: bool = true;
 
 /// Element type of a feature map.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-enum MapType {
+pub enum MapType {
     /// 4 bytes.
     F32,
     /// 2 bytes: f32 without its last 16 bits.

@@ -13,7 +13,7 @@ use candle_core::{
     },
 };
 
-use super::parameters::ParameterArrays;
+use super::arrays::{ArrayList, FilterArray, ParameterArray};
 
 /// Threads of a block; `batch_norm.cu` relies on it.
 pub const THREADS: usize = 256;
@@ -21,6 +21,7 @@ pub const THREADS: usize = 256;
 /// All the CUDA C.
 const SOURCE: &str = concat!(
     include_str!("kernels/common.cuh"),
+    include_str!("kernels/arrays.cuh"),
     include_str!("kernels/convert.cu"),
     include_str!("kernels/channels_last.cu"),
     include_str!("kernels/im2col.cu"),
@@ -30,7 +31,6 @@ const SOURCE: &str = concat!(
     include_str!("kernels/loss.cu"),
     include_str!("kernels/dropout.cu"),
     include_str!("kernels/row_ops.cu"),
-    include_str!("kernels/parameters.cuh"),
     include_str!("kernels/sgd.cu"),
     include_str!("kernels/average.cu"),
     include_str!("kernels/crop.cu"),
@@ -66,7 +66,9 @@ pub enum KernelArg<'a> {
     /// An f64.
     Double(f64),
     /// A list of parameters, by value.
-    Parameters(&'a ParameterArrays),
+    Parameters(&'a ArrayList<ParameterArray>),
+    /// A list of filters, by value.
+    Filters(&'a ArrayList<FilterArray>),
 }
 
 impl KernelArg<'_> {
@@ -127,6 +129,7 @@ pub unsafe fn launch(
             KernelArg::Float(number) => builder.arg(number),
             KernelArg::Double(number) => builder.arg(number),
             KernelArg::Parameters(arrays) => builder.arg(*arrays),
+            KernelArg::Filters(arrays) => builder.arg(*arrays),
         };
     }
     // SAFETY: as the caller promises.

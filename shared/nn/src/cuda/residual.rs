@@ -8,7 +8,7 @@ use super::{
     MapType,
     batch_norm::{self, ChannelMoments},
     conv::{PackedWeights, weight_gradient},
-    elementwise::{epilogue, gradient_epilogue, masked_gradient},
+    elementwise::{gradient_epilogue, masked_gradient},
     feature_map::{
         self, first_channels, map_type, padded, tensor, with_channels, with_storages, with_views,
     },
@@ -88,7 +88,7 @@ impl Backend for Cuda {
         match cache.and_then(OnceLock::get) {
             Some(packed) => input_gradient(packed, shape, gradient, residual, relu_output),
             None => {
-                let packed = PackedWeights::of(shape, &conv.weight, conv.options)?;
+                let packed = PackedWeights::of(&conv.weight, conv.options)?;
                 input_gradient(&packed, shape, gradient, residual, relu_output)
             }
         }
@@ -100,10 +100,16 @@ impl Backend for Cuda {
 }
 
 impl Layer<Cuda> for FoldedConvBn {
+    type Prepared = ();
     type Saved = ();
+
+    fn prepare(layers: &[&Self]) -> Result<Vec<()>> {
+        Ok(vec![(); layers.len()])
+    }
 
     fn forward(
         &self,
+        (): (),
         shape: &ConvShape,
         x: &CudaStorage,
         residual: Option<&CudaStorage>,
@@ -112,13 +118,12 @@ impl Layer<Cuda> for FoldedConvBn {
         let packed = match self.caches.cuda.get() {
             Some(packed) => packed,
             None => {
-                let packed = PackedWeights::of(shape, &self.filter.weight, self.filter.options)?;
+                let packed = PackedWeights::of(&self.filter.weight, self.filter.options)?;
                 self.caches.cuda.get_or_init(|| packed)
             }
         };
-        let y = packed.forward(shape, x)?;
-        with_channels([&self.shift], |[shift]| {
-            epilogue(&y, Some(shift), residual, relu, padded(shape.c_out))
+        let y = with_channels([&self.shift], |[shift]| {
+            packed.forward_with(shape, x, shift, residual, relu)
         })?;
         Ok((y, ()))
     }
@@ -161,18 +166,26 @@ pub struct CudaSaved {
 }
 
 impl Layer<Cuda> for ConvBn {
+    type Prepared = PackedWeights;
     type Saved = CudaSaved;
     const PASSES_RELU: bool = true;
 
+    fn prepare(layers: &[&Self]) -> Result<Vec<PackedWeights>> {
+        let Some(first) = layers.first() else {
+            return Ok(Vec::new());
+        };
+        let weights: Vec<&Tensor> = layers.iter().map(|layer| &layer.filter.weight).collect();
+        PackedWeights::all(&weights, first.filter.options)
+    }
+
     fn forward(
         &self,
+        packed: PackedWeights,
         shape: &ConvShape,
         x: &CudaStorage,
         residual: Option<&CudaStorage>,
         relu: bool,
     ) -> Result<(CudaStorage, CudaSaved)> {
-        let filter = &self.filter;
-        let packed = PackedWeights::of(shape, &filter.weight, filter.options)?;
         let convolved = packed.forward(shape, x)?;
         let channels = padded(shape.c_out);
         let moments = batch_norm::moments(&convolved, channels, EPS, &self.running)?;

@@ -7,9 +7,9 @@ use candle_core::{
 
 use super::{
     MapType, address,
+    arrays::{ArrayLaunch, BLOCK_LEN, ParameterArray},
     feature_map::{address_of, alloc, f32_address, tensor_address, with_storages},
     module::{self, KernelArg},
-    parameters::{BLOCK_LEN, ParameterArray, ParameterLaunch},
 };
 use crate::{SgdConfig, SgdParam, ops::sgd::CLIP_EPS};
 
@@ -21,7 +21,7 @@ pub fn sgd_step(
     params: &[SgdParam],
 ) -> Result<()> {
     let arrays = params.iter().map(array).collect::<Result<Vec<_>>>()?;
-    let launches = ParameterLaunch::all(&arrays)?;
+    let launches = ArrayLaunch::all(&arrays)?;
     with_storages(
         [loss, rate],
         |[(loss, loss_layout), (rate, rate_layout)]| {
@@ -73,7 +73,7 @@ fn array(param: &SgdParam) -> Result<ParameterArray> {
 /// What all gradients are multiplied by so that together they are no longer than `norm`: one number.
 fn clip_factor(
     device: &CudaDevice,
-    launches: &[ParameterLaunch],
+    launches: &[ArrayLaunch<ParameterArray>],
     norm: f64,
 ) -> Result<candle_core::CudaStorage> {
     let blocks = launches.iter().map(|launch| launch.blocks).sum();

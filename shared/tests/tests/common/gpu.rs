@@ -1,7 +1,9 @@
 //! The GPU of the tests on CUDA, one test at a time, and numbers of its tensors.
 
 use std::{
+    env,
     io::Write,
+    process::Command,
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
@@ -32,4 +34,16 @@ pub fn open(test: &str) -> Option<(Device, MutexGuard<'static, ()>)> {
 pub fn floats(tensor: &Tensor) -> Vec<f32> {
     let tensor = tensor.to_dtype(DType::F32).unwrap();
     tensor.flatten_all().unwrap().to_vec1().unwrap()
+}
+
+/// Runs the tests of this name in a process of its own, with other settings, and returns what it logs.
+pub fn run_again(test: &str, settings: &[(&str, &str)]) -> String {
+    let output = Command::new(env::current_exe().unwrap())
+        .args([test, "--nocapture"])
+        .envs(settings.iter().copied())
+        .output()
+        .unwrap();
+    let log = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "{log}");
+    log
 }

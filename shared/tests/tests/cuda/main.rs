@@ -4,6 +4,7 @@
 
 #[path = "../common/gpu.rs"]
 mod device;
+mod epilogues;
 mod head;
 mod layers;
 mod networks;

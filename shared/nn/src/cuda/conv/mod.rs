@@ -1,5 +1,6 @@
 //! Convolutions and transposed convolutions with a bias.
 
+mod fused;
 mod graph;
 mod im2col;
 mod problem;
@@ -32,14 +33,15 @@ pub fn conv(
     let [input, output] = geometry.ends();
     let x_type = map_type(x.0)?;
     let x = enter(x.0, x.1, input.channels, MapType::of(options))?;
-    let packed = PackedWeights::new(&geometry.shape, weight, options)?;
-    let y = if geometry.transposed {
-        packed.input_gradient(&geometry.shape, &x)
-    } else {
-        packed.forward(&geometry.shape, &x)
-    }?;
+    let packed = PackedWeights::new(weight, options)?;
     let shift = enter(bias.0, bias.1, output.channels, MapType::F32)?;
-    epilogue(&y, Some(&shift), None, false, padded(output.channels))?;
+    let y = if geometry.transposed {
+        let y = packed.input_gradient(&geometry.shape, &x)?;
+        epilogue(&y, Some(&shift), None, false, padded(output.channels))?;
+        y
+    } else {
+        packed.forward_with(&geometry.shape, &x, &shift, None, false)?
+    };
     leave(y, output, x_type)
 }
 
@@ -57,7 +59,7 @@ pub fn conv_backward(
         let x_map = enter(x_map.0, x_map.1, input.channels, inner)?;
         let gradient = enter(gradient.0, gradient.1, output.channels, inner)?;
         let grad_x = || -> Result<Tensor> {
-            let packed = PackedWeights::new(&geometry.shape, weights, options)?;
+            let packed = PackedWeights::new(weights, options)?;
             let grad_x = if geometry.transposed {
                 packed.forward(&geometry.shape, &gradient)
             } else {

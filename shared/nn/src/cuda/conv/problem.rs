@@ -19,8 +19,19 @@ pub enum Direction {
     WeightGrad,
 }
 
+/// What follows on a forward convolution, element by element: a number of each channel is added.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Epilogue {
+    /// Whether a map of the result's size is added, too.
+    pub residual: bool,
+    /// Whether a ReLU ends it.
+    pub relu: bool,
+}
+
 /// Names of the operands in a variant pack: x, weight, y.
 pub const OPERAND_IDS: [i64; 3] = [1, 2, 3];
+/// Names of an epilogue's operands: f32 for each channel, and a map of the result's size.
+pub const EPILOGUE_IDS: [i64; 2] = [4, 5];
 
 /// Addresses of `[B,H,W,I]`, `[O,k,k,I]` and `[B,H',W',O]`; the direction's result is written.
 #[derive(Clone, Copy, Debug)]
@@ -37,10 +48,15 @@ impl Operands {
     /// With their names in a variant pack.
     pub fn named(self) -> [NamedAddress; 3] {
         let [x, weight, y] = OPERAND_IDS;
-        [(x, self.x), (weight, self.weight), (y, self.y)].map(|(id, address)| NamedAddress {
-            id,
-            address: address as *mut c_void,
-        })
+        [(x, self.x), (weight, self.weight), (y, self.y)].map(named)
+    }
+}
+
+/// An address with its name in a variant pack.
+pub fn named((id, address): (i64, CUdeviceptr)) -> NamedAddress {
+    NamedAddress {
+        id,
+        address: address as *mut c_void,
     }
 }
 
@@ -53,6 +69,8 @@ pub struct Problem {
     pub map_type: MapType,
     /// What is computed.
     pub direction: Direction,
+    /// What follows in the same kernel, forward.
+    pub epilogue: Option<Epilogue>,
     /// Precision and determinism.
     pub options: ComputeOptions,
 }
@@ -88,12 +106,31 @@ impl fmt::Display for Problem {
         write!(
             f,
             "{direction} of {}x{}x{}x{} to {c_out}, kernel {kernel}, stride {stride}, padding {padding}, \
-             {precision}, maps {}{}",
+             {precision}, maps {}{}{}",
             input.images,
             input.height,
             input.width,
             input.channels,
             self.map_type.suffix(),
+            match self.epilogue {
+                None => "",
+                Some(Epilogue {
+                    residual: false,
+                    relu: false,
+                }) => ", epilogue",
+                Some(Epilogue {
+                    residual: true,
+                    relu: false,
+                }) => ", epilogue with residual",
+                Some(Epilogue {
+                    residual: false,
+                    relu: true,
+                }) => ", epilogue with relu",
+                Some(Epilogue {
+                    residual: true,
+                    relu: true,
+                }) => ", epilogue with residual and relu",
+            },
             if deterministic { ", deterministic" } else { "" }
         )
     }

@@ -3,13 +3,7 @@
 
 use candle_core::{
     Error, Result, bail,
-    cuda_backend::{
-        CudaDevice,
-        cudarc::{
-            cudnn::sys,
-            driver::{CudaEvent, sys::CUevent_flags},
-        },
-    },
+    cuda_backend::{CudaDevice, cudarc::cudnn::sys},
 };
 
 use super::{
@@ -18,13 +12,9 @@ use super::{
     plan::{NamedAddress, Plan},
     plan_cache::PlanCache,
     task::Task,
+    timing::Timer,
     workspace::{MAX_WORKSPACE, Workspace},
 };
-
-/// Measured executions of a plan; the fastest counts.
-const RUNS: usize = 4;
-/// A plan this many times slower than the fastest so far is measured once.
-const HOPELESS: f32 = 1.5;
 
 /// What a choice needs.
 pub struct Chooser<'a> {
@@ -62,7 +52,7 @@ impl Chooser<'_> {
         let known = if deterministic {
             None
         } else {
-            self.cache.get(task)
+            self.cache.get(task).flatten()
         };
         if let Some(id) = known
             // SAFETY: as the caller promises.
@@ -81,7 +71,7 @@ impl Chooser<'_> {
             };
             if let Some(plan) = plan {
                 if !deterministic && !self.lacked_memory {
-                    self.cache.insert(task, plan.id());
+                    self.cache.insert(task, Some(plan.id()));
                 }
                 return Ok(Some(plan));
             }
@@ -96,11 +86,10 @@ impl Chooser<'_> {
         task: &Task,
         mode: HeuristicsMode,
     ) -> Vec<EngineConfig> {
-        let mut configs =
-            configurations(graph, self.target, mode, task.options()).unwrap_or_else(|reason| {
-                self.reason = Some(reason);
-                Vec::new()
-            });
+        let mut configs = configurations(graph, self.target, mode, task).unwrap_or_else(|reason| {
+            self.reason = Some(reason);
+            Vec::new()
+        });
         configs.retain(|config| !self.failed.contains(&config.id));
         configs
     }
@@ -157,19 +146,14 @@ impl Chooser<'_> {
         operands: &[NamedAddress],
         mode: HeuristicsMode,
     ) -> Result<Option<Plan>> {
-        let context = self.device.cuda_stream().context().clone();
-        let event = || {
-            context
-                .new_event(Some(CUevent_flags::CU_EVENT_DEFAULT))
-                .map_err(Error::wrap)
-        };
-        let events = [event()?, event()?];
+        let timer = Timer::new(self.device)?;
         let mut fastest: Option<(f32, Plan)> = None;
         for config in self.configurations(graph, task, mode) {
             let best = fastest.as_ref().map_or(f32::INFINITY, |(time, _)| *time);
             let measured = self.plan(config).and_then(|plan| {
                 // SAFETY: as the caller promises.
-                let time = unsafe { self.measure(task, &plan, operands, &events, best) }?;
+                let run = || unsafe { self.execute(task, &plan, operands) };
+                let time = timer.fastest(best, run)?;
                 Ok((time, plan))
             });
             match measured {
@@ -184,35 +168,6 @@ impl Chooser<'_> {
         // It has become as large as the largest that was measured, not as that of the fastest.
         self.workspace.release();
         Ok(fastest.map(|(_, plan)| plan))
-    }
-
-    /// Milliseconds of an execution, after one that loads the kernels.
-    ///
-    /// # Safety
-    /// That of [`Self::choose`].
-    unsafe fn measure(
-        &mut self,
-        task: &Task,
-        plan: &Plan,
-        operands: &[NamedAddress],
-        [start, end]: &[CudaEvent; 2],
-        best: f32,
-    ) -> Result<f32> {
-        let stream = self.device.cuda_stream();
-        // SAFETY: as the caller promises.
-        unsafe { self.execute(task, plan, operands) }?;
-        let mut least = f32::INFINITY;
-        for _ in 0..RUNS {
-            start.record(&stream).map_err(Error::wrap)?;
-            // SAFETY: as the caller promises.
-            unsafe { self.execute(task, plan, operands) }?;
-            end.record(&stream).map_err(Error::wrap)?;
-            least = least.min(start.elapsed_ms(end).map_err(Error::wrap)?);
-            if least > HOPELESS * best {
-                break;
-            }
-        }
-        Ok(least)
     }
 
     /// # Safety

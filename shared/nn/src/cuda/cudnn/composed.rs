@@ -4,8 +4,8 @@ use candle_core::{
     Result,
     cuda_backend::cudarc::cudnn::sys::{
         cudnnBackendAttributeName_t as Name, cudnnBackendDescriptorType_t as Kind,
-        cudnnDataType_t::CUDNN_DATA_FLOAT, cudnnPointwiseMode_t as Mode,
-        cudnnReduceTensorOp_t::CUDNN_REDUCE_TENSOR_ADD,
+        cudnnDataType_t::CUDNN_DATA_FLOAT, cudnnNanPropagation_t::CUDNN_PROPAGATE_NAN,
+        cudnnPointwiseMode_t as Mode, cudnnReduceTensorOp_t::CUDNN_REDUCE_TENSOR_ADD,
     },
 };
 
@@ -55,7 +55,7 @@ impl Composed {
             .with(Name::CUDNN_ATTR_MATMUL_COMP_TYPE, &CUDNN_DATA_FLOAT)?
             .finalized()?;
         self.add(
-            Kind::CUDNN_BACKEND_OPERATION_MATMUL_DESCRIPTOR,
+            Descriptor::new(Kind::CUDNN_BACKEND_OPERATION_MATMUL_DESCRIPTOR)?,
             &[
                 (Name::CUDNN_ATTR_OPERATION_MATMUL_ADESC, a),
                 (Name::CUDNN_ATTR_OPERATION_MATMUL_BDESC, b),
@@ -73,17 +73,22 @@ impl Composed {
         other: Option<TensorIndex>,
         y: TensorIndex,
     ) -> Result<()> {
-        let function = Descriptor::new(Kind::CUDNN_BACKEND_POINTWISE_DESCRIPTOR)?
-            .with(Name::CUDNN_ATTR_POINTWISE_MODE, &mode)?
-            .with(Name::CUDNN_ATTR_POINTWISE_MATH_PREC, &CUDNN_DATA_FLOAT)?
-            .finalized()?;
         let mut tensors = vec![
             (Name::CUDNN_ATTR_OPERATION_POINTWISE_XDESC, x),
             (Name::CUDNN_ATTR_OPERATION_POINTWISE_YDESC, y),
         ];
         tensors.extend(other.map(|other| (Name::CUDNN_ATTR_OPERATION_POINTWISE_BDESC, other)));
+        let mut function = Descriptor::new(Kind::CUDNN_BACKEND_POINTWISE_DESCRIPTOR)?
+            .with(Name::CUDNN_ATTR_POINTWISE_MODE, &mode)?
+            .with(Name::CUDNN_ATTR_POINTWISE_MATH_PREC, &CUDNN_DATA_FLOAT)?;
+        if mode == Mode::CUDNN_POINTWISE_RELU_FWD {
+            // NaN stays NaN, so that the loss shows it.
+            let name = Name::CUDNN_ATTR_POINTWISE_NAN_PROPAGATION;
+            function = function.with(name, &CUDNN_PROPAGATE_NAN)?;
+        }
+        let function = function.finalized()?;
         self.add(
-            Kind::CUDNN_BACKEND_OPERATION_POINTWISE_DESCRIPTOR,
+            Descriptor::new(Kind::CUDNN_BACKEND_OPERATION_POINTWISE_DESCRIPTOR)?,
             &tensors,
             Some((Name::CUDNN_ATTR_OPERATION_POINTWISE_PW_DESCRIPTOR, function)),
         )
@@ -99,7 +104,7 @@ impl Composed {
             .with(Name::CUDNN_ATTR_REDUCTION_COMP_TYPE, &CUDNN_DATA_FLOAT)?
             .finalized()?;
         self.add(
-            Kind::CUDNN_BACKEND_OPERATION_REDUCTION_DESCRIPTOR,
+            Descriptor::new(Kind::CUDNN_BACKEND_OPERATION_REDUCTION_DESCRIPTOR)?,
             &[
                 (Name::CUDNN_ATTR_OPERATION_REDUCTION_XDESC, x),
                 (Name::CUDNN_ATTR_OPERATION_REDUCTION_YDESC, y),
@@ -111,7 +116,7 @@ impl Composed {
     /// `y` has the elements of `x` with other sizes and strides: the transposed matrix.
     pub fn reshape(&mut self, x: TensorIndex, y: TensorIndex) -> Result<()> {
         self.add(
-            Kind::CUDNN_BACKEND_OPERATION_RESHAPE_DESCRIPTOR,
+            Descriptor::new(Kind::CUDNN_BACKEND_OPERATION_RESHAPE_DESCRIPTOR)?,
             &[
                 (Name::CUDNN_ATTR_OPERATION_RESHAPE_XDESC, x),
                 (Name::CUDNN_ATTR_OPERATION_RESHAPE_YDESC, y),
@@ -126,13 +131,13 @@ impl Composed {
         OperationGraph::new(self.operations, self.parts, target)
     }
 
-    fn add(
+    /// An operation of these tensors, and of a `part` that describes it.
+    pub fn add(
         &mut self,
-        kind: Kind,
+        mut operation: Descriptor,
         tensors: &[(Name, TensorIndex)],
         part: Option<(Name, Descriptor)>,
     ) -> Result<()> {
-        let mut operation = Descriptor::new(kind)?;
         for &(name, TensorIndex(index)) in tensors {
             operation = operation.with(name, &self.tensors[index])?;
         }

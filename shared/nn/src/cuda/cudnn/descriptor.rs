@@ -61,6 +61,7 @@ attribute_values!(
     sys::cudnnConvolutionMode_t: CUDNN_TYPE_CONVOLUTION_MODE,
     sys::cudnnPointwiseMode_t: CUDNN_TYPE_POINTWISE_MODE,
     sys::cudnnReduceTensorOp_t: CUDNN_TYPE_REDUCTION_OPERATOR_TYPE,
+    sys::cudnnNanPropagation_t: CUDNN_TYPE_NAN_PROPOGATION,
     sys::cudnnBackendHeurMode_t: CUDNN_TYPE_HEUR_MODE
 );
 

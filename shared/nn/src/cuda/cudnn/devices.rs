@@ -40,7 +40,7 @@ pub fn first_plan(task: &Task, target: &Target) -> Result<Plan> {
     let graph = task.graph(target)?;
     let mut reason = Error::Msg("no engine that may be used".into());
     for mode in [HeuristicsMode::A, HeuristicsMode::Fallback] {
-        for config in configurations(&graph, target, mode, task.options())? {
+        for config in configurations(&graph, target, mode, task)? {
             match Plan::new(config, target) {
                 Ok(plan) if plan.workspace() <= MAX_WORKSPACE => return Ok(plan),
                 Ok(plan) => {

@@ -9,6 +9,7 @@ use candle_core::{
 };
 
 use super::{
+    Task,
     descriptor::{BehaviorNote, Descriptor, NumericalNote},
     graph::OperationGraph,
 };
@@ -62,6 +63,8 @@ pub struct EngineNotes {
     pub reduced: bool,
     /// It wants operands in another order.
     pub reordered: bool,
+    /// Each plan's kernel is compiled when the plan is made, which takes seconds.
+    pub compiled: bool,
 }
 
 /// A configuration of an engine.
@@ -74,19 +77,23 @@ pub struct EngineConfig {
 }
 
 impl EngineNotes {
-    /// Whether such an engine computes what the options promise.
-    pub fn are_allowed(self, options: ComputeOptions) -> bool {
+    /// Whether such an engine computes what the options promise, and is ready at once unless it may be compiled.
+    pub fn are_allowed(self, options: ComputeOptions, may_compile: bool) -> bool {
         let Self {
             tensor_core,
             nondeterministic,
             reduced,
             reordered,
+            compiled,
         } = self;
         let is_exact_enough = match options.precision {
             Precision::F32 => !tensor_core && !reduced,
             Precision::Tf32 | Precision::Bf16 => !reduced,
         };
-        is_exact_enough && !reordered && !(options.deterministic && nondeterministic)
+        is_exact_enough
+            && !reordered
+            && !(options.deterministic && nondeterministic)
+            && (may_compile || !compiled)
     }
 
     fn of(engine: &Descriptor) -> Result<Self> {
@@ -105,16 +112,17 @@ impl EngineNotes {
                 || has(Numerical::CUDNN_NUMERICAL_NOTE_REDUCED_PRECISION_REDUCTION),
             reordered: behaves(Behavior::CUDNN_BEHAVIOR_NOTE_REQUIRES_FILTER_INT8x32_REORDER)
                 || behaves(Behavior::CUDNN_BEHAVIOR_NOTE_REQUIRES_BIAS_INT8x32_REORDER),
+            compiled: behaves(Behavior::CUDNN_BEHAVIOR_NOTE_RUNTIME_COMPILATION),
         })
     }
 }
 
-/// The configurations of a list that the options allow, in the list's order.
+/// The configurations of a list that a task allows, in the list's order.
 pub fn configurations(
     graph: &OperationGraph,
     target: &Target,
     mode: HeuristicsMode,
-    options: ComputeOptions,
+    task: &Task,
 ) -> Result<Vec<EngineConfig>> {
     let heuristics_mode = match mode {
         HeuristicsMode::A => sys::cudnnBackendHeurMode_t::CUDNN_HEUR_MODE_A,
@@ -142,10 +150,11 @@ pub fn configurations(
     let (mut allowed, mut unreadable) = (Vec::new(), None);
     for (rank, descriptor) in descriptors.into_iter().enumerate() {
         match read(&descriptor) {
-            Ok((engine, notes)) if notes.are_allowed(options) => allowed.push(EngineConfig {
-                descriptor,
-                id: ConfigId { mode, rank, engine },
-            }),
+            Ok((engine, notes)) if notes.are_allowed(task.options(), task.may_compile()) => allowed
+                .push(EngineConfig {
+                    descriptor,
+                    id: ConfigId { mode, rank, engine },
+                }),
             Ok(_) => {}
             // It may not be used; the others may.
             Err(reason) => unreadable = Some(reason),

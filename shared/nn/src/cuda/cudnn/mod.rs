@@ -6,15 +6,19 @@ pub mod descriptor;
 #[cfg(test)]
 pub mod devices;
 pub mod engines;
+mod fused;
 pub mod graph;
 pub mod plan;
 mod plan_cache;
 mod task;
+mod timing;
 pub mod workspace;
 
 use std::{
     collections::{HashMap, HashSet},
-    env, fmt,
+    env,
+    ffi::OsString,
+    fmt,
     sync::{Arc, LazyLock, Mutex},
 };
 
@@ -41,7 +45,8 @@ use self::{
 use crate::ops::locked;
 use base::log;
 
-/// `im2col` here computes all without cuDNN; for tests.
+/// `im2col` computes all without cuDNN, `fused` computes convolutions with their epilogues in one kernel wherever cuDNN has one,
+/// `separate` nowhere; for tests and to find a fault.
 const METHOD_VARIABLE: &str = "MITHRIDATE_CONV";
 
 /// A plan, whose graph lives as long; and the configurations that have failed.
@@ -59,7 +64,7 @@ pub struct Cudnn {
     /// `None` where there is no plan.
     chosen: HashMap<Task, Option<Chosen>>,
     cache: PlanCache,
-    is_off: bool,
+    method: Option<OsString>,
     /// What a warning has said that is done without cuDNN.
     warned: HashSet<&'static str>,
 }
@@ -81,7 +86,7 @@ impl Cudnn {
             workspace: Workspace::new(device),
             chosen: HashMap::new(),
             cache: PlanCache::of(device)?,
-            is_off: env::var_os(METHOD_VARIABLE).is_some_and(|method| method == "im2col"),
+            method: env::var_os(METHOD_VARIABLE),
             warned: HashSet::new(),
         })
     }
@@ -141,7 +146,7 @@ impl Cudnn {
         operands: &[NamedAddress],
         failed: Vec<ConfigId>,
     ) -> Result<Option<Chosen>> {
-        if self.is_off {
+        if self.method_is("im2col") {
             self.warn(task, format_args!("{METHOD_VARIABLE} asks for it"));
             return Ok(None);
         }
@@ -180,10 +185,16 @@ impl Cudnn {
         }))
     }
 
-    /// Says once what is done instead.
+    /// Whether the environment asks for a method.
+    fn method_is(&self, name: &str) -> bool {
+        self.method.as_ref().is_some_and(|method| method == name)
+    }
+
+    /// Says once what is done instead, if that is worth a warning.
     fn warn(&mut self, task: &Task, reason: fmt::Arguments) {
-        let instead = task.instead();
-        if self.warned.insert(instead) {
+        if let Some(instead) = task.instead()
+            && self.warned.insert(instead)
+        {
             log::warning(format_args!("{instead}, which is slower: {reason}"));
         }
     }

@@ -26,8 +26,10 @@ const VARIABLE: &str = "MITHRIDATE_PLAN_CACHE";
 /// The file's own name for what it is.
 const FORMAT: &str = "mithridate plans 1";
 
+/// The configuration of a plan, or none where several kernels are faster than one for all of a task.
+type Choice = Option<ConfigId>;
 /// A device's choices by task.
-type Choices = BTreeMap<String, ConfigId>;
+type Choices = BTreeMap<String, Choice>;
 
 /// The file.
 #[derive(Serialize, Deserialize)]
@@ -76,14 +78,14 @@ impl PlanCache {
     }
 
     /// The choice for a task.
-    pub fn get(&self, task: &impl Display) -> Option<ConfigId> {
+    pub fn get(&self, task: &impl Display) -> Option<Choice> {
         self.choices.get(&task.to_string()).copied()
     }
 
     /// Keeps a choice, in the file too, beside what other processes have added to it. If it cannot be written, a
     /// warning says so, and it is not tried again.
-    pub fn insert(&mut self, task: &impl Display, id: ConfigId) {
-        self.choices.insert(task.to_string(), id);
+    pub fn insert(&mut self, task: &impl Display, choice: Choice) {
+        self.choices.insert(task.to_string(), choice);
         let Some(path) = self.path.clone() else {
             return;
         };
@@ -109,7 +111,11 @@ impl PlanCache {
     fn write(&mut self, path: &Path) -> base::Result<()> {
         let mut devices = self.read(path);
         let choices = devices.entry(self.device.clone()).or_default();
-        choices.extend(self.choices.iter().map(|(key, id)| (key.clone(), *id)));
+        choices.extend(
+            self.choices
+                .iter()
+                .map(|(key, choice)| (key.clone(), *choice)),
+        );
         let file = PlanFile {
             format: FORMAT.into(),
             devices,
@@ -158,12 +164,12 @@ mod tests {
         format!("a convolution of {images} images")
     }
 
-    fn id(rank: usize) -> ConfigId {
-        ConfigId {
+    fn id(rank: usize) -> Choice {
+        Some(ConfigId {
             mode: HeuristicsMode::A,
             rank,
             engine: 7,
-        }
+        })
     }
 
     fn open(path: &Path, device: &str) -> PlanCache {
@@ -178,9 +184,11 @@ mod tests {
         assert_eq!(one.get(&problem(1)), None);
         one.insert(&problem(1), id(3));
         two.insert(&problem(2), id(4));
+        two.insert(&problem(3), None);
         let again = open(&path, "a");
         assert_eq!(again.get(&problem(1)), Some(id(3)));
         assert_eq!(again.get(&problem(2)), Some(id(4)));
+        assert_eq!(again.get(&problem(3)), Some(None));
         assert_eq!(open(&path, "another device").get(&problem(1)), None);
 
         for damaged in ["{", "", "{\"format\": \"else\", \"devices\": {}}", "\u{0}"] {

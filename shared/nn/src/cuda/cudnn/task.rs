@@ -76,11 +76,19 @@ impl Task {
         }
     }
 
-    /// What is done instead where cuDNN has no plan.
-    pub fn instead(&self) -> &'static str {
+    /// Whether kernels may be compiled when a plan is made: of convolutions, whose shapes are many, this takes longer than it
+    /// saves.
+    pub fn may_compile(&self) -> bool {
+        matches!(self, Self::Attention(_))
+    }
+
+    /// What is done instead where cuDNN has no plan, if that is much slower.
+    pub fn instead(&self) -> Option<&'static str> {
         match self {
-            Self::Convolution(_) => "convolutions by im2col and matrix products",
-            Self::Attention(_) => "attention by matrix products",
+            // Several kernels, of which each has a plan of its own.
+            Self::Convolution(problem) if problem.epilogue.is_some() => None,
+            Self::Convolution(_) => Some("convolutions by im2col and matrix products"),
+            Self::Attention(_) => Some("attention by matrix products"),
         }
     }
 }

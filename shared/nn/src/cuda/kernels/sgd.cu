@@ -5,7 +5,7 @@
 extern "C" __global__ void sgd(const __grid_constant__ ParameterArrays all, int block_len, const float *loss, const float *rate,
                                const float *factor, float momentum, float decay, int nesterov) {
     if (!isfinite(*loss)) return;
-    ParameterBlock block = block_of(all, block_len);
+    ArrayBlock<ParameterArray> block = block_of(all, block_len);
     float *parameter = block.array.value, *velocity = block.array.state;
     float step = *rate, scale = factor ? *factor : 1.0f;
     for (long long i = block.first + threadIdx.x; i < block.last; i += blockDim.x) {
@@ -30,7 +30,7 @@ __device__ double sum_of_block(double x) {
 
 // The squares of the gradients, added up for each block of the grid.
 extern "C" __global__ void gradient_squares(const __grid_constant__ ParameterArrays all, int block_len, double *sums) {
-    ParameterBlock block = block_of(all, block_len);
+    ArrayBlock<ParameterArray> block = block_of(all, block_len);
     double sum = 0.0;
     for (long long i = block.first + threadIdx.x; i < block.last; i += blockDim.x)
         sum += (double)block.array.other[i] * block.array.other[i];

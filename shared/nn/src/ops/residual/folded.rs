@@ -59,10 +59,16 @@ impl ConvLayer for FoldedConvBn {
 }
 
 impl Layer<Cpu> for FoldedConvBn {
+    type Prepared = ();
     type Saved = ();
+
+    fn prepare(layers: &[&Self]) -> Result<Vec<()>> {
+        Ok(vec![(); layers.len()])
+    }
 
     fn forward(
         &self,
+        (): (),
         shape: &ConvShape,
         x: &[f32],
         residual: Option<&[f32]>,

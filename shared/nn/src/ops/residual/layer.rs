@@ -85,15 +85,21 @@ pub struct NormGradients {
 
 /// A convolution and its batch norm on a device.
 pub trait Layer<B: Backend>: ConvLayer {
+    /// What is made for each layer before any is computed.
+    type Prepared;
     /// What the backward pass needs of the forward pass.
     type Saved: Send;
     /// Whether [`Self::norm_backward`] passes a gradient through the layer's own ReLU, if it has one without a
     /// residual before it. Elsewhere the gradient that it gets has passed it.
     const PASSES_RELU: bool = false;
 
+    /// For each of the layers, in their order.
+    fn prepare(layers: &[&Self]) -> Result<Vec<Self::Prepared>>;
+
     /// `relu(batch_norm(conv(x)) + residual)`; residual and ReLU are optional.
     fn forward(
         &self,
+        prepared: Self::Prepared,
         shape: &ConvShape,
         x: &B::View,
         residual: Option<&B::View>,

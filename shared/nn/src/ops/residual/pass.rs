@@ -79,10 +79,16 @@ pub fn forward<L: Layer<B>, B: Backend>(
     mut input: NhwcShape,
     x: &B::View,
 ) -> Result<Forward<L, B>> {
+    let layers: Vec<&L> = stack.iter().flat_map(ResidualLayer::layers).collect();
+    let mut prepared = L::prepare(&layers)?.into_iter();
+    let mut next = || match prepared.next() {
+        Some(prepared) => Ok(prepared),
+        None => bail!("a layer of a residual stack that was not prepared"),
+    };
     let mut saved: Vec<SavedPart<L, B>> = Vec::with_capacity(stack.len());
     for part in stack {
         let x = saved.last().map_or(Ok(x), SavedPart::y)?;
-        let part_saved = forward_part(part, input, x)?;
+        let part_saved = forward_part(part, input, x, &mut next)?;
         input = output(std::slice::from_ref(part), input)?;
         saved.push(part_saved);
     }
@@ -92,14 +98,16 @@ pub fn forward<L: Layer<B>, B: Backend>(
     }
 }
 
+/// `prepared` gives what is prepared for each layer, in their order.
 fn forward_part<L: Layer<B>, B: Backend>(
     part: &ResidualLayer<L>,
     input: NhwcShape,
     x: &B::View,
+    prepared: &mut dyn FnMut() -> Result<L::Prepared>,
 ) -> Result<SavedPart<L, B>> {
     Ok(match part {
         ResidualLayer::Plain(layer) => {
-            let (y, saved) = layer.forward(&layer.shape(input)?, x, None, true)?;
+            let (y, saved) = layer.forward(prepared()?, &layer.shape(input)?, x, None, true)?;
             SavedPart {
                 input,
                 inner: None,
@@ -113,18 +121,19 @@ fn forward_part<L: Layer<B>, B: Backend>(
             shortcut,
         } => {
             let shape = first.shape(input)?;
-            let (inner, first_saved) = first.forward(&shape, x, None, true)?;
+            let (inner, first_saved) = first.forward(prepared()?, &shape, x, None, true)?;
             let mut saved = vec![first_saved];
             let mut beside = None;
             if let Some(shortcut) = shortcut {
                 let shape = shortcut.shape(input)?;
-                let (y, shortcut_saved) = shortcut.forward(&shape, x, None, false)?;
+                let (y, shortcut_saved) = shortcut.forward(prepared()?, &shape, x, None, false)?;
                 saved.push(shortcut_saved);
                 beside = Some(y);
             }
             let residual = beside.as_ref().map_or(x, Borrow::borrow);
             let shape = second.shape(shape.output())?;
-            let (y, second_saved) = second.forward(&shape, inner.borrow(), Some(residual), true)?;
+            let (y, second_saved) =
+                second.forward(prepared()?, &shape, inner.borrow(), Some(residual), true)?;
             saved.push(second_saved);
             SavedPart {
                 input,

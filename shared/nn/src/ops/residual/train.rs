@@ -61,10 +61,16 @@ impl ConvLayer for ConvBn {
 }
 
 impl Layer<Cpu> for ConvBn {
+    type Prepared = ();
     type Saved = CpuSaved;
+
+    fn prepare(layers: &[&Self]) -> Result<Vec<()>> {
+        Ok(vec![(); layers.len()])
+    }
 
     fn forward(
         &self,
+        (): (),
         shape: &ConvShape,
         x: &[f32],
         residual: Option<&[f32]>,

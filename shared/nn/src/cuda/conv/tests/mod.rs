@@ -11,9 +11,10 @@ use super::{
         engines::{ConfigId, EngineNotes, HeuristicsMode},
         plan::{Plan, variant_pack},
     },
-    problem::Operands,
+    problem::{Operands, Problem},
 };
 use crate::{ComputeOptions, Precision};
+use kernels::shape::ConvShape;
 
 /// What was found for the problems of a row of the table.
 #[derive(Default)]
@@ -37,6 +38,27 @@ impl Row {
 
 #[test]
 fn cudnn_has_plans_for_every_convolution_of_the_models_on_every_kind_of_gpu() {
+    let precisions = [Precision::F32, Precision::Tf32, Precision::Bf16];
+    assert_plans(&precisions, &[false, true], |shapes, options| {
+        problems::of(shapes, options).collect()
+    });
+}
+
+/// In bf16 it has none that need not be compiled; there two kernels do it.
+#[test]
+fn cudnn_has_plans_for_convolutions_with_epilogues_on_every_kind_of_gpu() {
+    let precisions = [Precision::F32, Precision::Tf32];
+    assert_plans(&precisions, &[false], |shapes, options| {
+        problems::fused(shapes, options).collect()
+    });
+}
+
+/// Asks for a plan for every problem on every device, and prints what was found.
+fn assert_plans(
+    precisions: &[Precision],
+    deterministic: &[bool],
+    problems: impl Fn(&[ConvShape], ComputeOptions) -> Vec<Problem>,
+) {
     let shapes = problems::shapes();
     let mut refused = Vec::new();
     println!(
@@ -47,14 +69,14 @@ fn cudnn_has_plans_for_every_convolution_of_the_models_on_every_kind_of_gpu() {
         let target = devices::target(properties).unwrap();
         let device: serde_json::Value = serde_json::from_str(properties).unwrap();
         let device = device["deviceName"].as_str().unwrap();
-        for precision in [Precision::F32, Precision::Tf32, Precision::Bf16] {
-            for deterministic in [false, true] {
+        for &precision in precisions {
+            for &deterministic in deterministic {
                 let options = ComputeOptions {
                     precision,
                     deterministic,
                 };
                 let mut row = Row::default();
-                for problem in problems::of(&shapes, options) {
+                for problem in problems(&shapes, options) {
                     row.problems += 1;
                     match devices::first_plan(&Task::Convolution(problem), &target) {
                         Ok(plan) => row.add(&plan),
@@ -114,17 +136,22 @@ fn engines_are_allowed_by_their_notes_and_the_options() {
         reordered: true,
         ..plain
     };
+    let compiled = EngineNotes {
+        compiled: true,
+        ..plain
+    };
     for precision in [Precision::F32, Precision::Tf32, Precision::Bf16] {
         let fast = options(precision, false);
-        assert!(plain.are_allowed(fast));
+        assert!(plain.are_allowed(fast, false));
         assert_eq!(
-            tensor_core.are_allowed(fast),
+            tensor_core.are_allowed(fast, false),
             precision != Precision::F32,
             "{precision}"
         );
-        assert!(nondeterministic.are_allowed(fast));
-        assert!(!nondeterministic.are_allowed(options(precision, true)));
-        assert!(!reduced.are_allowed(fast) && !reordered.are_allowed(fast));
+        assert!(nondeterministic.are_allowed(fast, false));
+        assert!(!nondeterministic.are_allowed(options(precision, true), false));
+        assert!(!reduced.are_allowed(fast, true) && !reordered.are_allowed(fast, true));
+        assert!(compiled.are_allowed(fast, true) && !compiled.are_allowed(fast, false));
     }
 }
 

@@ -4,7 +4,7 @@ use candle_core::Device;
 
 use super::super::{
     super::{MapType, feature_map::padded_shape},
-    problem::{Direction, Problem},
+    problem::{Direction, Epilogue, Problem},
 };
 use crate::{
     ComputeDevice, ComputeOptions,
@@ -64,9 +64,23 @@ pub fn of(shapes: &[ConvShape], options: ComputeOptions) -> impl Iterator<Item =
             shape,
             map_type: MapType::of(options),
             direction,
+            epilogue: None,
             options,
         })
     })
+}
+
+/// The forward convolutions of these shapes with each epilogue that the models have.
+pub fn fused(shapes: &[ConvShape], options: ComputeOptions) -> impl Iterator<Item = Problem> {
+    let epilogues = [(false, false), (false, true), (true, true)];
+    of(shapes, options)
+        .filter(|problem| problem.direction == Direction::Forward)
+        .flat_map(move |problem| {
+            epilogues.map(|(residual, relu)| Problem {
+                epilogue: Some(Epilogue { residual, relu }),
+                ..problem
+            })
+        })
 }
 
 fn shape(
