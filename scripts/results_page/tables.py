@@ -165,6 +165,14 @@ def white_box(runs):
     return rows and table(["run", "method", "clean", "PGD-50 x 5", "AutoAttack", "with detector"], rows)
 
 
+def states(unfinished):
+    """How far unfinished runs are, those of a state together."""
+    rows = {}
+    for name, state in unfinished:
+        rows.setdefault(state, []).append(name)
+    return rows and table(["state", "runs"], [(state, ", ".join(names)) for state, names in rows.items()])
+
+
 def costs(runs):
     """What each run took, and what was run."""
     rows = []

@@ -1,0 +1,45 @@
+"""Planned runs that have not ended, and how far each has come."""
+
+import json
+import tomllib
+
+# The names of all planned runs below the folder of runs, a line each; written by scripts/results.
+PLAN = "planned"
+
+
+def epochs(folder):
+    """Epochs that a run has done, and how many it is to do; none of a run that has not begun."""
+    try:
+        config = tomllib.loads((folder / "config.toml").read_text())
+    except FileNotFoundError:
+        return None
+    metrics = folder / "metrics.jsonl"
+    done = [json.loads(line) for line in metrics.read_text().splitlines()] if metrics.exists() else []
+    return len(done), config["epochs"]
+
+
+def of_rounds(folder):
+    """The same of a training in rounds, over the rounds that have begun."""
+    parts = [epochs(path) for path in folder.glob("round-*") if path.is_dir()]
+    done = [part for part in parts if part and part[0] == part[1]]
+    last = [part for part in parts if part and part[0] < part[1]]
+    return len(done), last[0] if last else (0, None)
+
+
+def unfinished(runs, ended):
+    """(name, how far it has come) of each planned run that has not ended."""
+    plan = runs / PLAN
+    for name in plan.read_text().splitlines() if plan.exists() else []:
+        folder = runs / name
+        if name in ended:
+            continue
+        if not folder.is_dir():
+            yield name, "not begun"
+        elif list(folder.glob("round-*")):
+            rounds, (done, total) = of_rounds(folder)
+            within = f", epoch {done} of {total} of the next" if total else ""
+            yield name, f"{rounds} rounds ended{within}"
+        elif found := epochs(folder):
+            yield name, f"epoch {found[0]} of {found[1]}"
+        else:
+            yield name, "begun"
