@@ -1,7 +1,6 @@
 """Planned runs that have not ended, and how far each has come."""
 
-import json
-import tomllib
+from .records import read_run
 
 # The names of all planned runs below the folder of runs, a line each; written by scripts/results.
 PLAN = "planned"
@@ -10,11 +9,9 @@ PLAN = "planned"
 def epochs(folder):
     """Epochs that a run has done, and how many it is to do; none of a run that has not begun."""
     try:
-        config = tomllib.loads((folder / "config.toml").read_text())
+        config, done = read_run(folder)
     except FileNotFoundError:
         return None
-    metrics = folder / "metrics.jsonl"
-    done = [json.loads(line) for line in metrics.read_text().splitlines()] if metrics.exists() else []
     return len(done), config["epochs"]
 
 

@@ -75,10 +75,16 @@ def commands(runs):
     return found
 
 
+def read_run(folder):
+    """Settings of a run, and what it measured after each epoch."""
+    metrics = folder / "metrics.jsonl"
+    lines = metrics.read_text().splitlines() if metrics.exists() else []
+    return tomllib.loads((folder / "config.toml").read_text()), [json.loads(line) for line in lines]
+
+
 def record(folder, started):
     """What is kept of a finished run; none of an unfinished one."""
-    config = tomllib.loads((folder / "config.toml").read_text())
-    epochs = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    config, epochs = read_run(folder)
     if len(epochs) < config["epochs"]:
         return None
     day = datetime.date.fromtimestamp((folder / "metrics.jsonl").stat().st_mtime).isoformat()

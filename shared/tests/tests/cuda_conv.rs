@@ -170,8 +170,15 @@ fn convolutions_by_im2col_equal_the_cpus_and_say_so_once() {
     else {
         return;
     };
-    let log = run_again("every_convolution", &[("MITHRIDATE_CONV", "im2col")]);
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("plans.json");
+    let settings = [
+        ("MITHRIDATE_CONV", "im2col"),
+        ("MITHRIDATE_PLAN_CACHE", file.to_str().unwrap()),
+    ];
+    let log = run_again("every_convolution", &settings);
     assert_eq!(log.matches("im2col").count(), 1, "{log}");
+    assert!(!file.exists(), "what was not measured is not kept");
 }
 
 #[test]

@@ -208,10 +208,8 @@ std::string enqueue_composed(void *stream, const Composed &composed, const Addre
         if (!executes()) return;
         std::vector<float> convolved;
         if (const auto &first = composed.first) {
-            convolved.resize(first->direction == Direction::Forward ? first->convolution.y_len() : first->convolution.x_len());
-            void *at[3];
-            for (int i = 0; i < 3; i++) at[i] = first->tensors[i].is_intermediate ? convolved.data() : addresses.at(first->tensors[i].id);
-            convolve(first->convolution, first->direction, at[0], at[1], at[2]);
+            convolved.resize(first->convolution.y_len());
+            convolve(first->convolution, Direction::Forward, addresses.at(first->tensors[0].id), addresses.at(first->tensors[1].id), convolved.data());
         }
         const GraphTensor &outer = composed.first ? composed.first->result() : composed.steps[0].tensors[0];
         for (int64_t image = 0; image < outer.size[0]; image++)

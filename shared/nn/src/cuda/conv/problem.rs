@@ -112,24 +112,15 @@ impl fmt::Display for Problem {
             input.width,
             input.channels,
             self.map_type.suffix(),
-            match self.epilogue {
+            match self
+                .epilogue
+                .map(|epilogue| (epilogue.residual, epilogue.relu))
+            {
                 None => "",
-                Some(Epilogue {
-                    residual: false,
-                    relu: false,
-                }) => ", epilogue",
-                Some(Epilogue {
-                    residual: true,
-                    relu: false,
-                }) => ", epilogue with residual",
-                Some(Epilogue {
-                    residual: false,
-                    relu: true,
-                }) => ", epilogue with relu",
-                Some(Epilogue {
-                    residual: true,
-                    relu: true,
-                }) => ", epilogue with residual and relu",
+                Some((false, false)) => ", epilogue",
+                Some((true, false)) => ", epilogue with residual",
+                Some((false, true)) => ", epilogue with relu",
+                Some((true, true)) => ", epilogue with residual and relu",
             },
             if deterministic { ", deterministic" } else { "" }
         )

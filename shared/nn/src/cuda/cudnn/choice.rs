@@ -76,6 +76,9 @@ impl Chooser<'_> {
                 return Ok(Some(plan));
             }
         }
+        if task.instead().is_none() && !self.lacked_memory {
+            self.cache.insert(task, None);
+        }
         Ok(None)
     }
 

@@ -19,20 +19,19 @@ impl Cudnn {
         if task.options().deterministic || self.method_is("separate") {
             return separately(self);
         }
-        let known = self.cache.get(task);
-        let is_new = !self.chosen.contains_key(task);
         let is_decided = self.method_is("fused");
-        if is_new && known == Some(None) && !is_decided {
+        let is_new = !self.chosen.contains_key(task);
+        // The file's names of tasks take longer to write than a launch takes.
+        let known = if is_new { self.cache.get(task) } else { None };
+        if known == Some(None) && !is_decided {
             self.chosen.insert(*task, None);
         }
         // SAFETY: as the caller promises.
-        let has_run = unsafe { self.run(task, operands) }?;
-        if !is_new || known.is_some() || is_decided {
-            return if has_run { Ok(()) } else { separately(self) };
-        }
-        if !has_run {
-            self.cache.insert(task, None);
+        if !unsafe { self.run(task, operands) }? {
             return separately(self);
+        }
+        if !is_new || known.is_some() || is_decided {
+            return Ok(());
         }
         let timer = Timer::new(&self.device)?;
         // SAFETY: as the caller promises.

@@ -35,7 +35,7 @@ impl Timer {
         Ok(Self {
             start: event()?,
             end: event()?,
-            stream: stream.clone(),
+            stream,
         })
     }
 
