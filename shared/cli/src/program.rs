@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use clap::error::ErrorKind;
+use clap::{Command, error::ErrorKind};
 
 use base::{Error, Result, log};
 
@@ -32,7 +32,9 @@ pub fn run(command: impl FnOnce() -> Result<()>) -> ExitCode {
 /// # Errors
 /// [`Error::Usage`] on one line, unlike clap's own.
 pub fn parse<C: clap::Parser>() -> Result<C> {
-    C::try_parse().map_err(|error| {
+    let matches = taking_negative_numbers(C::command()).try_get_matches();
+    let parsed = matches.and_then(|mut matches| C::from_arg_matches_mut(&mut matches));
+    parsed.map_err(|error| {
         if !error.use_stderr()
             || error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand
         {
@@ -48,6 +50,15 @@ pub fn parse<C: clap::Parser>() -> Result<C> {
             text.trim_start_matches("error: ")
         ))
     })
+}
+
+/// Reads `--lr -1` as a value of `--lr`, whose own error says what is expected, and not as an option `-1`.
+fn taking_negative_numbers(command: Command) -> Command {
+    let command = command.mut_args(|argument| {
+        let takes_values = argument.get_action().takes_values();
+        argument.allow_negative_numbers(takes_values)
+    });
+    command.mut_subcommands(taking_negative_numbers)
 }
 
 /// Runs candle's own element-wise operations on the calling thread. Its thread pool waits by spinning,

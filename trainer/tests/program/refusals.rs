@@ -158,6 +158,7 @@ fn invalid_options_are_refused_before_anything_is_written() {
     for (option, value) in [
         ("--policy", "greedy"),
         ("--lr", "nan"),
+        ("--lr", "-1"),
         ("--adv-ratio", "1.5"),
     ] {
         let output = dir.joint("run", &[option, value]).output().unwrap();
