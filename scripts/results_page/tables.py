@@ -9,6 +9,8 @@ ATTACKS = {"gaussian": "Gaussian", "fgsm": "FGSM", "bim": "BIM", "deepfool": "De
 SPLITS = ("val", "test")
 # Settings that follow from the seed.
 OF_THE_SEED = ("seed", "data_hash")
+# What follows the folder of all seeds in a run's.
+SEED_FOLDER = re.compile(r"(seed-\d+/)?[^/]+$")
 
 
 def paper(name):
@@ -37,15 +39,16 @@ def table(head, rows):
 
 
 def with_means(rows):
-    """Rows of a run, its label and its numbers, as text; after them the mean and standard deviation of runs that
-    differ in nothing but their seed."""
+    """Rows of a run, its folder, its label and its numbers, as text; after them the mean and standard deviation of runs that
+    differ in nothing but their seed, and lie in one folder of seeds."""
     groups, texts = {}, []
-    for run, label, values, show in rows:
+    for run, folder, label, values, show in rows:
         settings = {key: value for key, value in run["config"].items() if key not in OF_THE_SEED}
-        groups.setdefault((repr(settings), run["method"], show), []).append((run, values))
+        group = SEED_FOLDER.sub("", folder), run["images"], repr(settings), run["method"], show
+        groups.setdefault(group, []).append((run, values))
         texts.append([label, *map(show, values)])
-    for (_, method, show), members in groups.items():
-        if len(members) > 1:
+    for (*_, method, show), members in groups.items():
+        if len({run["config"]["seed"] for run, _ in members}) == len(members) > 1:
             cells = []
             for column in zip(*(values for _, values in members)):
                 known = None not in column
@@ -64,24 +67,32 @@ def evaluated(runs):
 
 
 def baselines(runs):
-    """Each attacked model once, with its accuracies by split."""
+    """Each attacked model once: the folder of a run on its store, its label, the run as one of the baseline, and its accuracies by split."""
     seen = set()
-    for _, run, splits in evaluated(runs):
+    for folder, run, splits in evaluated(runs):
         surrogate = run["evaluation"]["surrogate"]["sha256"]
         if surrogate not in seen and all(split["baseline"] for split in splits.values()):
             seen.add(surrogate)
-            yield f"baseline {surrogate[:8]}", run, {name: split["baseline"] for name, split in splits.items()}
+            accuracies = {name: split["baseline"] for name, split in splits.items()}
+            baseline = run | {"method": "baseline", "config": {"seed": run["config"]["seed"]}}
+            yield folder, f"baseline {surrogate[:8]}", baseline, accuracies
+
+
+def trained(runs):
+    """Each run as `baselines` has them."""
+    for name, run, splits in evaluated(runs):
+        yield name, name, run, splits
 
 
 def mixed_set(runs):
     """Table 2: accuracy on the mixed set."""
     rows = []
-    for source, key in ((baselines, lambda split: split.get("mixed")), (evaluated, lambda split: split["mixed"]["accuracy"])):
+    runs = {name: run for name, run, _ in evaluated(runs) if float(run["evaluation"]["splits"][0]["mixed"]["share"]) == 0.5}
+    for source, key in ((baselines, lambda split: split.get("mixed")), (trained, lambda split: split["mixed"]["accuracy"])):
         measured = []
-        for name, run, splits in source(runs):
-            share = float(run["evaluation"]["splits"][0]["mixed"]["share"])
-            if share == 0.5:
-                measured.append((run, name, [key(splits[split]) if split in splits else None for split in SPLITS], percent))
+        for folder, label, run, splits in source(runs):
+            values = [key(splits[split]) if split in splits else None for split in SPLITS]
+            measured.append((run, folder, label, values, percent))
         rows += with_means(measured)
     if not rows:
         return None
@@ -113,12 +124,12 @@ def detectors(runs):
 def by_attack(runs, split):
     """Table 4: accuracy on each attack's stored samples."""
     rows = []
-    for source in (baselines, evaluated):
+    for source in (baselines, trained):
         measured = []
-        for name, run, splits in source(runs):
+        for folder, label, run, splits in source(runs):
             if of := splits.get(split):
                 values = [of["clean"], *(of["attacks"].get(attack) for attack in ATTACKS), of["worst_case"]]
-                measured.append((run, name, values, percent))
+                measured.append((run, folder, label, values, percent))
         rows += with_means(measured)
     if not rows:
         return None
