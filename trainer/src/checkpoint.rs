@@ -150,17 +150,11 @@ pub fn epochs_done(run: &Path) -> Option<u32> {
         .or((!there.is_empty()).then_some(0))
 }
 
-/// Removes all checkpoints of a run.
-pub fn clear(run: &Path) -> Result<()> {
-    folders(run)
-        .iter()
-        .try_for_each(|folder| files::remove(folder))
-}
-
 const STATE: &str = "state.json";
 const PERTURBATIONS: &str = "perturbations.bin";
 
-fn folders(run: &Path) -> [PathBuf; 4] {
+/// The folders of all checkpoints of a run, there or not.
+pub fn folders(run: &Path) -> [PathBuf; 4] {
     ["last", "last.before", "last.old", "last.new"].map(|name| run.join(name))
 }
 

@@ -22,6 +22,13 @@ pub struct Totals {
     drawn: Vec<u64>,
     /// Draws and errors per variant, since the last redraw.
     recent: Vec<(u64, u64)>,
+    /// Wall time of the epoch's steps before the run was stopped; left out where it was not.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub seconds: f64,
+}
+
+fn is_zero(seconds: &f64) -> bool {
+    *seconds == 0.0
 }
 
 impl Totals {
@@ -70,11 +77,12 @@ impl Totals {
         self.drawn.clone()
     }
 
-    /// Error rates per attack since the last redraw, which this resets; NaN for an attack that was not drawn.
-    pub fn take_error_rates(&mut self) -> Vec<f64> {
+    /// Error rates per attack since the last redraw, which this resets; NaN for an attack that was not drawn, none before
+    /// the first step.
+    pub fn take_error_rates(&mut self) -> Option<Vec<f64>> {
         let recent = std::mem::take(&mut self.recent);
         let rate = |&(drawn, wrong): &(u64, u64)| wrong as f64 / drawn as f64;
-        recent.iter().skip(1).map(rate).collect()
+        (!recent.is_empty()).then(|| recent.iter().skip(1).map(rate).collect())
     }
 
     /// Starts an epoch; the error rates since the last redraw stay.
@@ -130,8 +138,9 @@ mod tests {
         );
         assert_eq!(totals.drawn(), [1, 2, 1, 0]);
         totals.next_epoch();
-        let errors = totals.take_error_rates();
+        let errors = totals.take_error_rates().unwrap();
         assert_eq!((errors[0], errors[1], errors[2].is_nan()), (0.5, 1.0, true));
         assert_eq!(totals, Totals::default());
+        assert_eq!(totals.take_error_rates(), None);
     }
 }

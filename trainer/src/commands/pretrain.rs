@@ -74,7 +74,8 @@ impl Pretrain {
             pretrained: None,
             device: &device,
         })?;
-        let (lock, state) = folder::enter(&self.options.out, &config, self.options.force)?;
+        let init = self.options.init.as_deref();
+        let (lock, state) = folder::enter(&self.options.out, &config, init, self.options.force)?;
         let origin = Origin {
             source_hash: data.source_hash.clone(),
             split_seed: config.seed,

@@ -117,7 +117,8 @@ impl Train {
             pretrained: Some(pretrained),
             device: &device,
         })?;
-        let (lock, state) = folder::enter(&self.options.out, &config, self.options.force)?;
+        let init = self.options.init.as_deref();
+        let (lock, state) = folder::enter(&self.options.out, &config, init, self.options.force)?;
         if let Some(warning) = val_was_trained_on(&surrogate.metadata, store) {
             log::warning(format_args!(
                 "{db}: its surrogate was {warning}; its accuracies on val are left out of the tables"

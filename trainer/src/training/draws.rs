@@ -12,18 +12,17 @@ use crate::{
 };
 
 impl TrainingRun {
-    /// The redraw period that begins with this step; none where the mixture stays.
-    pub(super) fn redraw_period(
-        &self,
-        progress: &RunProgress,
-        step: u64,
-        epoch: u64,
-    ) -> Option<u64> {
+    /// The redraw period that begins with the next step, of `steps` in an epoch; none where the mixture stays. Periods are those
+    /// of the whole schedule, as epochs are: a run that goes on with another's weights draws other mixtures.
+    pub(super) fn redraw_period(&self, progress: &RunProgress, steps: u64) -> Option<u64> {
         self.sampler.as_ref()?;
+        let epoch = self.config.optimizer.schedule.start + u64::from(progress.epochs);
+        let step = epoch * steps + progress.steps;
+        let is_first = (progress.epochs, progress.steps) == (0, 0);
         let every = self.config.sampling.as_ref().and_then(|s| s.redraw_every);
         let period = match every {
             None if progress.steps == 0 => epoch,
-            Some(every) if step.is_multiple_of(every) => step / every,
+            Some(every) if is_first || step.is_multiple_of(every) => step / every,
             _ => return None,
         };
         // A new sampler has the mixture of period 0.
@@ -33,7 +32,7 @@ impl TrainingRun {
     /// Redraws the sampler's mixture.
     pub(super) fn redraw(&mut self, progress: &mut RunProgress, period: u64) -> Result<()> {
         if let Some(sampler) = &mut self.sampler {
-            sampler.redraw(period, Some(&progress.totals.take_error_rates()))?;
+            sampler.redraw(period, progress.totals.take_error_rates().as_deref())?;
         }
         Ok(())
     }

@@ -1,6 +1,6 @@
 //! Run folder of a training: entering it (new, resumed or refused), best models and their metadata.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use base::{
     Error, Result, files,
@@ -12,6 +12,7 @@ use nn::model::{Metadata, Normalization, Origin};
 
 use super::diverged::Diverged;
 use crate::{
+    checkpoint,
     config::Config,
     folder::{ATTA_STORE, BEST, CONFIG, DETECTOR, DIVERGED, METRICS, REPORT, RunState},
     methods::{DetectorContext, Step},
@@ -29,8 +30,14 @@ const OUTPUT: output::Kind = output::Kind {
 /// Creates and locks a run folder, or an existing one of the same settings. Returns its state before.
 ///
 /// # Errors
-/// [`Error::Usage`] when it holds another run or other files, or when another program writes to it; [`Error::Data`] when it is damaged.
-pub fn enter(folder: &Path, config: &Config, force: bool) -> Result<(Lock, RunState)> {
+/// [`Error::Usage`] when it holds another run or other files, when another program writes to it, or when `force` would
+/// remove the weights of `init` or the settings' images or stores; [`Error::Data`] when it is damaged.
+pub fn enter(
+    folder: &Path,
+    config: &Config,
+    init: Option<&Path>,
+    force: bool,
+) -> Result<(Lock, RunState)> {
     let name = folder.display();
     let folder = &output::check(folder, &OUTPUT, &[], force)?;
     let state = RunState::of(folder)?;
@@ -46,7 +53,9 @@ pub fn enter(folder: &Path, config: &Config, force: bool) -> Result<(Lock, RunSt
     files::remove_partials(folder)?;
     let path = folder.join(CONFIG);
     if state == RunState::New || force {
-        clear(folder)?;
+        let stores = config.db.iter().chain(&config.more_db);
+        let inputs = stores.chain(&config.data).map(PathBuf::as_path);
+        clear(folder, inputs.chain(init))?;
         config.write(&path)?;
         return Ok((lock, RunState::New));
     }
@@ -76,14 +85,24 @@ pub fn enter(folder: &Path, config: &Config, force: bool) -> Result<(Lock, RunSt
     Ok((lock, state))
 }
 
-/// Removes the files of a run, and no others.
-fn clear(folder: &Path) -> Result<()> {
-    for name in [
+/// Removes the files of a run, and no others; none if one is an input.
+fn clear<'a>(folder: &Path, inputs: impl Iterator<Item = &'a Path>) -> Result<()> {
+    let files = [
         CONFIG, METRICS, BEST, DETECTOR, REPORT, ATTA_STORE, DIVERGED,
-    ] {
-        files::remove(&folder.join(name))?;
+    ];
+    let mut removed = files.map(|name| folder.join(name)).to_vec();
+    removed.extend(checkpoint::folders(folder));
+    for input in inputs {
+        let place = input.canonicalize().unwrap_or_else(|_| input.to_path_buf());
+        if removed.iter().any(|removed| place.starts_with(removed)) {
+            return Err(Error::Usage(format!(
+                "{}: --force would remove the input {}; name another output",
+                folder.display(),
+                input.display()
+            )));
+        }
     }
-    crate::checkpoint::clear(folder)
+    removed.iter().try_for_each(|path| files::remove(path))
 }
 
 /// Metadata of a run's models, without their score.

@@ -184,11 +184,12 @@ impl TrainingRun {
         for rows in &batches[progress.steps as usize..] {
             if let Err(stopped) = stop.check("the same command goes on from here") {
                 self.add_to_totals(progress, pending.take(), bar)?;
+                progress.totals.seconds += started.elapsed().as_secs_f64();
                 self.save(progress)?;
                 return Err(stopped);
             }
             let step = epoch * steps + progress.steps;
-            if let Some(period) = self.redraw_period(progress, step, epoch) {
+            if let Some(period) = self.redraw_period(progress, steps) {
                 self.add_to_totals(progress, pending.take(), bar)?;
                 self.redraw(progress, period)?;
             }
@@ -226,7 +227,7 @@ impl TrainingRun {
         }
         let line = EpochMetrics {
             epoch,
-            seconds: started.elapsed().as_secs_f64(),
+            seconds: progress.totals.seconds + started.elapsed().as_secs_f64(),
             images_per_s: images as f64 / seconds.max(1e-9),
             lr: self.config.optimizer.lr * lr_factor,
             train,

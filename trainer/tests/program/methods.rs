@@ -249,6 +249,31 @@ fn a_run_after_schedule_start_sees_the_images_as_the_later_epochs_of_one_run() {
 }
 
 #[test]
+fn a_run_after_schedule_start_draws_the_mixtures_of_the_later_epochs_of_one_run() {
+    let dir = TestDir::new();
+    let mixtures = |out: &str, more: &[&str]| -> Vec<Value> {
+        let drawn = [&["--adv-ratio", "0.2..0.8", "--lr", "0"], more].concat();
+        assert_success(&train(&dir, "adversarial", out, &drawn).output().unwrap());
+        let epochs = metrics(&dir.path(out)).into_iter();
+        epochs.map(|epoch| epoch["mixture"].clone()).collect()
+    };
+    let later = ["--schedule-start", "1", "--schedule-epochs", "2"];
+    // By steps, a period can begin before the run does.
+    for (i, redraw) in [&[][..], &["--redraw-every", "3"]].into_iter().enumerate() {
+        let whole = mixtures(
+            &format!("whole-{i}"),
+            &[&["--epochs", "2"], redraw].concat(),
+        );
+        let second = mixtures(
+            &format!("second-{i}"),
+            &[&["--epochs", "1"], &later[..], redraw].concat(),
+        );
+        assert_eq!(second, whole[1..]);
+        assert_ne!(whole[0], whole[1]);
+    }
+}
+
+#[test]
 fn training_starts_from_the_weights_of_init_which_must_fit() {
     let dir = TestDir::new();
     let still = ["--init", "model.safetensors", "--lr", "0", "--epochs", "1"];

@@ -221,3 +221,21 @@ fn a_run_folder_of_other_settings_is_kept_unless_forced() {
     assert_success(&dir.pretrain("fresh", &other).output().unwrap());
     crate::runs::assert_same_run(&dir.path("run"), &dir.path("fresh"));
 }
+
+#[test]
+fn force_does_not_remove_an_input_of_the_run() {
+    let dir = TestDir::new();
+    assert_success(&dir.pretrain("run", &["--epochs", "1"]).output().unwrap());
+    let init = ["--init", "run/best.safetensors", "--force"];
+    let before = fs::read(dir.path("run/best.safetensors")).unwrap();
+    let words = ["run/best.safetensors", "name another output"];
+    dir.assert_refused(&mut dir.pretrain("run", &init), 2, &words);
+    assert_eq!(fs::read(dir.path("run/best.safetensors")).unwrap(), before);
+    assert!(dir.path("run/metrics.jsonl").exists());
+
+    fs::rename(dir.path("a.db"), dir.path("run/atta.db")).unwrap();
+    std::os::unix::fs::symlink("run/atta.db", dir.path("a.db")).unwrap();
+    let words = ["a.db", "name another output"];
+    dir.assert_refused(&mut dir.joint("run", &["--force"]), 2, &words);
+    assert!(dir.path("run/atta.db").exists());
+}
