@@ -24,6 +24,7 @@ enum {
     LAUNCH_FAILED = 719,
     NOT_SUPPORTED = 801,
     STREAM_CAPTURE_UNSUPPORTED = 900,
+    STREAM_CAPTURE_INVALIDATED = 901,
     STREAM_CAPTURE_ISOLATION = 905,
     CAPTURED_EVENT = 907,
 };
@@ -54,6 +55,10 @@ using Work = std::function<void()>;
 void enqueue(void *stream, Work work);
 // Whether a stream, or any stream, is capturing a graph.
 bool is_capturing(void *stream);
+// The error of the next call on a stream: that of all calls, or that of a capture which an operation has invalidated.
+int error_of(void *stream);
+// What a call on a stream that captures returns where it is not allowed; the capture is invalid from there on.
+int invalidate(void *stream, int why);
 bool is_any_capturing();
 
 // ---- Settings and counts. ----

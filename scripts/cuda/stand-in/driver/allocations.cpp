@@ -26,7 +26,7 @@ int allocate_for(void **at, size_t bytes, Place place, bool from_pool) {
 
 // A node that allocates at each launch, always at the same address.
 int allocate_in(Graph &graph, void **at, size_t bytes, void *stream) {
-    if (error()) return error();
+    if (error_of(stream)) return error_of(stream);
     if (!(*at = reserve_for_graph(bytes))) return OUT_OF_MEMORY;
     graph.memory.push_back(*at);
     graph.used += bytes;
@@ -81,7 +81,7 @@ int cuMemFree_v2(void *at) {
 int cuMemFreeAsync(void *at, void *stream) {
     std::lock_guard lock(mutex());
     if (!at) return SUCCESS;
-    if (error()) return error();
+    if (error_of(stream)) return error_of(stream);
     if (is_capturing(stream)) return free_in(*stream_of(stream).captured, at, stream);
     if (!ask_to_free(at)) return error();
     // What a graph has allocated and not freed.
@@ -105,6 +105,15 @@ int cuMemGetInfo_v2(size_t *free, size_t *total) {
     return SUCCESS;
 }
 
+// Of the attributes, the type of memory.
+int cuPointerGetAttribute(void *value, int attribute, void *at) {
+    std::lock_guard lock(mutex());
+    enum { MEMORY_TYPE = 2, HOST = 1, DEVICE = 2 };
+    // Unknown: memory of the host that is not pinned.
+    if (attribute != MEMORY_TYPE || !bytes_from(at)) return INVALID_VALUE;
+    return *(int *)value = is_pinned(at, 1) ? HOST : DEVICE, SUCCESS;
+}
+
 int cuDeviceGetDefaultMemPool(void **pool, int) { return *pool = &default_pool, SUCCESS; }
 int cuDeviceGetMemPool(void **pool, int) { return *pool = &default_pool, SUCCESS; }
 int cuDeviceSetMemPool(int, void *) { return SUCCESS; }
@@ -115,6 +124,12 @@ int cuDeviceGetGraphMemAttribute(int, int attribute, void *value) {
     const uint64_t number = attribute & 1 ? state.graphs_high : state.graphs;
     std::memcpy(value, &number, sizeof number);
     return SUCCESS;
+}
+
+// Here a graph's memory is gone with it.
+int cuDeviceGraphMemTrim(int) {
+    std::lock_guard lock(mutex());
+    return error();
 }
 
 int cuMemPoolTrimTo(void *, size_t keep) {

@@ -20,21 +20,23 @@ bool is_usable(const void *at, size_t bytes, const char *what) {
 }
 
 // Marks a copy as what it is where a graph is captured.
-void enqueue_copy(void *stream, bool uses_host, Work work) {
+void enqueue_copy(void *stream, void *to, const void *from, bool uses_host, Work work) {
     enqueue(stream, std::move(work));
     if (!is_capturing(stream)) return;
     auto &node = stream_of(stream).captured->nodes.back();
     node.kind = Graph::COPY;
     node.uses_host = uses_host;
+    node.from = from;
+    node.to = to;
 }
 
 int to_device(void *to, const void *from, size_t bytes, void *stream) {
-    if (error()) return error();
+    if (error_of(stream)) return error_of(stream);
     if (!is_usable(to, bytes, "copy to the device")) return error();
     count("bytes_to_device", (long long)bytes);
     if (is_pinned(from, bytes)) {
         count("copies_to_device.pinned");
-        enqueue_copy(stream, true, [=] {
+        enqueue_copy(stream, to, from, true, [=] {
             if (require(from, bytes, "source of a copy") && require(to, bytes, "copy to the device")) std::memcpy(to, from, bytes);
         });
         return SUCCESS;
@@ -42,7 +44,7 @@ int to_device(void *to, const void *from, size_t bytes, void *stream) {
     // A graph reads the address again at each launch, whatever is there then.
     if (is_capturing(stream)) {
         count("copies_to_device.captured");
-        enqueue_copy(stream, true, [=] { std::memcpy(to, from, bytes); });
+        enqueue_copy(stream, to, from, true, [=] { std::memcpy(to, from, bytes); });
         return SUCCESS;
     }
     count("copies_to_device.pageable");
@@ -59,17 +61,17 @@ void read(void *to, const void *from, size_t bytes) {
 }
 
 int to_host(void *to, const void *from, size_t bytes, void *stream) {
-    if (error()) return error();
+    if (error_of(stream)) return error_of(stream);
     if (!is_usable(from, bytes, "copy to the host")) return error();
     count("bytes_to_host", (long long)bytes);
     if (is_pinned(to, bytes)) {
         count("copies_to_host.pinned");
-        enqueue_copy(stream, true, [=] {
+        enqueue_copy(stream, to, from, true, [=] {
             if (require(from, bytes, "copy to the host") && require(to, bytes, "destination of a copy")) read(to, from, bytes);
         });
         return SUCCESS;
     }
-    if (is_capturing(stream)) return STREAM_CAPTURE_UNSUPPORTED;
+    if (is_capturing(stream)) return invalidate(stream, STREAM_CAPTURE_UNSUPPORTED);
     count("copies_to_host.pageable");
     count("synchronizations");
     execute(stream_of(stream));
@@ -78,17 +80,17 @@ int to_host(void *to, const void *from, size_t bytes, void *stream) {
 }
 
 int on_device(void *to, const void *from, size_t bytes, void *stream) {
-    if (error()) return error();
+    if (error_of(stream)) return error_of(stream);
     if (!is_usable(from, bytes, "copy") || !is_usable(to, bytes, "copy")) return error();
     count("copies_on_device");
-    enqueue_copy(stream, false, [=] {
+    enqueue_copy(stream, to, from, false, [=] {
         if (require(from, bytes, "copy") && require(to, bytes, "copy") && executes()) std::memmove(to, from, bytes);
     });
     return SUCCESS;
 }
 
 int set(void *at, unsigned char value, size_t bytes, void *stream) {
-    if (error()) return error();
+    if (error_of(stream)) return error_of(stream);
     if (!is_usable(at, bytes, "memset")) return error();
     count("memsets");
     enqueue(stream, [=] {

@@ -100,7 +100,7 @@ int cuLaunchKernel(Function *function, unsigned grid_x, unsigned grid_y, unsigne
                    unsigned block_y, unsigned block_z, unsigned shared_bytes, void *stream, void **parameters,
                    void **extra) {
     std::lock_guard lock(mutex());
-    if (error()) return error();
+    if (error_of(stream)) return error_of(stream);
     const Size3 grid = {grid_x, grid_y, grid_z}, block = {block_x, block_y, block_z};
     const bool fits = grid.x && grid.y && grid.z && block.x && block.y && block.z && grid.x < 1u << 31 &&
                       grid.y < 1u << 16 && grid.z < 1u << 16 && block.x <= 1024 && block.y <= 1024 && block.z <= 64 &&

@@ -65,6 +65,17 @@ void execute_legacy() {
 
 bool is_capturing(void *stream) { return stream_of(stream).captured != nullptr; }
 
+int error_of(void *stream) {
+    if (error()) return error();
+    const auto &graph = stream_of(stream).captured;
+    return graph && graph->is_invalid ? STREAM_CAPTURE_INVALIDATED : SUCCESS;
+}
+
+int invalidate(void *stream, int why) {
+    if (const auto &graph = stream_of(stream).captured) graph->is_invalid = true;
+    return why;
+}
+
 bool is_any_capturing() {
     return std::any_of(streams().begin(), streams().end(), [](Stream *stream) { return stream->captured != nullptr; });
 }

@@ -16,14 +16,18 @@ struct Graph {
     struct Node {
         Work work;
         Kind kind = KERNEL;
-        // Of a copy: whether it reads or writes the host's memory.
+        // Of a copy: whether it reads or writes the host's memory, and its addresses.
         bool uses_host = false;
+        const void *from = nullptr;
+        void *to = nullptr;
     };
     std::vector<Node> nodes;
     // Memory that it allocates at each launch; bytes that it has not freed, and the most at once.
     std::vector<void *> memory;
     size_t used = 0, used_high = 0;
     bool is_launched = false;
+    // Whether an operation that may not be captured was tried.
+    bool is_invalid = false;
     ~Graph();
 };
 

@@ -40,13 +40,15 @@ int cuStreamDestroy_v2(void *stream) {
 }
 int cuStreamSynchronize(void *stream) {
     std::lock_guard lock(mutex());
-    if (error()) return error();
-    if (is_capturing(stream)) return STREAM_CAPTURE_UNSUPPORTED;
+    if (error_of(stream)) return error_of(stream);
+    if (is_capturing(stream)) return invalidate(stream, STREAM_CAPTURE_UNSUPPORTED);
     execute(stream_of(stream));
     return synchronized();
 }
 int cuStreamQuery(void *stream) {
     std::lock_guard lock(mutex());
+    if (error_of(stream)) return error_of(stream);
+    if (is_capturing(stream)) return invalidate(stream, STREAM_CAPTURE_UNSUPPORTED);
     execute(stream_of(stream));
     return error();
 }
@@ -74,14 +76,15 @@ int cuEventDestroy_v2(void *event) {
 }
 int cuEventRecord(void *event, void *stream) {
     std::lock_guard lock(mutex());
-    if (error()) return error();
+    if (error_of(stream)) return error_of(stream);
     record(*(Event *)event, stream);
     return SUCCESS;
 }
 int cuStreamWaitEvent(void *stream, void *event, unsigned) {
     std::lock_guard lock(mutex());
-    if (error()) return error();
-    if (is_capturing(stream) != ((Event *)event)->is_captured && ((Event *)event)->point) return STREAM_CAPTURE_ISOLATION;
+    if (error_of(stream)) return error_of(stream);
+    if (is_capturing(stream) != ((Event *)event)->is_captured && ((Event *)event)->point)
+        return invalidate(stream, STREAM_CAPTURE_ISOLATION);
     wait(stream, *(Event *)event);
     return SUCCESS;
 }
@@ -123,14 +126,18 @@ int cuStreamEndCapture(void *stream, void **graph) {
     std::lock_guard lock(mutex());
     auto &from = stream_of(stream);
     if (!from.captured) return INVALID_VALUE;
-    *graph = new std::shared_ptr<Graph>(std::move(from.captured));
+    const auto made = std::move(from.captured);
     from.captured = nullptr;
+    if (made->is_invalid) return *graph = nullptr, STREAM_CAPTURE_INVALIDATED;
+    *graph = new std::shared_ptr<Graph>(made);
     count("graphs");
     return SUCCESS;
 }
 int cuStreamIsCapturing(void *stream, int *status) {
     std::lock_guard lock(mutex());
-    return *status = is_capturing(stream), SUCCESS;
+    // None, active, or invalidated.
+    const auto &graph = stream_of(stream).captured;
+    return *status = !graph ? 0 : graph->is_invalid ? 2 : 1, SUCCESS;
 }
 int cuGraphInstantiateWithFlags(void **executable, void *graph, unsigned long long) {
     std::lock_guard lock(mutex());
@@ -182,12 +189,15 @@ int cuGraphNodeGetType(void *node, int *type) { return *type = ((Graph::Node *)n
 int cuGraphMemcpyNodeGetParams(void *node, void *parameters) {
     const auto &copy = *(Graph::Node *)node;
     if (copy.kind != Graph::COPY) return INVALID_VALUE;
-    // Where CUDA_MEMCPY3D has the type of memory of its source and its destination.
-    enum { SOURCE = 32, DESTINATION = 120, BYTES = 200, HOST = 1, DEVICE = 2 };
+    // Where CUDA_MEMCPY3D has the type of memory of its source and its destination; their addresses are 16 bytes on.
+    enum { SOURCE = 32, DESTINATION = 120, ADDRESS = 16, BYTES = 200, HOST = 1, DEVICE = 2, UNIFIED = 4 };
     std::memset(parameters, 0, BYTES);
-    const int source = copy.uses_host ? HOST : DEVICE, destination = DEVICE;
+    // The manual does not say whether a copy on the device is of this type or of `DEVICE`: the one that needs a second look.
+    const int source = copy.uses_host ? HOST : UNIFIED, destination = copy.uses_host ? DEVICE : UNIFIED;
     std::memcpy((char *)parameters + SOURCE, &source, sizeof source);
     std::memcpy((char *)parameters + DESTINATION, &destination, sizeof destination);
+    std::memcpy((char *)parameters + SOURCE + ADDRESS, &copy.from, sizeof copy.from);
+    std::memcpy((char *)parameters + DESTINATION + ADDRESS, &copy.to, sizeof copy.to);
     return SUCCESS;
 }
 }

@@ -40,7 +40,7 @@ long long stand_in_count(const char *);
 namespace {
 
 constexpr int LEN = 1000, BYTES = LEN * 4, INVALID_VALUE = 1, OUT_OF_MEMORY = 2, NOT_FOUND = 500, NOT_READY = 600,
-              ILLEGAL_ADDRESS = 700, CAPTURES = 900, ISOLATED = 905, CAPTURED_EVENT = 907;
+              ILLEGAL_ADDRESS = 700, CAPTURES = 900, INVALIDATED = 901, ISOLATED = 905, CAPTURED_EVENT = 907;
 
 const char *PTX = R"(
 .visible .entry fill_f32(
@@ -230,7 +230,6 @@ void graph_runs_when_it_is_launched() {
     ok(fill(at, 1, LEN, s));
     ok(cuStreamBeginCapture_v2(s, 0));
     ok(fill(at, 2, LEN, s));
-    EXPECT(cuStreamSynchronize(s) == CAPTURES);
     ok(cuStreamEndCapture(s, &graph));
     ok(cuGraphInstantiateWithFlags(&executable, graph, 0));
     EXPECT(first(at, s) == 1);
@@ -283,11 +282,20 @@ void graph_reads_the_host_at_each_launch() {
 void graph_and_events_of_outside() {
     void *s = stream(), *before = event(), *within = event();
     ok(cuEventRecord(before, s));
-    captured(s, [&] {
-        EXPECT(cuStreamWaitEvent(s, before, 0) == ISOLATED);
-        ok(cuEventRecord(within, s));
-    });
+    captured(s, [&] { ok(cuEventRecord(within, s)); });
     EXPECT(cuEventSynchronize(within) == CAPTURED_EVENT);
+    void *graph;
+    ok(cuStreamBeginCapture_v2(s, 0));
+    EXPECT(cuStreamWaitEvent(s, before, 0) == ISOLATED && cuStreamEndCapture(s, &graph) == INVALIDATED);
+}
+void wait_within_a_capture_invalidates_it() {
+    void *s = stream(), *at = device(s), *graph;
+    ok(cuStreamBeginCapture_v2(s, 0));
+    EXPECT(cuStreamSynchronize(s) == CAPTURES);
+    EXPECT(fill(at, 2, LEN, s) == INVALIDATED && cuMemFreeAsync(at, s) == INVALIDATED);
+    EXPECT(cuStreamEndCapture(s, &graph) == INVALIDATED && !graph);
+    ok(fill(at, 1, LEN, s));
+    EXPECT(first(at, s) == 1);
 }
 void allocation_that_fails_on_request() {
     setenv("STAND_IN_FAIL_ALLOC", "2", 1);
@@ -323,8 +331,8 @@ const Case CASES[] = {
     CASE(address_in_no_allocation), CASE(block_of_too_many_threads), CASE(kernel_that_is_not_there),
     CASE(sum_by_shuffles_and_barriers), CASE(graph_runs_when_it_is_launched),
     CASE(graph_allocates_and_frees_at_each_launch), CASE(graph_that_frees_other_memory), CASE(graph_that_keeps_memory_runs_once),
-    CASE(graph_reads_the_host_at_each_launch), CASE(graph_and_events_of_outside), CASE(allocation_that_fails_on_request),
-    CASE(memory_of_a_given_size), CASE(counters),
+    CASE(graph_reads_the_host_at_each_launch), CASE(graph_and_events_of_outside), CASE(wait_within_a_capture_invalidates_it),
+    CASE(allocation_that_fails_on_request), CASE(memory_of_a_given_size), CASE(counters),
 };
 
 } // namespace

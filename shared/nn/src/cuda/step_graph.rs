@@ -11,7 +11,7 @@ use candle_core::{
         cudarc::driver::{
             CudaGraph, CudaStream, DriverError, result,
             sys::{
-                self, CUgraph, CUgraphInstantiate_flags, CUgraphNode, CUgraphNodeType,
+                self, CUdeviceptr, CUgraph, CUgraphInstantiate_flags, CUgraphNode, CUgraphNodeType,
                 CUmemorytype, CUstreamCaptureMode,
             },
         },
@@ -199,13 +199,12 @@ fn capture(
         .map_err(Error::wrap)?;
     let worked = work();
     let released = release_workspace();
+    // Frees fail in a capture that is no longer valid. `end_capture` would return such an error first, and not end the capture.
+    let freed = stream.context().check_err();
     let graph = stream.end_capture(CUgraphInstantiate_flags(0));
-    if worked.is_err() || graph.is_err() {
-        // Frees that failed with the capture are not errors of what comes next.
-        let _ = stream.context().check_err();
-    }
     worked?;
     released?;
+    freed.map_err(Error::wrap)?;
     let Some(graph) = graph.map_err(Error::wrap)? else {
         return Err(Error::Msg("the capture is empty".into()).into());
     };
@@ -256,6 +255,25 @@ fn is_on_device(node: CUgraphNode) -> Result<bool, DriverError> {
     unsafe { sys::cuGraphMemcpyNodeGetParams(node, copy.as_mut_ptr()) }.result()?;
     // SAFETY: the call has succeeded, and so written all of it.
     let copy = unsafe { copy.assume_init() };
-    let device = CUmemorytype::CU_MEMORYTYPE_DEVICE;
-    Ok(copy.srcMemoryType == device && copy.dstMemoryType == device)
+    Ok(is_device(copy.srcMemoryType, copy.srcDevice)
+        && is_device(copy.dstMemoryType, copy.dstDevice))
+}
+
+/// Whether an address of this type of memory is the device's. Where the type does not say, the driver knows of each address
+/// but those of the host that are not pinned.
+fn is_device(kind: CUmemorytype, address: CUdeviceptr) -> bool {
+    const DEVICE: u32 = CUmemorytype::CU_MEMORYTYPE_DEVICE as u32;
+    if kind != CUmemorytype::CU_MEMORYTYPE_UNIFIED {
+        return kind as u32 == DEVICE;
+    }
+    let mut found = 0u32;
+    // SAFETY: the attribute is an unsigned int, according to the driver's manual.
+    let status = unsafe {
+        sys::cuPointerGetAttribute(
+            std::ptr::from_mut(&mut found).cast(),
+            sys::CUpointer_attribute::CU_POINTER_ATTRIBUTE_MEMORY_TYPE,
+            address,
+        )
+    };
+    status.result().is_ok() && found == DEVICE
 }

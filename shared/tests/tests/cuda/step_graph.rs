@@ -167,18 +167,18 @@ fn a_recorded_step_whose_loss_is_not_finite_moves_no_weight() {
     assert!(parameters() == before);
 }
 
-#[test]
-fn a_step_that_uploads_is_run_and_not_recorded() {
-    let Some((gpu, _lock)) = gpu("a_step_that_uploads_is_run_and_not_recorded") else {
-        return;
-    };
-    let mut graph = StepGraph::new(&gpu).unwrap();
+/// Runs a step that cannot be recorded, which adds a number of its own to the rate: `number` makes it, from how often the
+/// step was called.
+fn assert_run_and_not_recorded(device: &ComputeDevice, number: impl Fn(u32) -> Result<Tensor>) {
+    let mut graph = StepGraph::new(device).unwrap();
     let mut calls = 0;
-    for (i, (images, labels, rate)) in batches(&gpu, &[2; 4]).into_iter().enumerate() {
+    for (i, (images, labels, rate)) in batches(device, &[2; 4]).into_iter().enumerate() {
         let step = &mut |inputs: &StepInputs| {
             calls += 1;
-            // The number is this step's, and gone when a graph would read it.
-            let number = Tensor::new(&[calls as f32], &gpu)?;
+            // Memory that is freed in the capture, also after it has become invalid.
+            let kept = (&inputs.images + 1.0)?;
+            let number = number(calls)?;
+            drop(kept);
             Ok(StepResults {
                 loss: (number.reshape(())? + &inputs.rate)?,
                 logits: inputs.images.mean((2, 3))?,
@@ -194,4 +194,26 @@ fn a_step_that_uploads_is_run_and_not_recorded() {
         let expected = [1.0, 3.0, 4.0, 5.0][i] + rate;
         assert_eq!(floats(&results.loss), [expected]);
     }
+}
+
+#[test]
+fn a_step_that_uploads_is_run_and_not_recorded() {
+    let Some((gpu, _lock)) = gpu("a_step_that_uploads_is_run_and_not_recorded") else {
+        return;
+    };
+    // The number is the step's, and gone when a graph would read it.
+    assert_run_and_not_recorded(&gpu, |calls| Ok(Tensor::new(&[calls as f32], &gpu)?));
+}
+
+#[test]
+fn a_step_that_waits_for_the_device_is_run_and_not_recorded() {
+    let Some((gpu, _lock)) = gpu("a_step_that_waits_for_the_device_is_run_and_not_recorded") else {
+        return;
+    };
+    let ones = Tensor::ones(1, candle_core::DType::F32, &gpu).unwrap();
+    assert_run_and_not_recorded(&gpu, |calls| {
+        // Not allowed while a graph is captured, which is invalid from there on.
+        let one = ones.to_vec1::<f32>()?;
+        Ok(Tensor::new(&[one[0] * calls as f32], &gpu)?)
+    });
 }
