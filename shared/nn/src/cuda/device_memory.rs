@@ -8,7 +8,7 @@ use candle_core::{
             result::{self as driver, mem_get_info},
             sys::{
                 CUgraphMem_attribute, CUmemPool_attribute, CUmemoryPool,
-                cuDeviceGetGraphMemAttribute,
+                cuDeviceGetGraphMemAttribute, cuDeviceGraphMemTrim,
             },
         },
     },
@@ -59,12 +59,15 @@ fn pool_bytes(device: &CudaDevice, attribute: CUmemPool_attribute) -> Result<u64
     Ok(bytes)
 }
 
-/// Free bytes: the driver's, and those that the pool keeps unused.
+/// Free bytes: the driver's, and those that the pool and graphs that are gone keep unused.
 pub fn free_memory(device: &CudaDevice) -> Result<u64> {
     let reserved = CUmemPool_attribute::CU_MEMPOOL_ATTR_RESERVED_MEM_CURRENT;
     let used = CUmemPool_attribute::CU_MEMPOOL_ATTR_USED_MEM_CURRENT;
-    let kept = pool_bytes(device, reserved)?.saturating_sub(pool_bytes(device, used)?);
-    Ok(mem_get_info().map_err(Error::wrap)?.0 as u64 + kept)
+    let by_pool = pool_bytes(device, reserved)?.saturating_sub(pool_bytes(device, used)?);
+    let reserved = CUgraphMem_attribute::CU_GRAPH_MEM_ATTR_RESERVED_MEM_CURRENT;
+    let used = CUgraphMem_attribute::CU_GRAPH_MEM_ATTR_USED_MEM_CURRENT;
+    let by_graphs = graph_bytes(device, reserved)?.saturating_sub(graph_bytes(device, used)?);
+    Ok(mem_get_info().map_err(Error::wrap)?.0 as u64 + by_pool + by_graphs)
 }
 
 /// The most bytes in use at once since the device was opened; those of graphs, which are not the pool's, beside what the pool has now.
@@ -74,18 +77,22 @@ pub fn peak_memory(device: &CudaDevice) -> Result<u64> {
         device,
         CUmemPool_attribute::CU_MEMPOOL_ATTR_USED_MEM_CURRENT,
     )?;
-    Ok(high.max(current + graph_memory(device)?))
+    let of_graphs = graph_bytes(
+        device,
+        CUgraphMem_attribute::CU_GRAPH_MEM_ATTR_USED_MEM_HIGH,
+    )?;
+    Ok(high.max(current + of_graphs))
 }
 
-/// The most bytes that graphs have had at once.
-fn graph_memory(device: &CudaDevice) -> Result<u64> {
+/// A number of bytes of all graphs.
+fn graph_bytes(device: &CudaDevice, attribute: CUgraphMem_attribute) -> Result<u64> {
     let stream = device.cuda_stream();
     let mut bytes = 0u64;
-    // SAFETY: the device is open; the attribute is a u64, according to the driver's manual.
+    // SAFETY: the device is open; the attributes are a u64, according to the driver's manual.
     let status = unsafe {
         cuDeviceGetGraphMemAttribute(
             stream.context().cu_device(),
-            CUgraphMem_attribute::CU_GRAPH_MEM_ATTR_USED_MEM_HIGH,
+            attribute,
             std::ptr::from_mut(&mut bytes).cast(),
         )
     };
@@ -93,10 +100,14 @@ fn graph_memory(device: &CudaDevice) -> Result<u64> {
     Ok(bytes)
 }
 
-/// Gives the memory that the pool keeps unused back to the driver, once all work has ended.
+/// Gives the memory that the pool and graphs keep unused back to the driver, once all work has ended.
 pub fn release_memory(device: &CudaDevice) -> Result<()> {
     let pool = default_pool(device)?;
-    device.cuda_stream().synchronize().map_err(Error::wrap)?;
+    let stream = device.cuda_stream();
+    stream.synchronize().map_err(Error::wrap)?;
+    // SAFETY: the device is open.
+    let status = unsafe { cuDeviceGraphMemTrim(stream.context().cu_device()) };
+    status.result().map_err(Error::wrap)?;
     // SAFETY: the pool is the open device's.
     unsafe { driver::mem_pool::trim_to(pool, 0) }.map_err(Error::wrap)
 }

@@ -8,7 +8,9 @@ use candle_core::{
     },
 };
 
-use super::super::address;
+use super::super::{address, device_memory::release_memory};
+use crate::device_memory::retry;
+use base::error::is_out_of_memory;
 
 /// The most bytes that a plan may ask for.
 pub const MAX_WORKSPACE: usize = 1 << 30;
@@ -43,8 +45,11 @@ impl Workspace {
         if has < bytes {
             // Freed first, in the order of the stream: both together may not fit.
             self.release();
+            let device = &self.device;
             // SAFETY: nothing in it is read before it has been written.
-            self.memory = Some(unsafe { self.device.alloc(bytes) }?);
+            let alloc = || unsafe { device.alloc(bytes) };
+            let memory = retry(alloc, is_out_of_memory, || release_memory(device))?;
+            self.memory = Some(memory);
         }
         Ok(self
             .memory
