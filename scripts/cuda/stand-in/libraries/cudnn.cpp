@@ -24,7 +24,7 @@ using namespace cudnn;
 
 extern "C" {
 
-size_t cudnnGetVersion() { return 91900; }
+size_t cudnnGetVersion() { return (size_t)stand_in::setting("STAND_IN_CUDNN_VERSION", 91900); }
 size_t cudnnGetCudartVersion() { return 13000; }
 const char *cudnnGetErrorString(int status) { return status == SUCCESS ? "CUDNN_STATUS_SUCCESS" : "an error of the stand-in for cuDNN"; }
 void cudnnGetLastErrorString(char *text, size_t len) { std::snprintf(text, len, "%s", last_error.c_str()); }

@@ -8,11 +8,11 @@ mod tests;
 use candle_core::{Result, Tensor, bail};
 
 pub use graph::graph;
-pub use problem::Problem;
+pub use problem::{Direction, Problem};
 
 use self::problem::{
-    Direction, GRADIENT, KEY, OF_KEY, OF_QUERY, OF_VALUE, ONE, QUERY, QUERY_SUMS, RESULT, SCALE,
-    STATS, SUMS, VALUE, on_device, on_host,
+    GRADIENT, KEY, OF_KEY, OF_QUERY, OF_VALUE, ONE, QUERY, QUERY_SUMS, RESULT, SCALE, STATS, SUMS,
+    VALUE, on_device, on_host,
 };
 use super::{
     Argument, MapType,

@@ -150,6 +150,11 @@ impl Cudnn {
             self.warn(task, format_args!("{METHOD_VARIABLE} asks for it"));
             return Ok(None);
         }
+        let version = result::get_version();
+        if let Some(fault) = task.known_fault(version) {
+            self.warn(task, format_args!("cuDNN {version}: {fault}"));
+            return Ok(None);
+        }
         let target = Target::Handle(self.handle);
         let mut chooser = Chooser {
             handle: self.handle,

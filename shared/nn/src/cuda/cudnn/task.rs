@@ -49,6 +49,22 @@ impl Task {
         Ok(())
     }
 
+    /// Why cuDNN of this version may not be asked, if so.
+    pub fn known_fault(&self, version: usize) -> Option<&'static str> {
+        /// 9.15.0.
+        const LAST_WITH_IT: usize = 9_15_00;
+        match self {
+            // By the release notes of cudnn-frontend 1.16: without a padding mask, where the keys are no multiple of 128.
+            Self::Attention(problem)
+                if problem.direction == attention::Direction::Gradient
+                    && version <= LAST_WITH_IT =>
+            {
+                Some("its gradient of attention reads beyond the operands, which 9.15.1 mends")
+            }
+            _ => None,
+        }
+    }
+
     /// Clears what must be zero before each execution of a plan, in the order of the stream.
     ///
     /// # Safety
