@@ -31,7 +31,7 @@ impl Pack {
         let out = Output::claim(&self.out, &store::PACKED_OUTPUT, &[&self.db], self.force)?;
         let store = Store::open(&self.db)?;
         let size = with_progress("packing", store.meta().spec.image_count(), |progress| {
-            store::pack(&store, &out.path, progress)
+            out.make(|partial| store::pack(&store, partial, progress))
         })?;
         let [store, packed] = [size.store, size.packed].map(|bytes| bytes as f64);
         log::result(format_args!(

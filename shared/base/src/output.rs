@@ -133,17 +133,20 @@ impl Output {
             files::remove(&partial)?;
             return made;
         }
-        if !self.path.is_dir() {
-            return files::rename(&partial, &self.path).and(made);
-        }
         // A rename cannot replace a folder that is not empty: move the old one aside first.
         let earlier = files::partial(&self.path.with_extension("earlier"));
-        files::remove(&earlier)?;
-        files::rename(&self.path, &earlier)?;
+        let is_replaced = self.path.is_dir();
+        if is_replaced {
+            files::remove(&earlier)?;
+            files::rename(&self.path, &earlier)?;
+        }
         if let Err(error) = files::rename(&partial, &self.path) {
-            files::rename(&earlier, &self.path)?;
+            if is_replaced {
+                files::rename(&earlier, &self.path)?;
+            }
             return Err(error);
         }
+        // Also one that was moved aside before a kill.
         files::remove(&earlier).and(made)
     }
 }

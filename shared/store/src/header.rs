@@ -40,9 +40,7 @@ impl StoreFile {
         let Some(header) = self.read_header()? else {
             return Ok(FileState::Missing);
         };
-        // A power cut can leave the first page as zeros; the journal then still has its content.
-        let unwritten = header.iter().all(|&byte| byte == 0) && self.journal().exists();
-        if header.is_empty() || unwritten {
+        if self.is_unwritten(&header) {
             return Ok(FileState::Unwritten);
         }
         self.check_application(&header)?;
@@ -58,10 +56,16 @@ impl StoreFile {
         Ok(FileState::Store)
     }
 
+    /// Whether a file with this header was never committed to: it is empty, or a kill or a power cut has left the first page
+    /// as zeros and the journal beside it.
+    fn is_unwritten(&self, header: &[u8]) -> bool {
+        header.is_empty() || header.iter().all(|&byte| byte == 0) && self.journal().exists()
+    }
+
     /// Refuses to remove a file that is neither empty nor a store of any version.
     pub(super) fn check_removable(&self) -> Result<()> {
         match self.read_header()? {
-            Some(header) if !header.is_empty() => self.check_application(&header),
+            Some(header) if !self.is_unwritten(&header) => self.check_application(&header),
             _ => Ok(()),
         }
     }

@@ -34,7 +34,8 @@ const MAGIC: [(&[u8], &str); 11] = [
     ),
 ];
 
-/// What is at a path, if it is known and not read. Tried before the sources, so nothing that one reads is listed.
+/// What is at a path, if it is known and not read. Files are tried before the sources, so none that one reads is listed; folders
+/// that no source reads.
 ///
 /// # Errors
 /// [`base::Error::Io`] when it cannot be read.

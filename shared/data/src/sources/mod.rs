@@ -49,15 +49,21 @@ const SOURCES: [SourceKind; 3] = [
 /// [`Error::Io`] when there is nothing at `path`, [`Error::Data`] when no source reads it.
 pub fn find(path: &Path) -> Result<Box<dyn Source>> {
     std::fs::metadata(path).map_err(Error::io("read", path))?;
+    let open = || {
+        let mut sources = SOURCES.iter();
+        sources.find_map(|source| (source.open)(path).transpose())
+    };
+    // In a folder that a source reads, other files do not matter.
+    let opened = if path.is_dir() { open() } else { None };
+    if let Some(Ok(source)) = opened {
+        return Ok(source);
+    }
     if let Some(found) = foreign::recognize(path)? {
         return Err(unsupported(path, &found));
     }
-    for source in &SOURCES {
-        if let Some(source) = (source.open)(path)? {
-            return Ok(source);
-        }
-    }
-    Err(unsupported(path, "none of these"))
+    opened
+        .or_else(open)
+        .unwrap_or_else(|| Err(unsupported(path, "none of these")))
 }
 
 /// Refusal of `found`, with all forms that are read.

@@ -95,6 +95,8 @@ fn a_folder_its_parent_and_the_archive_of_the_same_data_agree() {
     let files = files(11, 1);
     let inner = folder(&temp.path().join("cifar-10-batches-bin"), &files);
     let archive = save(temp.path().join("small.tar.gz"), &tar_gz(&files));
+    // Of another tool, and of no matter beside the data.
+    save(temp.path().join("labels.npy"), b"\x93NUMPY");
     let [from_inner, from_parent, from_archive] =
         [&inner, temp.path(), &archive].map(|path| load(path, 3, None).unwrap());
     assert_eq!(from_archive.name, "small");

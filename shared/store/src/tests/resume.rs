@@ -4,6 +4,7 @@ use rusqlite::Connection;
 
 use super::*;
 use crate::{SCHEMA, file::StoreFile, info, meta::insert_spec, verify};
+use base::output;
 
 fn journal(path: &Path) -> PathBuf {
     StoreFile::as_given(path).journal()
@@ -188,7 +189,14 @@ fn a_build_killed_before_its_first_commit_starts_anew() {
     std::fs::copy(&path, &killed).unwrap();
     std::fs::copy(journal(&path), journal(&killed)).unwrap();
     assert!(std::fs::metadata(&killed).unwrap().len() > 0);
+    let header = std::fs::read(&killed).unwrap()[..100].to_vec();
+    assert_eq!(header, [0; 100]);
+    let is_output = |path| output::check(path, &crate::OUTPUT, &[], false).is_ok();
+    assert!(is_output(&killed));
     assert_eq!(build(&killed), hash);
+    // Zeros without a journal are another program's.
+    std::fs::write(&killed, [0; 100]).unwrap();
+    assert!(!is_output(&killed));
 }
 
 #[test]
