@@ -77,6 +77,12 @@ impl Start {
                 continue;
             }
             let table = store.load(split)?;
+            let (found, expected) = (table.ids.len(), data.split(split).len());
+            if found != expected {
+                let what = format!("{}: images of {split}", path.display());
+                let all = format!("{expected}, all of them: merge its shards first");
+                return Err(Error::data(what, found, all));
+            }
             for (kind, position) in &positions {
                 let rows = table.ids.iter().enumerate();
                 let rows = rows.map(|(row, id)| (*id, table.variant(row, 1 + position).to_vec()));

@@ -83,6 +83,10 @@ fn a_start_is_part_of_the_build_and_must_have_the_same_images_and_attack() {
     dir.assert_refused(other, 3, &["a.db: seed: found 0, expected 3"]);
     let none = &mut build(&dir, "c.db", &["--start", "a.db", "--attacks", "fgsm,cw"]);
     dir.assert_refused(none, 2, &["--start", "bim and pgd"]);
+    let part = ["--shard", "1/2"];
+    assert_success(&build(&dir, "part.db", &part).output().unwrap());
+    let part = &mut build(&dir, "c.db", &["--start", "part.db"]);
+    dir.assert_refused(part, 3, &["part.db: images of ", "merge its shards first"]);
     let same = &mut build(&dir, "a.db", &["--start", "a.db"]);
     dir.assert_refused(same, 2, &["a.db"]);
 
