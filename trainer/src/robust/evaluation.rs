@@ -3,7 +3,7 @@
 use base::{Error, Result, log};
 use nn::{
     ComputeDevice,
-    model::{Detector, Loaded},
+    model::{Detector, Loaded, Metadata},
 };
 use robustness::Target;
 
@@ -26,6 +26,8 @@ use crate::{
 pub struct Guarding {
     /// The detector.
     pub detector: Detector,
+    /// Its metadata.
+    pub metadata: Metadata,
     /// The pretrained model.
     pub pretrained: Loaded,
     /// SHA-256 of both files.

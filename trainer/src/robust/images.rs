@@ -29,6 +29,8 @@ pub struct Selection {
     pub images: Vec<Image>,
     /// The clean images of `val`, from which a detector's thresholds are taken.
     pub val: Vec<Image>,
+    /// The data set, and the seed that drew `val`.
+    pub origin: Origin,
 }
 
 impl ImageSource {
@@ -51,7 +53,7 @@ impl ImageSource {
         seed: u64,
         (model, metadata): (&Path, &Metadata),
     ) -> Result<Selection> {
-        let (classes, mut images, val) = match self {
+        let (classes, mut images, val, origin) = match self {
             Self::Data(path) => {
                 // The model's own split, so that its val images are those that it has not seen.
                 let origin = Origin::of(metadata);
@@ -64,7 +66,12 @@ impl ImageSource {
                         "a model whose val images are known (or measure --split test)",
                     ));
                 }
-                (data.classes.len(), data.split(split).to_vec(), data.val)
+                let origin = Origin {
+                    source_hash: data.source_hash.clone(),
+                    split_seed,
+                };
+                let images = data.split(split).to_vec();
+                (data.classes.len(), images, data.val, origin)
             }
             Self::Store(path) => {
                 let store = Store::open(path)?;
@@ -74,8 +81,13 @@ impl ImageSource {
                     let expected = "a model that has not seen them (or measure --split test)";
                     return Err(Error::data(model.display(), reason, expected));
                 }
-                let classes = store.meta().spec.classes.len();
-                (classes, clean(&store, split)?, clean(&store, Split::Val)?)
+                let spec = &store.meta().spec;
+                let origin = Origin {
+                    source_hash: spec.source_hash.clone(),
+                    split_seed: spec.seed,
+                };
+                let val = clean(&store, Split::Val)?;
+                (spec.classes.len(), clean(&store, split)?, val, origin)
             }
         };
         images.sort_by_key(|image| image.source_index);
@@ -96,6 +108,7 @@ impl ImageSource {
                 .map(|&index| images[index].clone())
                 .collect(),
             val,
+            origin,
         })
     }
 }

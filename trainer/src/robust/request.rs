@@ -7,7 +7,7 @@ use cli::normalization::NormalizationArguments;
 use data::Split;
 use nn::{
     ComputeDevice,
-    model::{Detector, Loaded, Weights},
+    model::{Detector, Loaded, Origin, Weights},
 };
 use robustness::{EvaluationAttack, Norm, Target};
 use store::{Shard, Store};
@@ -101,6 +101,18 @@ impl RobustRequest {
                 "some, for the detector's thresholds (or --without-detector)",
             ));
         }
+        for metadata in (guarding.iter()).flat_map(|g| [&g.metadata, &g.pretrained.metadata]) {
+            let val = &selection.origin;
+            if Origin::of(metadata)
+                .is_some_and(|o| o.overlaps_val(&val.source_hash, val.split_seed))
+            {
+                return Err(Error::data(
+                    self.source.path().display(),
+                    "val images that the detector, or its pretrained model, was trained on",
+                    "unseen ones, for the detector's thresholds (or --without-detector)",
+                ));
+            }
+        }
         let settings = RobustSettings {
             model_sha256: store::sha256(&loaded.bytes),
             normalization: normalization.map(|n| format!("{} {}", n.mean, n.std)),
@@ -179,6 +191,7 @@ impl RobustRequest {
         Ok(Some(Guarding {
             sha256: [store::sha256(&bytes), sha256],
             detector,
+            metadata,
             pretrained,
         }))
     }

@@ -11,7 +11,7 @@ use nn::{
     ComputeDevice, device,
     model::{Classifier, Loaded, predicted_classes},
 };
-use store::{AttackRow, BuildSpec, ImageRow, ModelRow, SampleRow, Shard, Store, Writer};
+use store::{AttackRow, BuildSpec, ImageRow, ModelRow, SampleRow, Store, Writer};
 
 use crate::{config::Config, folder::ATTA_STORE, methods::Perturbations};
 
@@ -104,7 +104,6 @@ fn spec(config: &Config, source: &Store, loaded: &Loaded) -> Result<BuildSpec> {
     let given = &source.meta().spec;
     Ok(BuildSpec {
         preset: ATTA.name.into(),
-        shard: Shard::WHOLE.to_string(),
         images: [source.meta().images_of(Split::Train), 0, 0],
         generator_version: config.version.clone(),
         attacks: vec![AttackRow {

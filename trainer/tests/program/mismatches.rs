@@ -177,6 +177,17 @@ fn a_model_trained_on_val_images_of_a_store_is_not_evaluated_on_val() {
     assert!(report["splits"][1]["baseline"].is_object());
     assert!(report["warnings"].to_string().contains("--seed 1"));
     assert_success(&dir.run(&["report", "run", "--out", "a.html"]));
+
+    // Its detector has no thresholds from these images.
+    let attack = "robust --db a.db --model run/best.safetensors --attacks pgd --steps 1 --eps 1/255 --limit 4 \
+                  --device cpu --out attacked";
+    let attack: Vec<&str> = attack.split_whitespace().collect();
+    let words = [
+        "a.db: found val images that the detector",
+        "--without-detector",
+    ];
+    dir.assert_refused(&mut dir.command(&attack), 3, &words);
+    assert_success(&dir.run(&[&attack[..], &["--without-detector"]].concat()));
 }
 
 #[test]
