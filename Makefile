@@ -250,6 +250,7 @@ test-slurm: build
 ## reads the programs' output with PyTorch and TensorBoard; PYTHON needs torch and tensorboard
 test-python: build
 	'$(PYTHON)' scripts/test/test-python
+	'$(PYTHON)' scripts/test/test-results-page
 
 ## images per second compared with PyTorch, on the CPU; PYTHON needs torch, safetensors and torchattacks
 bench: build

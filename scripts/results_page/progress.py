@@ -35,8 +35,9 @@ def unfinished(runs, ended):
         elif list(folder.glob("round-*")):
             rounds, (done, total) = of_rounds(folder)
             within = f", epoch {done} of {total} of the next" if total else ""
-            yield name, f"{rounds} rounds ended{within}"
+            yield name, f"{rounds} round{'s' * (rounds != 1)} ended{within}"
         elif found := epochs(folder):
-            yield name, f"epoch {found[0]} of {found[1]}"
+            done, total = found
+            yield name, f"epoch {done} of {total}" if done < total else "trained, not evaluated"
         else:
             yield name, "begun"

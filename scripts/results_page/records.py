@@ -1,13 +1,16 @@
 """Records of finished runs: what the page needs of a run folder, as JSON."""
 
 import datetime
+import hashlib
 import json
 import pathlib
 import re
 import sqlite3
+import sys
 import tomllib
 
-ROUND = re.compile(r"(.*/every-(\d+))/round-(\d+)$")
+ROUND = re.compile(r"((?:.*/)?every-(\d+))/round-(\d+)$")
+# Methods by another name; their runs are not evaluated on stored samples.
 METHODS = {"pretrain": "baseline"}
 # Results by class and by distance are in the run's own report.
 LEFT_OUT = ("classes", "by_distance")
@@ -22,14 +25,24 @@ def read_json(path):
         return None
 
 
+def warn(message):
+    print(f"warning: {message}", file=sys.stderr)
+
+
 def white_box(folder):
-    """Accuracies under attacks on the model itself, by the folder of the evaluation."""
-    found = {}
+    """Evaluations under attacks on the model itself: a list, each with a result for each budget."""
+    found, best = [], folder / "best.safetensors"
     for path in sorted(folder.glob("*/robust.json")):
         file = read_json(path)
-        for result in file["results"][:1]:
-            found[path.parent.name] = result | {key: file[key] for key in ("images", "norm", "clean", "detector")}
-        found[path.parent.name]["failed_checks"] = [check["name"] for check in file["sanity"] if not check["ok"]]
+        if best.exists() and hashlib.sha256(best.read_bytes()).hexdigest() != file["model_sha256"]:
+            warn(f"{path}: left out, since it is of other weights than {best}")
+            continue
+        detector = (file["detector"] or {}).get("results", [])
+        defended = {result["eps"]: result["robust"] for result in detector}
+        results = [result | {"with_detector": defended.get(result["eps"])} for result in file["results"]]
+        kept = {key: file[key] for key in ("norm", "split", "images", "clean")}
+        failed = [check["name"] for check in file.get("sanity", []) if not check["ok"]]
+        found.append(kept | {"folder": path.parent.name, "changed": file.get("changed") or {}, "failed_checks": failed, "results": results})
     return found
 
 
@@ -77,15 +90,23 @@ def commands(runs):
 
 def read_run(folder):
     """Settings of a run, and what it measured after each epoch."""
+    config = tomllib.loads((folder / "config.toml").read_text())
     metrics = folder / "metrics.jsonl"
-    lines = metrics.read_text().splitlines() if metrics.exists() else []
-    return tomllib.loads((folder / "config.toml").read_text()), [json.loads(line) for line in lines]
+    epochs = []
+    for line in metrics.read_text().splitlines(keepends=True) if metrics.exists() else []:
+        # A run that was killed may have half a line at the end, and an epoch twice.
+        if line.endswith("\n") and line.strip():
+            epoch = json.loads(line)
+            if not epochs or epoch["epoch"] > epochs[-1]["epoch"]:
+                epochs.append(epoch)
+    return config, epochs
 
 
 def record(folder, started):
     """What is kept of a finished run; none of an unfinished one."""
     config, epochs = read_run(folder)
-    if len(epochs) < config["epochs"]:
+    evaluated = evaluation(folder)
+    if len(epochs) < config["epochs"] or (evaluated is None and config["method"] not in METHODS):
         return None
     day = datetime.date.fromtimestamp((folder / "metrics.jsonl").stat().st_mtime).isoformat()
     return {
@@ -96,7 +117,7 @@ def record(folder, started):
         "config": {key: value for key, value in config.items() if key not in PATHS},
         "curve": [[epoch["train"]["accuracy"], epoch["val"]["clean"], epoch["val"].get("robust")] for epoch in epochs],
         "white_box": white_box(folder),
-        "evaluation": evaluation(folder),
+        "evaluation": evaluated,
         "date": day,
     } | started.get(folder.absolute(), {})
 

@@ -11,6 +11,7 @@ SPLITS = ("val", "test")
 OF_THE_SEED = ("seed", "data_hash")
 # What follows the folder of all seeds in a run's.
 SEED_FOLDER = re.compile(r"(seed-\d+/)?[^/]+$")
+EVALUATIONS = {"PGD-50 x 5": (["pgd"], {"steps": 50, "restarts": 5}), "AutoAttack": (["apgd-ce", "apgd-t", "fab-t", "square"], {})}
 
 
 def paper(name):
@@ -34,27 +35,38 @@ def decimals(value):
 
 
 def table(head, rows):
-    line = lambda cells: "| " + " | ".join(map(str, cells)) + " |"
+    line = lambda cells: "| " + " | ".join(str(cell).replace("|", "\\|") for cell in cells) + " |"
     return "\n".join([line(head), line(["---"] * len(head)), *map(line, rows)])
 
 
-def with_means(rows):
-    """Rows of a run, its folder, its label and its numbers, as text; after them the mean and standard deviation of runs that
-    differ in nothing but their seed, and lie in one folder of seeds."""
+def without_seed(folder, label, run):
+    """The label of a run without its seed's folder and number; of a baseline, its method."""
+    if not label.startswith(folder):
+        return run["method"]
+    name = re.sub(rf"-{run['config']['seed']}$", "", re.sub(r"(^|/)seed-\d+/", r"\1", folder))
+    return name + label.removeprefix(folder)
+
+
+def with_means(rows, *shows):
+    """Rows of a run, its folder, its label and its numbers, as text, each column by its function; after them the mean and standard
+    deviation of runs that differ in nothing but their seed, and lie in one folder of seeds."""
     groups, texts = {}, []
-    for run, folder, label, values, show in rows:
+    for run, folder, label, values in rows:
         settings = {key: value for key, value in run["config"].items() if key not in OF_THE_SEED}
-        group = SEED_FOLDER.sub("", folder), run["images"], repr(settings), run["method"], show
-        groups.setdefault(group, []).append((run, values))
-        texts.append([label, *map(show, values)])
-    for (*_, method, show), members in groups.items():
-        if len({run["config"]["seed"] for run, _ in members}) == len(members) > 1:
+        measured = [split["images"] for split in run["evaluation"]["splits"]]
+        group = SEED_FOLDER.sub("", folder), run["images"], repr(measured), repr(settings), run["method"]
+        groups.setdefault(group, []).append((run, without_seed(folder, label, run), values))
+        texts.append([label, *(show(value) for show, value in zip(shows, values, strict=True))])
+    for (*_, method), members in groups.items():
+        seeds = [run["config"]["seed"] for run, *_ in members]
+        if len(set(seeds)) == len(members) > 1:
             cells = []
-            for column in zip(*(values for _, values in members)):
+            for show, column in zip(shows, zip(*(values for *_, values in members))):
                 known = None not in column
                 cells.append(f"{show(statistics.mean(column))} ± {show(statistics.stdev(column))}" if known else "–")
-            seeds = ", ".join(str(run["config"]["seed"]) for run, _ in members)
-            texts.append([f"{method}, mean of seeds {seeds}", *cells])
+            names = {name for _, name, _ in members}
+            name = names.pop() if len(names) == 1 else method
+            texts.append([f"{name}, mean of seeds {', '.join(map(str, seeds))}", *cells])
     return texts
 
 
@@ -67,15 +79,16 @@ def evaluated(runs):
 
 
 def baselines(runs):
-    """Each attacked model once: the folder of a run on its store, its label, the run as one of the baseline, and its accuracies by split."""
-    seen = set()
+    """Each attacked model once for each store: the folder of a run on it, its label, the run as one of the baseline, and its
+    accuracies by split, none where it was not measured."""
+    seen = []
     for folder, run, splits in evaluated(runs):
-        surrogate = run["evaluation"]["surrogate"]["sha256"]
-        if surrogate not in seen and all(split["baseline"] for split in splits.values()):
-            seen.add(surrogate)
-            accuracies = {name: split["baseline"] for name, split in splits.items()}
-            baseline = run | {"method": "baseline", "config": {"seed": run["config"]["seed"]}}
-            yield folder, f"baseline {surrogate[:8]}", baseline, accuracies
+        surrogate = run["evaluation"]["surrogate"]
+        accuracies = {name: split["baseline"] for name, split in splits.items() if split["baseline"]}
+        if accuracies and (surrogate, accuracies) not in seen:
+            seen.append((surrogate, accuracies))
+            settings = {"seed": run["config"]["seed"], "surrogate": surrogate["name"]}
+            yield folder, f"baseline {surrogate['sha256'][:8]}", run | {"method": "baseline", "config": settings}, accuracies
 
 
 def trained(runs):
@@ -92,8 +105,8 @@ def mixed_set(runs):
         measured = []
         for folder, label, run, splits in source(runs):
             values = [key(splits[split]) if split in splits else None for split in SPLITS]
-            measured.append((run, folder, label, values, percent))
-        rows += with_means(measured)
+            measured.append((run, folder, label, values))
+        rows += with_means(measured, *[percent] * len(SPLITS))
     if not rows:
         return None
     rows += [[f"*paper: {model}*", percent(value), "–"] for model, value in paper("MIXED")]
@@ -103,18 +116,20 @@ def mixed_set(runs):
 
 def detectors(runs):
     """Table 3: the detector's accuracy, and the classifier's, on the mixed set."""
-    rows = []
+    measured = []
     for name, run, splits in evaluated(runs):
         if "joint" in run["config"] and any(split["detector"] for split in splits.values()):
-            setting = run["config"]["joint"]
-            cells = [f"{name} ({setting['detector_input']}, share {run['config']['sampling']['adv_ratio']}, {setting['detector_layers']} layers)"]
+            values = []
             for split in SPLITS:
                 detector = splits.get(split, {}).get("detector") or {}
                 classifier = splits[split]["mixed"]["accuracy"] if split in splits else None
-                cells += [percent(detector.get("accuracy")), decimals(detector.get("auc")), percent(classifier)]
-            rows.append(cells)
-    if not rows:
+                values += [detector.get("accuracy"), detector.get("auc"), classifier]
+            joint, share = run["config"]["joint"], run["config"]["sampling"]["adv_ratio"]
+            label = f"{name} ({joint['detector_input']}, share {share}, {joint['detector_layers']} layers)"
+            measured.append((run, name, label, values))
+    if not measured:
         return None
+    rows = with_means(measured, *[percent, decimals, percent] * len(SPLITS))
     for kind, share, layers, accuracy, classifier in paper("DETECTOR"):
         rows.append([f"*paper: {kind}, share {share}, {layers} layers*", percent(accuracy), "–", percent(classifier), "–", "–", "–"])
     head = [f"{split} {what}" for split in SPLITS for what in ("detector", "AUC", "classifier")]
@@ -129,8 +144,8 @@ def by_attack(runs, split):
         for folder, label, run, splits in source(runs):
             if of := splits.get(split):
                 values = [of["clean"], *(of["attacks"].get(attack) for attack in ATTACKS), of["worst_case"]]
-                measured.append((run, folder, label, values, percent))
-        rows += with_means(measured)
+                measured.append((run, folder, label, values))
+        rows += with_means(measured, *[percent] * (len(ATTACKS) + 2))
     if not rows:
         return None
     rows += [[f"*paper: {model}*", *map(percent, row), "–"] for model, row in paper("BY_ATTACK")]
@@ -152,28 +167,55 @@ def detection(runs, split):
     return rows and table(["run", *ATTACKS.values()], rows)
 
 
-def accuracy(evaluation):
-    if evaluation is None:
+def standard(run):
+    """Results of the standard evaluations on `test` in Linf, by budget and number of images, and by evaluation."""
+    found = {}
+    for evaluation in run["white_box"]:
+        for result in evaluation["results"]:
+            for name, (attacks, changed) in EVALUATIONS.items():
+                if (list(result["attacks"]), evaluation["changed"], evaluation["norm"], evaluation["split"]) == (attacks, changed, "linf", "test"):
+                    found.setdefault((result["eps"], evaluation["images"]), {})[name] = evaluation | result
+    return found
+
+
+def budget(norm, eps):
+    return f"{255 * eps:g}/255" if norm == "linf" else f"{eps:g}"
+
+
+def accuracy(result):
+    if result is None:
         return "–"
-    low, high = evaluation["interval"]
-    return f"{percent(evaluation['robust'])} ({percent(low)} to {percent(high)})"
-
-
-def with_rejection(evaluation):
-    """Robust accuracy where the detector may reject, at 5 % false positives, under adaptive attacks."""
-    detector = (evaluation or {}).get("detector")
-    return percent(detector["results"][0]["robust"][1]) if detector and detector["results"] else "–"
+    low, high = result["interval"]
+    return f"{percent(result['robust'])} ({percent(low)} to {percent(high)})"
 
 
 def white_box(runs):
-    """Attacks on the models themselves."""
+    """Attacks on the models themselves: the standard evaluations."""
     rows = []
     for name, run in runs.items():
-        pgd, auto = (run["white_box"].get(key) for key in ("pgd-50-5", "robust"))
-        if evaluation := pgd or auto:
-            clean = percent(evaluation["clean"])
-            rows.append([name, run["method"], clean, accuracy(pgd), accuracy(auto), with_rejection(auto or pgd)])
-    return rows and table(["run", "method", "clean", "PGD-50 x 5", "AutoAttack", "with detector"], rows)
+        for (eps, images), found in sorted(standard(run).items()):
+            clean = percent(next(iter(found.values()))["clean"])
+            # At 5 % false positives.
+            defended = [result["with_detector"][1] for result in found.values() if result["with_detector"]]
+            cells = [accuracy(found.get(evaluation)) for evaluation in EVALUATIONS]
+            rows.append([name, run["method"], budget("linf", eps), f"{images:,}", clean, *cells, percent(min(defended, default=None))])
+    return rows and table(["run", "method", "budget", "images", "clean", *EVALUATIONS, "with detector"], rows)
+
+
+def other_evaluations(runs):
+    """Attacks on the models themselves with other settings."""
+    rows = []
+    for name, run in runs.items():
+        shown = [result for found in standard(run).values() for result in found.values()]
+        for evaluation in run["white_box"]:
+            for result in evaluation["results"]:
+                if evaluation | result not in shown:
+                    changed = [f"{value} {key}" for key, value in evaluation["changed"].items()]
+                    attacks = ", ".join([*result["attacks"], *changed])
+                    measured = f"{evaluation['images']:,} of {evaluation['split']}"
+                    against = f"{evaluation['norm']} {budget(evaluation['norm'], result['eps'])}"
+                    rows.append([name, evaluation["folder"], attacks, against, measured, percent(evaluation["clean"]), accuracy(result)])
+    return rows and table(["run", "evaluation", "attacks", "budget", "images", "clean", "robust"], rows)
 
 
 def states(unfinished):
