@@ -14,8 +14,8 @@ use crate::{Error, Result};
 pub struct Stop(Arc<AtomicBool>);
 
 impl Stop {
-    /// Installs the handlers. A second signal ends the program at once; stores and run folders stay
-    /// valid.
+    /// Installs the handlers. SIGINT after a signal ends the program at once; stores and run folders stay
+    /// valid. Other signals may come more than once: Slurm sends them to all processes of a job, and scripts pass them on.
     ///
     /// # Errors
     /// [`Error::Io`] when the handlers cannot be installed.
@@ -27,8 +27,10 @@ impl Stop {
                 action: "listen to",
                 source,
             };
-            signal_hook::flag::register_conditional_shutdown(signal, 75, stop.0.clone())
-                .map_err(refused)?;
+            if signal == SIGINT {
+                signal_hook::flag::register_conditional_shutdown(signal, 75, stop.0.clone())
+                    .map_err(refused)?;
+            }
             signal_hook::flag::register(signal, stop.0.clone()).map_err(refused)?;
         }
         Ok(stop)
