@@ -199,37 +199,37 @@ robust: build
 rounds: baseline
 	BIN='$(BIN)' DATA='$(call path,$(DATA))' MODEL='$(call path,$(BASELINE))/best.safetensors' FOLDER='$(call path,$(ROUNDS_RUN))' \
 	    ROUNDS=$(ROUNDS) REFRESH=$(REFRESH) LR=$(ROUNDS_LR) COMMON='$(COMMON)' \
-	    BUILD_FLAGS='$(SUBSET) $(DATASET_FLAGS)' TRAIN_FLAGS='$(CONFIG) $(if $(BATCH_SIZE),--batch-size $(BATCH_SIZE)) $(TRAIN_FLAGS)' \
+	    BUILD_FLAGS='$(SUBSET) $(DATASET_FLAGS)' TRAIN_FLAGS='--precision $(PRECISION) $(CONFIG) $(if $(BATCH_SIZE),--batch-size $(BATCH_SIZE)) $(TRAIN_FLAGS)' \
 	    scripts/rounds
 
 ## all runs of the paper's Table 2 for each seed, into one report; likewise table3 and table4
 table2 table3 table4: build data
 	BIN='$(BIN)' DATA='$(call path,$(DATA))' TABLES='$(call path,$(TABLES))' SEEDS='$(SEEDS)' WIDTH=$(WIDTH) COMMON='--device $(DEVICE)' \
-	    BASELINE_FLAGS='$(CONFIG) $(BASELINE_SIZE) $(BASELINE_SUBSET) $(BASELINE_FLAGS)' \
-	    BUILD_FLAGS='--preset $(PRESET) $(SUBSET) $(DATASET_FLAGS)' TRAIN_FLAGS='$(CONFIG) $(SIZE) $(TRAIN_FLAGS)' \
+	    BASELINE_FLAGS='--precision $(PRECISION) $(CONFIG) $(BASELINE_SIZE) $(BASELINE_SUBSET) $(BASELINE_FLAGS)' \
+	    BUILD_FLAGS='--preset $(PRESET) $(SUBSET) $(DATASET_FLAGS)' TRAIN_FLAGS='--precision $(PRECISION) $(CONFIG) $(SIZE) $(TRAIN_FLAGS)' \
 	    scripts/tables $(@:table%=%)
 
 ## end to end on a small synthetic data set, no download
 demo: build clean-demo
-	@mkdir -p '$(DEMO)' && touch '$(DEMO)/.demo'
-	$(GENERATOR) synthetic --out '$(DEMO)/data' --count $(DEMO_COUNT) --seed $(SEED)
+	@mkdir -p '$(call path,$(DEMO))' && touch '$(call path,$(DEMO))/.demo'
+	$(GENERATOR) synthetic --out '$(call path,$(DEMO))/data' --count $(DEMO_COUNT) --seed $(SEED)
 	$(MAKE) --no-print-directory dataset train \
-	    DATA='$(DEMO)/data' DB='$(DEMO)/adversarial.db' BASELINE='$(DEMO)/baseline' RUN='$(DEMO)/joint' \
+	    DATA='$(call path,$(DEMO))/data' DB='$(call path,$(DEMO))/adversarial.db' BASELINE='$(call path,$(DEMO))/baseline' RUN='$(call path,$(DEMO))/joint' \
 	    LIMIT=$(DEMO_LIMIT) BASELINE_LIMIT= WIDTH=$(DEMO_WIDTH) BATCH_SIZE=$(DEMO_BATCH_SIZE) \
 	    BASELINE_EPOCHS=$(DEMO_BASELINE_EPOCHS) EPOCHS=$(DEMO_EPOCHS) \
 	    METHOD=joint ADV_RATIO=$(DEMO_ADV_RATIO) \
 	    DETECTOR_INPUT=$(DEMO_DETECTOR_INPUT) DETECTOR_LAYERS=$(DEMO_DETECTOR_LAYERS) \
 	    BASELINE_FLAGS='$(DEMO_BASELINE_FLAGS)' DATASET_FLAGS='$(DEMO_DATASET_FLAGS)' \
 	    TRAIN_FLAGS='$(DEMO_TRAIN_FLAGS)'
-	@test -s '$(DEMO)/joint/report.html'
+	@test -s '$(call path,$(DEMO))/joint/report.html'
 	@echo
-	@echo 'The demo is done; its report is $(DEMO)/joint/report.html'
+	@echo 'The demo is done; its report is $(call path,$(DEMO))/joint/report.html'
 
 ## removes the output of the demo
 clean-demo:
-	@[ ! -e '$(DEMO)' ] || [ -e '$(DEMO)/.demo' ] || [ '$(DEMO)' = runs/demo ] || \
-	    { echo 'error: $(DEMO): found other files, expected a folder of the demo; name another' >&2; exit 2; }
-	rm -rf '$(DEMO)'
+	@[ ! -e '$(call path,$(DEMO))' ] || [ -e '$(call path,$(DEMO))/.demo' ] || \
+	    { echo 'error: $(call path,$(DEMO)): found other files, expected a folder of the demo; name another' >&2; exit 2; }
+	rm -rf '$(call path,$(DEMO))'
 
 ## every test, documentation included
 test:

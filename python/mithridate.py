@@ -69,18 +69,21 @@ class Stream:
 
 
 def _share(text):
-    low, _, high = str(text).partition("..")
+    low, is_range, high = str(text).partition("..")
     low = float(low)
-    high = float(high) if high else low
+    high = float(high) if is_range else low
     if not 0 <= low <= high <= 1:
         raise ValueError(f"adv_ratio {text}: not a number or a range within 0..1")
     return low, high
 
 
 def _bounds(text, attacks):
-    bounds = {name: (0.0, 1.0) for name in attacks}
+    bounds, given = {name: (0.0, 1.0) for name in attacks}, set()
     for item in filter(None, (part.strip() for part in text.split(","))):
         name, _, range_ = (part.strip() for part in item.partition("="))
+        if name in given:
+            raise ValueError(f"bounds {text}: '{name}' twice")
+        given.add(name)
         if name not in bounds:
             raise ValueError(f"bounds {item}: no attack '{name}' among {', '.join(attacks)}")
         bounds[name] = _share(range_)
