@@ -27,6 +27,8 @@ pub struct Selection {
     pub classes: usize,
     /// The images.
     pub images: Vec<Image>,
+    /// The split's images after them, in the same order.
+    rest: Vec<Image>,
     /// The clean images of `val`, from which a detector's thresholds are taken.
     pub val: Vec<Image>,
     /// The data set, and the seed that drew `val`.
@@ -100,13 +102,12 @@ impl ImageSource {
                 count.max(1)
             )));
         }
+        let ordered = |part: &[usize]| part.iter().map(|&index| images[index].clone()).collect();
         Ok(Selection {
             split,
             classes,
-            images: order[..count]
-                .iter()
-                .map(|&index| images[index].clone())
-                .collect(),
+            images: ordered(&order[..count]),
+            rest: ordered(&order[count..]),
             val,
             origin,
         })
@@ -136,23 +137,21 @@ impl Selection {
         }
     }
 
-    /// For each position a clean image of another class, the next one in the order of evaluation, as pixels.
+    /// For each position a clean image of another class, the next one of the split in the order of evaluation, as pixels.
     ///
     /// # Errors
-    /// [`Error::Data`] where all images have one class.
+    /// [`Error::Data`] where all images of the split have one class.
     pub fn guides(&self, positions: &[usize]) -> Result<Vec<f32>> {
         let mut pixels = Vec::new();
         for &position in positions {
             let label = self.images[position].label;
-            let later = self.images[position..]
+            let mut later = self.images[position..]
                 .iter()
+                .chain(&self.rest)
                 .chain(&self.images[..position]);
-            let Some(other) = later.into_iter().find(|image| image.label != label) else {
-                return Err(Error::data(
-                    "the selected images",
-                    "one class",
-                    "two at least",
-                ));
+            let Some(other) = later.find(|image| image.label != label) else {
+                let what = format!("the images of {}", self.split);
+                return Err(Error::data(what, "one class", "two at least"));
             };
             pixels.extend(floats(other));
         }

@@ -11,6 +11,9 @@ use std::{
 
 use base::{Error, Result, files, progress::Progress};
 
+/// Columns that tell an image from others.
+const IDENTITY: usize = 4;
+
 /// Rows by (position of the image, number of the budget): the row's last columns.
 pub type Rows = BTreeMap<(usize, usize), Vec<String>>;
 
@@ -18,7 +21,8 @@ pub type Rows = BTreeMap<(usize, usize), Vec<String>>;
 pub struct Keys {
     /// Name of the key's columns.
     pub header: String,
-    /// For each image: `split,source_index,label`.
+    /// For each image the columns that tell it, `split,source_index,label,clean_pred`, and what was measured of it clean,
+    /// which may differ in its last bits from what the table has.
     pub images: Vec<String>,
     /// For each budget its value.
     pub budgets: Vec<String>,
@@ -107,7 +111,7 @@ impl RowTable {
             .map(|eps| missing(&self.rows, images.clone(), eps).len());
         let mut bar = Progress::new(what, total.sum::<usize>() as u64);
         for start in images.clone().step_by(batch_size) {
-            let chunk = start..images.end.min(start + batch_size);
+            let chunk = start..images.end.min(start.saturating_add(batch_size));
             for eps in budgets.clone() {
                 let positions = missing(&self.rows, chunk.clone(), eps);
                 if positions.is_empty() {
@@ -177,19 +181,16 @@ fn parse(path: &Path, text: &str, keys: &Keys, header: &str, columns: usize) -> 
     if first != header.trim_end() {
         return Err(wrong(1, first, header.trim_end()));
     }
-    let images: BTreeMap<&str, usize> = keys
-        .images
-        .iter()
-        .enumerate()
-        .map(|(i, key)| (key.as_str(), i))
+    let images = keys.images.iter().enumerate();
+    let images: BTreeMap<Vec<&str>, usize> = images
+        .map(|(i, key)| (key.split(',').take(IDENTITY).collect(), i))
         .collect();
     let mut rows = Rows::new();
     for (number, line) in lines {
         let parts: Vec<&str> = line.split(',').collect();
         let key_parts = parts.len().checked_sub(columns + 1);
         let row = key_parts.filter(|&count| count > 0).and_then(|count| {
-            let key = parts[..count].join(",");
-            let image = *images.get(key.as_str())?;
+            let image = *images.get(&parts[..count.min(IDENTITY)])?;
             let eps = keys.budgets.iter().position(|eps| *eps == parts[count])?;
             Some((
                 (image, eps),
@@ -240,6 +241,23 @@ mod tests {
         assert_eq!(table.rows, read);
         assert_eq!(std::fs::read_to_string(&path).unwrap(), whole);
         assert_eq!(text(&keys, &columns, &read), whole);
+    }
+
+    #[test]
+    fn a_table_goes_on_with_clean_scores_of_other_last_bits() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.csv");
+        let columns = ["pgd".to_string()];
+        let keys = |score: &str| Keys {
+            header: "split,source_index,label,clean_pred,clean_score".into(),
+            images: vec![format!("test,4,0,0,{score}")],
+            budgets: vec!["1".into()],
+        };
+        let mut table = RowTable::open(&path, &keys("0.25"), &columns).unwrap();
+        let rows = Rows::from([((0, 0), vec!["1".to_string()])]);
+        table.add(&keys("0.25"), rows.clone()).unwrap();
+        let read = RowTable::read(&path, &keys("0.2500001"), &columns).unwrap();
+        assert_eq!(read, Some(rows));
     }
 
     #[test]

@@ -186,6 +186,16 @@ fn a_detector_is_attacked_with_its_classifier_and_one_of_another_model_is_refuse
     let header = "split,source_index,label,clean_pred,clean_score,eps,classifier-only,joint-loss,selective-pgd,\
                   orthogonal-pgd,feature-matching";
     assert_eq!(csv.lines().next(), Some(header));
+    // Its scores, and so all of the result, do not depend on the batch size.
+    for (size, out) in [("1", "one"), ("4", "four")] {
+        let batches = ["--batch-size", size, "--out", out];
+        assert_success(&dir.run(&[&command[..], &batches].concat()));
+        assert_eq!(read(&dir.path(&format!("{out}/detector.csv"))), csv);
+        assert_eq!(json(&dir, out), result);
+    }
+    // A single image: its guide is one of the others of the split.
+    let limited = command.map(|part| if part == "6" { "1" } else { part });
+    assert_success(&dir.run(&[&limited[..], &["--out", "limited"]].concat()));
     let defense = &result["detector"];
     for (index, threshold) in defense["thresholds"].as_array().unwrap().iter().enumerate() {
         let limit = threshold["threshold"].as_f64().unwrap();

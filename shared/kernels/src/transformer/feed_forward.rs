@@ -1,5 +1,5 @@
-//! Feed-forward sublayer: `x + dropout(second(dropout(gelu(first(layer_norm(x))))))`, a block of
-//! token rows per task.
+//! Feed-forward sublayer: `x + dropout(second(dropout(gelu(first(layer_norm(x))))))`, an image per task: the rounding of a
+//! matrix product depends on its number of rows, which is so the same in any batch.
 
 use rayon::prelude::*;
 
@@ -14,14 +14,13 @@ use crate::{
 pub struct FeedForwardSublayer {
     /// Sizes; `hidden_dim` and `inner_dim` are the same.
     pub shape: SublayerShape,
+    /// Tokens of an image.
+    pub tokens: usize,
     /// Dropout after the GELU.
     pub hidden_dropout: Option<DropoutMask>,
     /// Dropout of the output.
     pub dropout: Option<DropoutMask>,
 }
-
-/// Token rows of a block: enough for fast matrix products, few enough for the cache.
-const ROWS_PER_BLOCK: usize = 256;
 
 #[derive(Default)]
 struct FeedForwardScratch {
@@ -34,7 +33,7 @@ struct FeedForwardScratch {
 }
 
 impl Sublayer for FeedForwardSublayer {
-    /// Hidden activations before the GELU, block by block.
+    /// Hidden activations before the GELU, image by image.
     type Saved = Vec<Vec<f32>>;
 
     fn forward(&self, x: &[f32], weights: &[f32], save: bool) -> (Vec<f32>, Vec<Vec<f32>>) {
@@ -46,17 +45,17 @@ impl Sublayer for FeedForwardSublayer {
         let weights = self.shape.weights(weights);
         let mut y = vec![0.0; x.len()];
         let saved = y
-            .par_chunks_mut(ROWS_PER_BLOCK * d_model)
-            .zip(x.par_chunks(ROWS_PER_BLOCK * d_model))
+            .par_chunks_mut(self.tokens * d_model)
+            .zip(x.par_chunks(self.tokens * d_model))
             .enumerate()
-            .map_init(FeedForwardScratch::default, |scratch, (block, (y, x))| {
+            .map_init(FeedForwardScratch::default, |scratch, (image, (y, x))| {
                 let count = x.len() / d_model;
                 let normed = buffer(&mut scratch.normed, x.len());
                 weights.norm.apply(x, normed);
                 let mut hidden = vec![0.0; count * hidden_dim];
                 weights.first.apply(normed, &mut hidden);
                 let activated = buffer(&mut scratch.activated, count * hidden_dim);
-                let positions = (block * ROWS_PER_BLOCK * hidden_dim..).step_by(hidden_dim);
+                let positions = (image * self.tokens * hidden_dim..).step_by(hidden_dim);
                 let pairs = hidden
                     .chunks_exact_mut(hidden_dim)
                     .zip(activated.chunks_exact_mut(hidden_dim));
@@ -72,7 +71,7 @@ impl Sublayer for FeedForwardSublayer {
                     x,
                     weights.second.bias,
                     self.dropout,
-                    block * ROWS_PER_BLOCK * d_model,
+                    image * self.tokens * d_model,
                     y,
                 );
                 if save { hidden } else { Vec::new() }
@@ -101,22 +100,22 @@ impl Sublayer for FeedForwardSublayer {
             0
         };
         let mut grad_x = vec![0.0; x.len()];
-        let block_len = ROWS_PER_BLOCK * d_model;
+        let image_len = self.tokens * d_model;
         let sums = reduce_in_groups(
             &mut grad_x,
-            block_len,
+            image_len,
             length,
-            |scratch: &mut FeedForwardScratch, block, grad_x, sums| {
+            |scratch: &mut FeedForwardScratch, image, grad_x, sums| {
                 let mut sums = self.shape.sums(sums);
-                let part = |all| part(all, block * block_len, grad_x.len());
-                let (x, grad_output, hidden) = (part(x), part(grad_output), &saved[block]);
+                let part = |all| part(all, image * image_len, grad_x.len());
+                let (x, grad_output, hidden) = (part(x), part(grad_output), &saved[image]);
                 let grad_branch = buffer(&mut scratch.grad_branch, x.len());
-                dropout_backward(grad_output, self.dropout, block * block_len, grad_branch);
+                dropout_backward(grad_output, self.dropout, image * image_len, grad_branch);
                 let grad_hidden = buffer(&mut scratch.grad_hidden, hidden.len());
                 weights.second.backward(grad_branch, grad_hidden);
                 let activated = buffer(&mut scratch.activated, hidden.len());
                 let factors = buffer(&mut scratch.factors, hidden_dim);
-                let positions = (block * ROWS_PER_BLOCK * hidden_dim..).step_by(hidden_dim);
+                let positions = (image * self.tokens * hidden_dim..).step_by(hidden_dim);
                 let triples = hidden
                     .chunks_exact(hidden_dim)
                     .zip(activated.chunks_exact_mut(hidden_dim))

@@ -165,7 +165,7 @@ impl Detector {
         let feature = self
             .transformer
             .forward(&tokens.to_dtype(DType::F32)?, dropout)?;
-        let logits = self.classes.forward(&feature)?;
+        let logits = self.classes.forward_images(&feature)?;
         Ok(Detection { feature, logits })
     }
 

@@ -199,6 +199,7 @@ pub fn feed_forward_sublayer(
     weights.run(
         FeedForwardSublayer {
             shape: sizes,
+            tokens: x.dims3()?.1,
             hidden_dropout: inner,
             dropout: outer,
         },
