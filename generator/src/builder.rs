@@ -79,7 +79,7 @@ impl Builder<'_> {
             let Range { start, end } = self.ids(split);
             (start..end)
                 .step_by(size as usize)
-                .map(move |start| (split, start..end.min(start + size)))
+                .map(move |start| (split, start..end.min(start.saturating_add(size))))
         })
     }
 

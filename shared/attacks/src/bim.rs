@@ -78,4 +78,8 @@ impl Attack for Bim {
         };
         attack.perturb(model, batch)
     }
+
+    fn radius(&self) -> Option<f64> {
+        Some(self.eps)
+    }
 }

@@ -11,7 +11,8 @@ use data::{IMAGE_BYTES, Sample};
 use kernels::distances;
 use nn::model::Classifier;
 
-/// Attacks a batch, clips to `[0,1]`, quantizes to 8 bits and classifies the bytes.
+/// Attacks a batch, clips to `[0,1]`, quantizes to 8 bits and classifies the bytes. Rounding leaves no byte outside the attack's
+/// Linf ball, whose radius may be no whole number of levels.
 ///
 /// Where the floats fool the model and the bytes do not, as few pixels as needed go one level
 /// further from the clean image (`requantize`), which may exceed a bound of the attack by that
@@ -45,6 +46,9 @@ fn generate_once(
     let pred_float = predict(&images)?;
     let floats = images.flatten_all()?.to_vec1::<f32>()?;
     let mut bytes = quantize::round(&floats);
+    if let Some(radius) = attack.radius() {
+        quantize::clamp(&mut bytes, batch.pixels(), radius);
+    }
     let mut pred = predict(&quantize::to_tensor(&bytes, batch.device())?)?;
 
     let labels = batch.labels();

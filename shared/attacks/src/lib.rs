@@ -88,4 +88,9 @@ pub struct Perturbed {
 pub trait Attack: Send + Sync {
     /// Perturbs every image of the batch against `model`, which is in evaluation mode.
     fn perturb(&self, model: &dyn Classifier, batch: &AttackBatch) -> Result<Perturbed>;
+
+    /// Radius of the Linf ball that the images lie in, in `[0,1]` units; none without such a bound.
+    fn radius(&self) -> Option<f64> {
+        None
+    }
 }

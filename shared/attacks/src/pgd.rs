@@ -65,4 +65,8 @@ impl Attack for Pgd {
         };
         attack.perturb(model, batch)
     }
+
+    fn radius(&self) -> Option<f64> {
+        Some(self.eps)
+    }
 }

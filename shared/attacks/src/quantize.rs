@@ -10,6 +10,15 @@ pub fn round(floats: &[f32]) -> Vec<u8> {
     floats.iter().map(|x| (x * 255.0).round() as u8).collect()
 }
 
+/// Brings bytes back to within `radius`, in `[0,1]` units, of clean ones.
+pub fn clamp(bytes: &mut [u8], clean: &[u8], radius: f64) {
+    // A radius of n / 255 is n levels, whatever its last bits.
+    let levels = (255.0 * radius + 1e-3).floor() as u8;
+    for (byte, &clean) in std::iter::zip(bytes, clean) {
+        *byte = (*byte).clamp(clean.saturating_sub(levels), clean.saturating_add(levels));
+    }
+}
+
 /// The f32 of a byte: `byte / 255`.
 pub fn to_float(byte: u8) -> f32 {
     f32::from(byte) / 255.0

@@ -35,7 +35,7 @@ impl Config {
                 ("joint.alpha", joint.alpha, 0.0, most),
                 ("joint.beta", joint.beta, 0.0, most),
                 ("joint.detector_lr", joint.detector_lr, 0.0, most),
-                ("joint.dropout", joint.dropout, 0.0, 1.0),
+                ("joint.dropout", joint.dropout, 0.0, below_1),
             ]);
         }
         if let Some(perturbation) = &self.perturbation {
@@ -56,6 +56,7 @@ impl Config {
                 let range = match most {
                     f64::MAX if least == f64::MIN_POSITIVE => "a number above 0".into(),
                     f64::MAX => format!("at least {least}"),
+                    _ if most == below_1 => format!("at least {least} and below 1"),
                     _ => format!("{least} to {most}"),
                 };
                 return Err(Error::Usage(format!(

@@ -50,6 +50,7 @@ pub fn write(
     let kept = Kept {
         perturbations,
         ids: images.iter().map(|image| image.id).collect(),
+        radius: config.perturbation.as_ref().map(|of| of.eps.value()),
     };
     for images in images.chunks(BATCH_SIZE) {
         insert(
@@ -122,9 +123,15 @@ struct Kept<'a> {
     perturbations: &'a Perturbations,
     /// Ids of the training images, ascending; their places are the perturbations' rows.
     ids: Vec<u64>,
+    /// Of the ball that they lie in.
+    radius: Option<f64>,
 }
 
 impl Attack for Kept<'_> {
+    fn radius(&self) -> Option<f64> {
+        self.radius
+    }
+
     fn perturb(&self, _: &dyn Classifier, batch: &AttackBatch) -> Result<Perturbed> {
         let mut moved = Vec::with_capacity(batch.pixels().len());
         for id in batch.ids() {

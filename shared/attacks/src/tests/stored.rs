@@ -86,6 +86,39 @@ impl Attack for Fixed {
     }
 }
 
+/// The images moved up by so much, which lie in an Linf ball of this radius.
+struct Up(f32);
+
+impl Attack for Up {
+    fn perturb(&self, _: &dyn Classifier, batch: &AttackBatch) -> Result<Perturbed> {
+        let images = (batch.images() + f64::from(self.0))?;
+        let steps = vec![1; batch.len()];
+        Ok(Perturbed { images, steps })
+    }
+
+    fn radius(&self) -> Option<f64> {
+        Some(self.0.into())
+    }
+}
+
+#[test]
+fn stored_bytes_stay_in_the_linf_ball_of_any_eps() {
+    let model = TestModel::random_linear(1);
+    let mut test = TestBatch::of(&model, random_images(4));
+    for (eps, levels) in [(0.03, 7), (8.0 / 255.0, 8), (0.002, 0), (1.0, 255)] {
+        // Labels that are not predicted: no success is to be restored by one more level.
+        let samples = generate(&Up(eps), &model, &test.batch()).unwrap();
+        test.labels = samples.iter().map(|s| (s.pred_float + 1) % 10).collect();
+        let samples = generate(&Up(eps), &model, &test.batch()).unwrap();
+        for (sample, clean) in samples.iter().zip(test.bytes.chunks(IMAGE_BYTES)) {
+            let most = clean.iter().zip(&sample.pixels);
+            let most = most.map(|(clean, byte)| byte - clean).max();
+            let free = clean.iter().map(|clean| 255 - clean).max();
+            assert_eq!(most, free.map(|free| free.min(levels)), "eps {eps}");
+        }
+    }
+}
+
 #[test]
 fn pixels_are_clipped_and_a_pixel_that_is_not_finite_is_an_error_that_names_the_image() {
     let model = TestModel::random_linear(1);

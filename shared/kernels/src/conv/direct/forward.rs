@@ -24,7 +24,7 @@ impl PackedWeights {
     pub fn new(shape: &ConvShape, weight: &[f32]) -> Self {
         let (area, c_in) = (shape.kernel.pow(2), shape.input.channels);
         let depth = area * c_in;
-        let mut values = vec![0.0; shape.c_out.next_multiple_of(LANES) * depth];
+        let mut values = vec![0.0; Self::len(shape)];
         for (output, weight) in weight.chunks_exact(depth).enumerate() {
             let panel = &mut values[output / LANES * depth * LANES..][..depth * LANES];
             for (channel, taps) in weight.chunks_exact(area).enumerate() {
@@ -34,6 +34,10 @@ impl PackedWeights {
             }
         }
         Self(values)
+    }
+
+    fn len(shape: &ConvShape) -> usize {
+        shape.c_out.next_multiple_of(LANES) * shape.kernel.pow(2) * shape.input.channels
     }
 }
 
@@ -52,7 +56,7 @@ pub fn conv2d(
     weights: &PackedWeights,
     epilogue: Epilogue,
 ) -> Vec<f32> {
-    assert!(input.len() == shape.input.numel());
+    assert!(input.len() == shape.input.numel() && weights.0.len() == PackedWeights::len(shape));
     let windows = Windows::new(shape);
     let (output, image_len) = (shape.output(), shape.input.image_numel());
     let per_thread = output.images.div_ceil(rayon::current_num_threads());

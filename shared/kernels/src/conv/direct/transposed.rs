@@ -24,7 +24,7 @@ impl TransposedWeights {
     pub fn new(shape: &ConvShape, weight: &[f32]) -> Self {
         let (kernel, c_in, c_out) = (shape.kernel, shape.input.channels, shape.c_out);
         let columns = (kernel * c_in).next_multiple_of(LANES);
-        let mut values = vec![0.0; kernel * columns * c_out];
+        let mut values = vec![0.0; Self::len(shape)];
         let weights = values.par_chunks_mut(c_out * LANES).enumerate();
         weights.for_each(|(number, panel)| {
             let (y, first) = (number * LANES / columns, number * LANES % columns);
@@ -41,6 +41,10 @@ impl TransposedWeights {
         });
         Self(values)
     }
+
+    fn len(shape: &ConvShape) -> usize {
+        shape.kernel * (shape.kernel * shape.input.channels).next_multiple_of(LANES) * shape.c_out
+    }
 }
 
 /// Gradient of the input from `grad_output`, after `epilogue`.
@@ -52,6 +56,7 @@ pub fn input_gradient(
 ) -> Vec<f32> {
     let (input, output) = (shape.input, shape.output());
     assert!(grad_output.len() == output.numel());
+    assert!(weights.0.len() == TransposedWeights::len(shape));
     let windows = Windows::new(shape);
     let chunk = input.image_numel();
     let compute = |(image, (out, grad_output)): (usize, (&mut [MaybeUninit<f32>], &[f32]))| {
