@@ -41,17 +41,23 @@ impl Report {
         log::result(self.out.display())
     }
 
-    /// The contact sheet of the first store that is still there.
+    /// The contact sheet of the first store that is still there and has test images.
     fn strips(&self) -> Result<Option<Vec<ImageStrip>>> {
+        let mut reason = None;
         for run in &self.runs {
-            match report::database(run)? {
-                Some(db) if db.exists() => return strips_of(&db).map(Some),
-                Some(db) => log::warning(format_args!(
-                    "{}: no such store, so the report has no images",
-                    db.display()
-                )),
-                None => {}
+            let Some(db) = report::database(run)? else {
+                continue;
+            };
+            match strips_of(&db) {
+                Ok(strips) if !strips.is_empty() => return Ok(Some(strips)),
+                Ok(_) => reason = Some(format!("{}: no test images", db.display())),
+                Err(error) => reason = Some(error.to_string()),
             }
+        }
+        if let Some(reason) = reason {
+            log::warning(format_args!(
+                "the report has no images, since no run's store could be read: {reason}"
+            ));
         }
         Ok(None)
     }

@@ -6,6 +6,9 @@ use attacks::AttackKind;
 /// The color of clean images and of what holds for all of them.
 pub const CLEAN: usize = 0;
 
+/// Places between the colors of an attack in two stores.
+const COLORS_OF_A_STORE: usize = 6;
+
 /// Colors of the palette in style.css for attacks: `.c1` to `.c10`, from the eleventh attack on again.
 const ATTACK_COLORS: usize = 10;
 
@@ -28,11 +31,16 @@ pub fn heading(attack: &str) -> String {
     }
 }
 
-/// The attack's color of the palette. Ids never change, so neither do colors.
+/// The attack's color of the palette, also that of one of several stores, `2/fgsm`. Ids never change, so neither do colors.
 pub fn color(attack: &str) -> usize {
-    kind(attack).map_or(UNKNOWN, |kind| {
-        1 + (usize::from(kind.id()) - 1) % ATTACK_COLORS
-    })
+    let (store, name) = attack.split_once('/').unwrap_or(("1", attack));
+    match (store.parse::<usize>(), kind(name)) {
+        (Ok(store @ 1..), Some(kind)) => {
+            let place = usize::from(kind.id()) - 1 + COLORS_OF_A_STORE * (store - 1);
+            1 + place % ATTACK_COLORS
+        }
+        _ => UNKNOWN,
+    }
 }
 
 /// The given names, each once: by id, then those without one as they came.
@@ -75,6 +83,9 @@ mod tests {
     fn every_attack_has_a_color_of_the_palette() {
         let style = include_str!("style.css");
         let colors = AttackKind::ALL.into_iter().map(|kind| color(kind.name()));
+        let of_stores = ["1/pgd", "2/pgd", "3/pgd", "2/fgsm"].map(color);
+        assert_eq!(of_stores, [7, 3, 9, 8]);
+        assert_eq!(["x", "0/pgd", "a/pgd"].map(color), [UNKNOWN; 3]);
         for color in colors.chain([CLEAN, UNKNOWN]) {
             assert!(style.contains(&format!(".c{color} {{ color: var(--c{color}); }}")));
             assert_eq!(style.matches(&format!("--c{color}: #")).count(), 2);

@@ -7,7 +7,7 @@ use toml::{Table, Value};
 
 use super::evaluation::Evaluation;
 use crate::{
-    folder::{CONFIG, METRICS, REPORT, ROBUST, RunState},
+    folder::{BEST, CONFIG, METRICS, REPORT, ROBUST, RunState},
     metrics::{self, EpochMetrics},
     robust::summary::Robustness,
 };
@@ -46,9 +46,7 @@ impl RunRecord {
             config,
             epochs: optional(METRICS).map_or(Ok(Vec::new()), |path| metrics::read(&path))?,
             evaluation: optional(REPORT).map(|path| evaluation(&path)).transpose()?,
-            robustness: optional(ROBUST)
-                .map(|path| Robustness::read(&path))
-                .transpose()?,
+            robustness: robustness(folder)?,
             state,
         })
     }
@@ -99,6 +97,25 @@ impl RunRecord {
     pub fn setting(&self, key: &str) -> Option<String> {
         self.config.get(key).map(setting_text)
     }
+}
+
+/// The evaluation under attacks on the model itself, unless it is of other weights than the folder's: of a run before
+/// `--force`, or of earlier epochs.
+fn robustness(folder: &Path) -> Result<Option<Robustness>> {
+    let (path, weights) = (folder.join(ROBUST), folder.join(BEST));
+    if !path.exists() {
+        return Ok(None);
+    }
+    let found = Robustness::read(&path)?;
+    if weights.exists() && store::sha256(&files::read(&weights)?) != found.model_sha256 {
+        log::warning(format_args!(
+            "{}: left out, since it is of other weights than {}; attack the model again",
+            path.display(),
+            weights.display()
+        ));
+        return Ok(None);
+    }
+    Ok(Some(found))
 }
 
 /// A value of `config.toml`, strings without quotes.

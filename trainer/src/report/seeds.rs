@@ -1,5 +1,7 @@
 //! Runs that differ in nothing but their seed: mean and spread of their rows in a table.
 
+use std::collections::BTreeSet;
+
 use super::{
     format::percent,
     run_record::RunRecord,
@@ -12,9 +14,9 @@ const OF_THE_SEED: [&str; 6] = ["seed", "data", "db", "more_db", "data_hash", "i
 /// The rows of runs, or of their baselines, and after them a row for each group of runs that differ in nothing but
 /// their seed.
 pub fn with_means(rows: Vec<(&RunRecord, TableRow)>) -> Vec<TableRow> {
-    let mut groups: Vec<(String, Vec<usize>)> = Vec::new();
+    let mut groups: Vec<((String, String), Vec<usize>)> = Vec::new();
     for (position, (run, _)) in rows.iter().enumerate() {
-        let key = settings(run);
+        let key = (settings(run), measured(run));
         match groups.iter_mut().find(|(other, _)| *other == key) {
             Some((_, members)) => members.push(position),
             None => groups.push((key, vec![position])),
@@ -22,12 +24,12 @@ pub fn with_means(rows: Vec<(&RunRecord, TableRow)>) -> Vec<TableRow> {
     }
     let means: Vec<TableRow> = groups
         .iter()
-        .filter(|(_, members)| members.len() > 1)
         .map(|(_, members)| {
-            let members: Vec<&(&RunRecord, TableRow)> =
-                members.iter().map(|&position| &rows[position]).collect();
-            mean(&members)
+            let members = members.iter().map(|&position| &rows[position]);
+            members.collect::<Vec<_>>()
         })
+        .filter(|members| members.len() > 1 && have_distinct_seeds(members))
+        .map(|members| mean(&members))
         .collect();
     rows.into_iter().map(|(_, row)| row).chain(means).collect()
 }
@@ -40,6 +42,42 @@ fn settings(run: &RunRecord) -> String {
         .filter(|(key, _)| !OF_THE_SEED.contains(&key.as_str()));
     kept.map(|(key, value)| format!("{key} = {value}\n"))
         .collect()
+}
+
+/// What a run was measured on: the kind of baseline, images and attacks. The stores themselves differ with the seed.
+fn measured(run: &RunRecord) -> String {
+    let Some(evaluation) = &run.evaluation else {
+        return String::new();
+    };
+    let splits = evaluation.splits.iter().map(|result| {
+        let attacks: Vec<&str> = result
+            .attacks
+            .0
+            .iter()
+            .map(|(name, _)| name.as_str())
+            .collect();
+        format!("{} {} {}\n", result.split, result.images, attacks.join(","))
+    });
+    format!(
+        "{}\n{}",
+        evaluation.surrogate.name,
+        splits.collect::<String>()
+    )
+}
+
+fn have_distinct_seeds(members: &[&(&RunRecord, TableRow)]) -> bool {
+    let seeds: BTreeSet<_> = members.iter().map(|(run, _)| run.setting("seed")).collect();
+    seeds.len() == members.len()
+}
+
+/// A run's name without its seed's number and folder.
+fn without_seed(name: &str, run: &RunRecord) -> String {
+    let Some(seed) = run.setting("seed") else {
+        return name.into();
+    };
+    let name = name.replace(&format!("seed-{seed}/"), "");
+    let shorter = name.strip_suffix(&format!("-{seed}"));
+    shorter.map_or(name.clone(), String::from)
 }
 
 /// The mean over the runs and, after it, the sample standard deviation of every cell that all of them have.
@@ -69,9 +107,12 @@ fn mean(members: &[&(&RunRecord, TableRow)]) -> TableRow {
         })
     });
     let (run, first) = members[0];
-    // Rows of baselines have one label.
-    let same = members.iter().all(|(_, row)| row.label == first.label);
-    let label = if same { &first.label } else { run.method() };
+    let name = without_seed(&first.label, run);
+    let mut names = members
+        .iter()
+        .map(|(run, row)| without_seed(&row.label, run));
+    let same = names.all(|other| other == name);
+    let label = if same { &name } else { run.method() };
     let seeds: Vec<String> = members
         .iter()
         .filter_map(|(run, _)| run.setting("seed"))
@@ -127,6 +168,17 @@ mod tests {
         let rows = with_means(rows.collect());
         assert_eq!(rows[2].label, "Baseline, mean of 2 seeds");
         assert!(rows[2].cells[1] == Cell::Text("60.0 ± 14.1".into()));
+    }
+
+    #[test]
+    fn rows_of_means_have_the_setting_in_their_name_and_one_run_twice_has_none() {
+        let seeds = [4, 5];
+        let runs = seeds.map(|seed| run(&text(seed, 0.1)));
+        let named = |run, seed| (run, row(&format!("low-0.5-2-{seed}"), 0.5));
+        let rows = with_means(vec![named(&runs[0], 4), named(&runs[1], 5)]);
+        assert_eq!(rows[2].label, "low-0.5-2, mean of 2 seeds");
+        let twice = with_means(vec![named(&runs[0], 4), named(&runs[0], 4)]);
+        assert_eq!(twice.len(), 2);
     }
 
     #[test]

@@ -47,7 +47,8 @@ impl Cell {
         }
     }
 
-    fn text(&self) -> String {
+    /// As it is shown.
+    pub fn text(&self) -> String {
         match self {
             Self::Text(text) => text.clone(),
             Self::Percent(Some(value)) => percent(*value),

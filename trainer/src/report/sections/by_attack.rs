@@ -79,8 +79,14 @@ fn table(runs: &[RunRecord], split: &str) -> Table {
         results::reference_row(model, cells.map(Cell::Percent).collect())
     }));
 
-    let images = measured.iter().map(|(_, _, result)| result.images);
-    let images = images.max().unwrap_or(0);
+    let mut images: Vec<u64> = measured
+        .iter()
+        .map(|(_, _, result)| result.images)
+        .collect();
+    images.sort_unstable();
+    images.dedup();
+    let images: Vec<String> = images.iter().map(u64::to_string).collect();
+    let images = images.join(" or ");
     let mut head: Vec<String> = ["Model", "Clean"].map(String::from).to_vec();
     head.extend(attacks.iter().map(|attack| names::heading(attack)));
     head.push("Worst case".into());

@@ -90,12 +90,24 @@ fn table(evaluated: &[(&RunRecord, &Robustness)]) -> Table {
     let head = ["Model", "Clean", "Transfer worst case"]
         .into_iter()
         .chain(labels);
+    let mut rows: Vec<TableRow> = rows.collect();
+    let mut budgets = evaluated.iter().flat_map(|(_, result)| {
+        let budgets = result.results.iter();
+        budgets.map(|budget| (result.norm, budget.eps))
+    });
+    let first = budgets.next();
+    // Rows of different budgets are not compared: none of them is the best.
+    if budgets.any(|budget| Some(budget) != first) {
+        for cell in rows.iter_mut().flat_map(|row| &mut row.cells) {
+            *cell = Cell::Text(cell.text());
+        }
+    }
     Table {
         caption: "Accuracy in percent, clean, on the stored samples (transfer), and after each attack on the model \
                   itself (white-box)"
             .into(),
         head: head.chain(["Robust"]).chain(detector).map(String::from).collect(),
-        rows: rows.collect(),
+        rows,
     }
 }
 
@@ -129,10 +141,14 @@ fn row(
         }
     }
     let [low, high] = budget.interval.map(percent);
+    let changed = result.changed.0.iter();
+    let changed: String = changed
+        .map(|(name, value)| format!(", {value} {name}"))
+        .collect();
     TableRow {
         label: run.name.clone(),
         note: format!(
-            "{} {}, {} images of {}, robust {low} to {high}",
+            "{} {}, {} images of {}{changed}, robust {low} to {high}",
             result.norm,
             budget_text(result, budget.eps),
             result.images,
@@ -161,6 +177,9 @@ fn curve(evaluated: &[(&RunRecord, &Robustness)]) -> LineChart {
         .collect();
     grid.sort_by(f64::total_cmp);
     grid.dedup();
+    let all_linf = evaluated
+        .iter()
+        .all(|(_, result)| result.norm == robustness::Norm::Linf);
     let place = |eps: f64| grid.iter().position(|at| *at == eps).unwrap_or(0) as f64;
     let series = evaluated.iter().enumerate().map(|(color, (run, result))| {
         let mut points = points(result);
@@ -178,8 +197,11 @@ fn curve(evaluated: &[(&RunRecord, &Robustness)]) -> LineChart {
     LineChart {
         title: "Robust accuracy in percent against the budget".into(),
         horizontal: Horizontal::Named {
-            title: "eps, in 255ths".into(),
-            labels: grid.iter().map(|eps| short(255.0 * eps)).collect(),
+            title: if all_linf { "eps, in 255ths" } else { "eps" }.into(),
+            labels: grid
+                .iter()
+                .map(|eps| short(if all_linf { 255.0 * eps } else { *eps }))
+                .collect(),
         },
         unit: Unit::Percent,
         series: series.collect(),

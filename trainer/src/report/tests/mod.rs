@@ -208,7 +208,7 @@ fn robustness_under_attack_stands_beside_transfer_with_its_curve_and_failed_chec
     };
     let defended = r#"{"eps":0.01,"success":{"joint-loss":[0.9,0.8]},"any":[0.91,0.81],"robust":[0.0917,0.1917],"interval":[[0,1],[0,1]]}"#;
     let robustness = format!(
-        r#"{{"model":{{"name":"resnet34","method":"joint","width":64,"epoch":35}},"model_sha256":"01","norm":"linf","split":"test","images":1000,"seed":0,"clean":0.8613,"results":[{},{}],"detector":{{"thresholds":[],"results":[{defended}]}},"sanity":[{{"name":"a check","ok":true,"value":0,"limit":0,"meaning":"m"}},{{"name":"gradients","ok":false,"value":0.5,"limit":0.25,"meaning":"masked <b>"}}]}}"#,
+        r#"{{"model":{{"name":"resnet34","method":"joint","width":64,"epoch":35}},"model_sha256":"01","norm":"linf","split":"test","images":1000,"seed":0,"changed":{{"steps":2}},"clean":0.8613,"results":[{},{}],"detector":{{"thresholds":[],"results":[{defended}]}},"sanity":[{{"name":"a check","ok":true,"value":0,"limit":0,"meaning":"m"}},{{"name":"gradients","ok":false,"value":0.5,"limit":0.25,"meaning":"masked <b>"}}]}}"#,
         budget(1.0 / 255.0, 0.1518),
         budget(8.0 / 255.0, 0.0119),
     );
@@ -222,13 +222,19 @@ fn robustness_under_attack_stands_beside_transfer_with_its_curve_and_failed_chec
         "1.2",
         "9.2",
         "19.2",
-        "linf 8/255, 1000 images of test",
+        "linf 8/255, 1000 images of test, 2 steps",
         "Robust accuracy in percent against the budget",
         "1 of 2 sanity checks",
         "masked &lt;b&gt;",
     ] {
         assert!(page.contains(text), "{text}");
     }
+    // Of two budgets, none is the best.
+    assert!(!page.contains("<strong>15.2"));
+    // Weights of another training.
+    fs::write(folder.join("best.safetensors"), "weights").unwrap();
+    let page = runs.page(std::slice::from_ref(&folder), None);
+    assert!(page.contains("No run was attacked itself"));
     fs::write(folder.join("robust/robust.json"), "{}").unwrap();
     let error = RunRecord::read(&folder).err().unwrap();
     assert_eq!(error.exit_code(), 3);
