@@ -16,11 +16,15 @@ def epochs(folder):
 
 
 def of_rounds(folder):
-    """The same of a training in rounds, over the rounds that have begun."""
-    parts = [epochs(path) for path in folder.glob("round-*") if path.is_dir()]
-    done = [part for part in parts if part and part[0] == part[1]]
-    last = [part for part in parts if part and part[0] < part[1]]
-    return len(done), last[0] if last else (0, None)
+    """How far a training in rounds is, in words."""
+    runs = [path for path in folder.glob("round-*") if (path / "config.toml").exists()]
+    parts = [epochs(path) for path in runs]
+    ended = sum(done == total for done, total in parts)
+    rounds = "no round"
+    if runs:
+        config, _ = read_run(runs[0])
+        rounds = f"{ended} of {config['optimizer']['schedule']['epochs'] // config['epochs']} rounds"
+    return rounds + "".join(f", epoch {done} of {total} of the next" for done, total in parts if done < total)
 
 
 def unfinished(runs, ended):
@@ -33,9 +37,7 @@ def unfinished(runs, ended):
         if not folder.is_dir():
             yield name, "not begun"
         elif list(folder.glob("round-*")):
-            rounds, (done, total) = of_rounds(folder)
-            within = f", epoch {done} of {total} of the next" if total else ""
-            yield name, f"{rounds} round{'s' * (rounds != 1)} ended{within}"
+            yield name, of_rounds(folder)
         elif found := epochs(folder):
             done, total = found
             yield name, f"epoch {done} of {total}" if done < total else "trained, not evaluated"

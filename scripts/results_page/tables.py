@@ -148,7 +148,8 @@ def by_attack(runs, split):
         rows += with_means(measured, *[percent] * (len(ATTACKS) + 2))
     if not rows:
         return None
-    rows += [[f"*paper: {model}*", *map(percent, row), "–"] for model, row in paper("BY_ATTACK")]
+    if split == "val":  # held-out training images, as the paper's
+        rows += [[f"*paper: {model}*", *map(percent, row), "–"] for model, row in paper("BY_ATTACK")]
     return table(["model", "clean", *ATTACKS.values(), "worst case"], rows)
 
 
