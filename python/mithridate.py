@@ -70,11 +70,14 @@ class Stream:
 
 def _share(text):
     low, is_range, high = str(text).partition("..")
-    low = float(low)
-    high = float(high) if is_range else low
-    if not 0 <= low <= high <= 1:
-        raise ValueError(f"adv_ratio {text}: not a number or a range within 0..1")
-    return low, high
+    try:
+        low = float(low)
+        high = float(high) if is_range else low
+        if 0 <= low <= high <= 1:
+            return low, high
+    except ValueError:
+        pass
+    raise ValueError(f"{text}: expected a number or a range within 0..1")
 
 
 def _bounds(text, attacks):
@@ -187,7 +190,9 @@ class Sampler:
     def __init__(self, attacks, seed=0, adv_ratio="0.5", policy="uniform", bounds=""):
         if policy not in ("uniform", "fixed"):
             raise ValueError(f"policy {policy}: one of uniform, fixed")
-        self.attacks, self.seed, self.policy = list(attacks), seed, policy
+        self.attacks, self.seed, self.policy = list(attacks), operator.index(seed), policy
+        if not 0 <= self.seed <= MASK:
+            raise ValueError(f"seed {seed}: expected 0 to 2^64 - 1")
         self.share = _share(adv_ratio)
         self.low, self.high = _bounds(bounds, self.attacks)
 

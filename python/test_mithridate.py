@@ -151,7 +151,7 @@ class InFolder(unittest.TestCase):
         self.assertNotIn("\n", message)
 
 
-class Draws(unittest.TestCase):
+class Draws(InFolder):
     def test_draws_are_the_trainers(self):
         self.assertEqual([drawn(case) for case in CASES], json.loads(GOLDEN.read_text()))
 
@@ -159,6 +159,14 @@ class Draws(unittest.TestCase):
         for bounds in ("fgsm=0.9..1,cw=0.2..1", "no-such-attack=0..1", "fgsm=1..0"):
             with self.assertRaises(ValueError):
                 mithridate.Sampler(ATTACKS, bounds=bounds)
+
+    def test_bounds_and_shares_without_an_end_or_twice_and_seeds_out_of_range_are_refused(self):
+        bounds = ({"bounds": text} for text in ("fgsm=0.2..", "fgsm=0.1,fgsm=0.9", "fgsm="))
+        for wrong in (*bounds, {"adv_ratio": "0.5.."}, {"seed": -1}, {"seed": 1 << 64}):
+            with self.subTest(wrong):
+                self.refused(lambda: mithridate.Sampler(ATTACKS, **wrong))
+        same = mithridate.Sampler(ATTACKS, seed=torch.tensor(3)).mixture(1)
+        self.assertEqual(same, mithridate.Sampler(ATTACKS, seed=3).mixture(1))
 
     def test_an_unknown_policy_is_refused(self):
         with self.assertRaisesRegex(ValueError, "uniform, fixed"):
