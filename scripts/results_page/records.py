@@ -73,7 +73,7 @@ def images_per_epoch(config, epoch):
 
 
 def commands(runs):
-    """What the scripts started, by the output: date, commit, machine and command of its first start."""
+    """What the scripts started, by the output: date, commit, machine and command of its last start from nothing."""
     found = {}
     for path in runs.glob("**/commands"):
         for line in path.read_text().splitlines():
@@ -84,7 +84,7 @@ def commands(runs):
                 for folder in (runs.absolute(), runs):
                     command = command.replace(f"{folder}/", "RUNS/")
                 started = {"date": date, "commit": commit, "machine": machine, "command": command}
-                found.setdefault(pathlib.Path(output[1]).absolute(), started)
+                found[pathlib.Path(output[1]).absolute()] = started
     return found
 
 
