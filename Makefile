@@ -209,27 +209,29 @@ table2 table3 table4: build data
 	    BUILD_FLAGS='--preset $(PRESET) $(SUBSET) $(DATASET_FLAGS)' TRAIN_FLAGS='--precision $(PRECISION) $(CONFIG) $(SIZE) $(TRAIN_FLAGS)' \
 	    scripts/tables $(@:table%=%)
 
+DEMO_FOLDER = $(call path,$(DEMO))
+
 ## end to end on a small synthetic data set, no download
 demo: build clean-demo
-	@mkdir -p '$(call path,$(DEMO))' && touch '$(call path,$(DEMO))/.demo'
-	$(GENERATOR) synthetic --out '$(call path,$(DEMO))/data' --count $(DEMO_COUNT) --seed $(SEED)
+	@mkdir -p '$(DEMO_FOLDER)' && touch '$(DEMO_FOLDER)/.demo'
+	$(GENERATOR) synthetic --out '$(DEMO_FOLDER)/data' --count $(DEMO_COUNT) --seed $(SEED)
 	$(MAKE) --no-print-directory dataset train \
-	    DATA='$(call path,$(DEMO))/data' DB='$(call path,$(DEMO))/adversarial.db' BASELINE='$(call path,$(DEMO))/baseline' RUN='$(call path,$(DEMO))/joint' \
+	    DATA='$(DEMO_FOLDER)/data' DB='$(DEMO_FOLDER)/adversarial.db' BASELINE='$(DEMO_FOLDER)/baseline' RUN='$(DEMO_FOLDER)/joint' \
 	    LIMIT=$(DEMO_LIMIT) BASELINE_LIMIT= WIDTH=$(DEMO_WIDTH) BATCH_SIZE=$(DEMO_BATCH_SIZE) \
 	    BASELINE_EPOCHS=$(DEMO_BASELINE_EPOCHS) EPOCHS=$(DEMO_EPOCHS) \
 	    METHOD=joint ADV_RATIO=$(DEMO_ADV_RATIO) \
 	    DETECTOR_INPUT=$(DEMO_DETECTOR_INPUT) DETECTOR_LAYERS=$(DEMO_DETECTOR_LAYERS) \
 	    BASELINE_FLAGS='$(DEMO_BASELINE_FLAGS)' DATASET_FLAGS='$(DEMO_DATASET_FLAGS)' \
 	    TRAIN_FLAGS='$(DEMO_TRAIN_FLAGS)'
-	@test -s '$(call path,$(DEMO))/joint/report.html'
+	@test -s '$(DEMO_FOLDER)/joint/report.html'
 	@echo
-	@echo 'The demo is done; its report is $(call path,$(DEMO))/joint/report.html'
+	@echo 'The demo is done; its report is $(DEMO_FOLDER)/joint/report.html'
 
 ## removes the output of the demo
 clean-demo:
-	@[ ! -e '$(call path,$(DEMO))' ] || [ -e '$(call path,$(DEMO))/.demo' ] || \
-	    { echo 'error: $(call path,$(DEMO)): found other files, expected a folder of the demo; name another' >&2; exit 2; }
-	rm -rf '$(call path,$(DEMO))'
+	@[ ! -e '$(DEMO_FOLDER)' ] || [ -e '$(DEMO_FOLDER)/.demo' ] || \
+	    { echo 'error: $(DEMO_FOLDER): found other files, expected a folder of the demo; name another' >&2; exit 2; }
+	rm -rf '$(DEMO_FOLDER)'
 
 ## every test, documentation included
 test:

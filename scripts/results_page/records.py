@@ -31,10 +31,11 @@ def warn(message):
 
 def white_box(folder):
     """Evaluations under attacks on the model itself: a list, each with a result for each budget."""
-    found, best = [], folder / "best.safetensors"
-    for path in sorted(folder.glob("*/robust.json")):
+    found, best, files = [], folder / "best.safetensors", sorted(folder.glob("*/robust.json"))
+    weights = hashlib.sha256(best.read_bytes()).hexdigest() if files and best.exists() else None
+    for path in files:
         file = read_json(path)
-        if best.exists() and hashlib.sha256(best.read_bytes()).hexdigest() != file["model_sha256"]:
+        if weights and weights != file["model_sha256"]:
             warn(f"{path}: left out, since it is of other weights than {best}")
             continue
         detector = (file["detector"] or {}).get("results", [])

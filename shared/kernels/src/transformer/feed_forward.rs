@@ -44,17 +44,17 @@ impl Sublayer for FeedForwardSublayer {
         } = self.shape;
         let weights = self.shape.weights(weights);
         let mut y = vec![0.0; x.len()];
+        let image_len = self.tokens * d_model;
         let saved = y
-            .par_chunks_mut(self.tokens * d_model)
-            .zip(x.par_chunks(self.tokens * d_model))
+            .par_chunks_mut(image_len)
+            .zip(x.par_chunks(image_len))
             .enumerate()
             .map_init(FeedForwardScratch::default, |scratch, (image, (y, x))| {
-                let count = x.len() / d_model;
                 let normed = buffer(&mut scratch.normed, x.len());
                 weights.norm.apply(x, normed);
-                let mut hidden = vec![0.0; count * hidden_dim];
+                let mut hidden = vec![0.0; self.tokens * hidden_dim];
                 weights.first.apply(normed, &mut hidden);
-                let activated = buffer(&mut scratch.activated, count * hidden_dim);
+                let activated = buffer(&mut scratch.activated, self.tokens * hidden_dim);
                 let positions = (image * self.tokens * hidden_dim..).step_by(hidden_dim);
                 let pairs = hidden
                     .chunks_exact_mut(hidden_dim)
@@ -67,13 +67,7 @@ impl Sublayer for FeedForwardSublayer {
                     }
                 }
                 weights.second.apply(activated, y);
-                add_residual(
-                    x,
-                    weights.second.bias,
-                    self.dropout,
-                    image * self.tokens * d_model,
-                    y,
-                );
+                add_residual(x, weights.second.bias, self.dropout, image * image_len, y);
                 if save { hidden } else { Vec::new() }
             })
             .collect();
