@@ -3,7 +3,7 @@
 #
 #     make dataset train DATA=~/cifar-10-batches-bin WIDTH=16 LIMIT=2000 EPOCHS=30
 #
-# Everything is resumable: run the same command again.
+# Builds, trainings and trainer robust are resumable: run the same command again. make demo begins anew.
 
 # ---- Inputs, outputs and settings. A line with ## describes the next line, for make help. ----
 

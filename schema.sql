@@ -1,4 +1,4 @@
--- The adversarial store: CIFAR-10 images, their adversarial samples, and the model that was attacked.
+-- The adversarial store: labeled 32x32 images, their adversarial samples, and the model that was attacked.
 --
 -- One SQLite file holds everything a trainer needs. Read it with anything that speaks SQLite, e.g.
 --
@@ -15,7 +15,7 @@
 -- A file has `complete` = '1' once every image has a sample of every attack; until then a build is
 -- under way, or was stopped and can be resumed.
 --
--- Attack ids never change: 1 gaussian, 2 fgsm, 3 bim, 4 deepfool, 5 cw, 6 nst; new attacks get new numbers.
+-- Attack ids never change: 1 gaussian, 2 fgsm, 3 bim, 4 deepfool, 5 cw, 6 nst, 7 pgd, 8 atta; new ones get new numbers.
 --
 -- The programs compare a file's statements with these, comments within them included: change
 -- anything between CREATE and the semicolon, and user_version must go up by one.

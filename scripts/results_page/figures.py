@@ -10,7 +10,7 @@ LEFT, TOP, WIDTH, HEIGHT, RIGHT, BOTTOM = 60, 20, 420, 260, 150, 50
 
 
 def chart(series, labels, title, logarithmic=False):
-    """Accuracies in percent. A series is a name and points: place, part of 1, and the interval's ends or nothing;
+    """Accuracies in percent. A series is a name and points: place, fraction, and the interval's ends or nothing;
     labels are places and their words; a series of one point without a place is a dashed line."""
     places = [place for place, _ in labels]
     scale = math.log if logarithmic else float

@@ -51,7 +51,7 @@ def random_start(x, eps, purpose, seed=0):
 
 def sign_steps(model, x, labels, steps, eps=None, start=None):
     """FGSM, BIM and, from a random `start`, PGD: one signed-gradient step for each entry of `steps`
-    (numbers or tensors), followed by the projection onto the L-inf ball of radius `eps` around the
+    (numbers or tensors), followed by the projection onto the Linf ball of radius `eps` around the
     clean image (if given) and onto [0,1].
 
     Returns the last iterate and each pixel's smallest |gradient| over the steps.

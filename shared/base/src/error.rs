@@ -1,4 +1,4 @@
-//! The error type of both programs: one line of text and the exit code of the contract.
+//! The error type of both programs: one line of text and an exit code (README.md has the table).
 
 use std::path::{Path, PathBuf};
 
@@ -33,7 +33,7 @@ pub enum Error {
     #[error("{0}")]
     NoDevice(String),
 
-    /// A loss became infinite or not a number.
+    /// A loss, logit, gradient, pixel, score or metric became infinite or NaN.
     #[error("{0}")]
     NonFinite(String),
 
@@ -100,7 +100,7 @@ impl Error {
         }
     }
 
-    /// The same error; if the input `from` is wrong, `to` is, from which it was made.
+    /// The same error with the path `from` replaced by `to`, the input that `from` was made from.
     pub fn renamed(mut self, from: &Path, to: &Path) -> Self {
         if let Self::Data { what, .. } | Self::Invalid { what, .. } = &mut self {
             let names = [from, to].map(|path| printable(&path.display()));
@@ -135,7 +135,7 @@ impl Error {
         }
     }
 
-    /// The exit code of the contract: 2 usage, 3 data, 4 device, 5 non-finite, 75 interrupted,
+    /// The process exit code: 2 usage, 3 missing or bad input, 4 device, 5 non-finite, 75 interrupted,
     /// and 1 for I/O or device failure (a full disk, a missing permission).
     pub fn exit_code(&self) -> u8 {
         match self {

@@ -42,7 +42,7 @@ pub fn not_negative(text: &str) -> Parsed<f64> {
 pub fn part(text: &str) -> Parsed<f64> {
     let number = not_negative(text)?;
     if number > 1.0 {
-        return Err("a part of 1".into());
+        return Err("a number from 0 to 1".into());
     }
     Ok(number)
 }

@@ -8,7 +8,7 @@ use base::{Error, Result, log};
 
 /// The exit codes, as `--help` lists them.
 pub const EXIT_CODES: &str = "Exit codes: 0 done, 1 I/O or device failure (a full disk, say), 2 usage, \
-3 bad or corrupt data, 4 no such device, 5 non-finite values, 75 interrupted (the same command \
+3 missing, bad or corrupt input, 4 no such device, 5 non-finite values, 75 interrupted (the same command \
 resumes).";
 
 /// Runs a program's command. To be called first in `main`.

@@ -25,7 +25,7 @@ pub enum Precision {
     /// Everything in f32
     #[default]
     F32,
-    /// Factors of products cut to TF32, on CUDA
+    /// Operands of matrix products and convolutions in TF32, on CUDA
     Tf32,
     /// Feature maps in bf16, sums in f32, on CUDA
     Bf16,

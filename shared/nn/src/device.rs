@@ -1,5 +1,5 @@
 //! Choice of the device: `--device auto|cpu|cuda|cuda:N`. Asking for CUDA where there is none is an error,
-//! never a silent fall-back.
+//! never a silent fallback.
 
 use std::{fmt, str::FromStr};
 
@@ -98,7 +98,7 @@ pub fn log_memory(device: &ComputeDevice, activations: usize, batch_size: usize)
     };
     let needed = (activations * batch_size * number) as u64;
     log::info(format_args!(
-        "memory: {} free on {}, of which {batch_size} images at once take at least {}",
+        "memory: {} free on {}; a batch of {batch_size} images takes at least {}",
         gigabytes(free),
         name(device),
         gigabytes(needed)

@@ -19,8 +19,8 @@ use data::Split;
 /// Images of a transaction: many, for the disk stands still where one ends.
 const COMMIT_AFTER: usize = 20_480;
 
-/// SQLite need not repeat for each row what the reader of the shards has checked. That no row comes twice
-/// it still checks.
+/// Foreign keys and check constraints are off, since the reader of the shards has checked every row. Uniqueness is
+/// still enforced: SQLite refuses a row that comes twice.
 const SKIP_CHECKS: &str = "PRAGMA foreign_keys = OFF; PRAGMA ignore_check_constraints = ON";
 
 /// A store that is being merged from others; no other program can write to its file meanwhile.

@@ -53,7 +53,7 @@ pub struct SampleRow {
     pub pred_float: u8,
     /// L2 distance of the bytes from the clean ones, in units of `[0,1]`; see [`distances`].
     pub l2: f64,
-    /// L-infinity distance likewise.
+    /// Linf distance likewise.
     pub linf: f64,
     /// Steps that the attack took.
     pub steps: u32,

@@ -18,7 +18,7 @@ pub struct SummaryRow {
     pub success: Option<f64>,
     /// Mean L2 distance from the clean images.
     pub mean_l2: f64,
-    /// Mean L-infinity distance.
+    /// Mean Linf distance.
     pub mean_linf: f64,
     /// Samples that equal their clean image.
     pub unchanged: u64,

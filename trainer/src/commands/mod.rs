@@ -17,7 +17,7 @@ use self::{
     bench::Bench, eval::Eval, pretrain::Pretrain, report::Report, robust::Robust, train::Train,
 };
 
-/// Trains a classifier and a detector of adversarial examples on a store of precomputed attacks.
+/// Trains robust image classifiers, evaluates and attacks them, and reports on runs.
 #[derive(Debug, Parser)]
 #[command(version, args_override_self = true, after_help = cli::program::EXIT_CODES)]
 pub struct Cli {

@@ -78,7 +78,7 @@ pub struct Robust {
     /// Seed of every random number
     #[arg(long, default_value_t = 0, value_name = "N")]
     seed: u64,
-    /// Images at once; changes speed and memory, never the result
+    /// Images per batch; changes speed and memory, never the result
     #[arg(long, default_value_t = 100, value_name = "N", value_parser = positive)]
     batch_size: usize,
     /// Attack only the I-th of N shards of the images; slurm: the shard of this Slurm array task

@@ -12,22 +12,22 @@ use crate::{
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Optimizer {
-    /// Base learning rate.
+    /// Base learning rate, at least 0.
     pub lr: f64,
-    /// Momentum.
+    /// Momentum, at least 0.
     pub momentum: f64,
     /// Nesterov's step.
     #[serde(default)]
     pub nesterov: bool,
-    /// Weight decay.
+    /// Weight decay, at least 0.
     pub weight_decay: f64,
-    /// Largest L2 norm of all gradients together; none for no bound.
+    /// Largest L2 norm of all gradients together, above 0; none for no bound.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub clip_norm: Option<f64>,
-    /// Part of a label that is spread over all classes, as PyTorch's `label_smoothing`.
+    /// Fraction of a label that is spread over all classes, 0 to 1, as PyTorch's `label_smoothing`.
     #[serde(default)]
     pub label_smoothing: f64,
-    /// Decay of the moving average of the weights that is evaluated and saved; none for the weights themselves.
+    /// Decay of the moving average of the weights that is evaluated and saved, in [0, 1); none without an average.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ema: Option<f64>,
     /// Its schedule.

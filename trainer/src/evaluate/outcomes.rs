@@ -41,7 +41,7 @@ pub fn all_variants(table: &InMemorySplit) -> Vec<(usize, usize)> {
         .collect()
 }
 
-/// What a classifier's predictions on a split mean. Accuracies are parts of 1, none without images.
+/// What a classifier's predictions on a split mean. Accuracies are in `[0,1]`, `None` without images.
 #[derive(Clone, Copy)]
 pub struct Outcomes<'a> {
     /// The split; its pixels are not used.

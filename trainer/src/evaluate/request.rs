@@ -80,7 +80,7 @@ impl EvalRequest<'_> {
             .as_ref()
             .and_then(|(_, metadata)| val_was_trained_on(metadata, store))
             .map(|reason| format!("the detector was {reason}"));
-        // The scores are of both.
+        // A score depends on the detector and on the surrogate, so either may invalidate the thresholds.
         let reason = surrogate_saw_val.as_ref();
         let saw_val =
             detector_saw_val.or(reason.map(|reason| format!("the surrogate was {reason}")));

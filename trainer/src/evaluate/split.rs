@@ -14,7 +14,7 @@ use crate::{
     metrics::{DetectorMetrics, OrderedMap},
 };
 
-/// A model's accuracies on a split, as parts of 1; none without images.
+/// A model's accuracies on a split, in `[0,1]`; `None` without images.
 pub struct SplitMetrics {
     /// On clean images.
     pub clean: Option<f64>,

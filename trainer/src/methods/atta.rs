@@ -29,7 +29,7 @@ const IMAGE_SIZE: usize = 32;
 const SIZE: usize = IMAGE_SIZE + 2 * PADDING;
 /// Numbers of a perturbation.
 const LEN: usize = 3 * SIZE * SIZE;
-/// The largest number of a perturbation, which stands for the ball's radius: of 8/255, each level is 15 of them.
+/// Largest absolute stored value; it stands for a perturbation of eps. At eps 8/255 one pixel level is 15 units.
 const MOST: f32 = 120.0;
 
 /// The authors': one step of about 0.015 for each batch.

@@ -1,6 +1,6 @@
 //! Adversarial weight perturbation, AWP (Wu, Xia, Wang, "Adversarial weight perturbation helps robust
-//! generalization", 2020): the loss is minimized where the weights are moved, for the length of a step, to where it
-//! is higher.
+//! generalization", 2020): for one step the weights are moved in the direction that raises the loss, and the step
+//! minimizes the loss at the moved weights.
 
 use base::{Error, Result};
 use candle_core::{Tensor, Var};
@@ -10,7 +10,7 @@ use nn::model::{Network, Weights, duplicate};
 pub struct Awp {
     /// A copy of the model: finding the direction moves no running statistics of the model itself.
     proxy: Box<dyn Network>,
-    /// Length of a weight's perturbation relative to the weight.
+    /// L2 norm of each weight tensor's perturbation, as a fraction of that tensor's L2 norm; above 0.
     gamma: f64,
 }
 

@@ -1,5 +1,5 @@
 //! Inner maximization of adversarial training: signed-gradient steps in an Linf ball around the batch's images,
-//! against the trained model in evaluation mode, so that crafting moves no running statistics.
+//! against the trained model in evaluation mode, so that the attack moves no running statistics.
 
 use attacks::signed_gradient::{SignedGradient, noise, uniform_noise};
 use base::{Result, random};

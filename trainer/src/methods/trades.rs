@@ -59,7 +59,7 @@ impl Trades {
 
 impl AdversarialLoss for Trades {
     fn examples(&mut self, model: &dyn Classifier, batch: &TrainBatch) -> Result<Tensor> {
-        // By the same operations as the gradients, whose rounding a difference so small would show.
+        // As a variable, so that the operations are those of `divergence_gradient`: others would round differently.
         let clean = model
             .logits(Var::from_tensor(&batch.images)?.as_tensor())?
             .detach();

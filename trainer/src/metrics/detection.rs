@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::OrderedMap;
 
-/// A detector's results on one split, for each attack alone. Rates are parts of 1.
+/// A detector's results on one split, for each attack alone. Rates are fractions in `[0,1]`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Detection {
     /// The thresholds, rising in their false positive rates; empty where there are none.

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-/// Curves over the two norms; distances are in units of `[0,1]`, accuracies parts of 1.
+/// Curves over the two norms; distances are in units of `[0,1]`, accuracies in `[0,1]`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct DistanceCurves {
     /// Over the L2 distance.

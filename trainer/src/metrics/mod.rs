@@ -19,7 +19,7 @@ pub use self::{
     ordered_map::OrderedMap,
 };
 
-/// One epoch. Accuracies, shares and probabilities are parts of 1.
+/// One epoch. Accuracies, shares and probabilities are fractions in `[0,1]`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct EpochMetrics {
     /// Counted from 1.
@@ -34,7 +34,7 @@ pub struct EpochMetrics {
     pub train: TrainMetrics,
     /// Probabilities and draws; none where every draw is clean.
     pub mixture: Option<MixtureMetrics>,
-    /// SplitMetrics after the epoch.
+    /// Accuracies on `val` after the epoch.
     pub val: ValMetrics,
     /// Whether the model is the best one so far.
     pub best: bool,

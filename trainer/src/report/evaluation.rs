@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::metrics::{ClassResults, Detection, DetectorMetrics, DistanceCurves, OrderedMap};
 
-/// The results of one trained model on the requested splits. Accuracies are parts of 1.
+/// The results of one trained model on the requested splits. Accuracies are fractions in `[0,1]`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Evaluation {
     /// The evaluated model.
@@ -23,7 +23,7 @@ pub struct Evaluation {
 pub struct Model {
     /// Its architecture.
     pub name: String,
-    /// How it was trained: `pretrain`, `adversarial` or `joint`.
+    /// Training method, a name in `METHODS` such as `joint`; `unknown` where the metadata have none.
     pub method: String,
     /// Channels of its stem.
     pub width: usize,

@@ -1,6 +1,6 @@
 //! Number formatting of the page.
 
-/// A part of 1 in percent with one decimal, without the sign: `0.8464` is `84.6`.
+/// A fraction in percent with one decimal, without the sign: `0.8464` is `84.6`.
 pub fn percent(part: f64) -> String {
     format!("{:.1}", 100.0 * part)
 }

@@ -32,9 +32,9 @@ pub struct TableRow {
 pub enum Cell {
     /// Words, or a number that is neither good nor bad.
     Text(String),
-    /// A part of 1, shown in percent; more is better.
+    /// A fraction in `[0,1]`, shown in percent; more is better.
     Percent(Option<f64>),
-    /// A part of 1, shown with three decimals; more is better.
+    /// A fraction in `[0,1]`, shown with three decimals; more is better.
     Fraction(Option<f64>),
 }
 

@@ -4,7 +4,7 @@
 /// The quantile of the normal distribution for 95 %.
 const Z: f64 = 1.959_963_984_540_054;
 
-/// The 95 % interval of `count` of `total`, as parts of 1; `[0, 1]` without any.
+/// The 95 % interval of `count` of `total`, as fractions; `[0, 1]` without any.
 pub fn wilson(count: usize, total: usize) -> [f64; 2] {
     if total == 0 {
         return [0.0, 1.0];

@@ -14,7 +14,7 @@ pub fn text(result: &Robustness) -> String {
     // Writing to a string cannot fail.
     let _ = writeln!(
         out,
-        "{} ({}, width {}, epoch {}), white-box, {} images of {}, {} in [0,1] units\n",
+        "{} ({}, width {}, epoch {}), attacks on the model itself, {} images of {}, {} in [0,1] units\n",
         model.name,
         model.method,
         model.width,
@@ -45,7 +45,7 @@ pub fn text(result: &Robustness) -> String {
         let _ = writeln!(out, "\nsanity checks");
     }
     for check in &result.sanity {
-        let verdict = if check.ok { "ok " } else { "NOT" };
+        let verdict = if check.ok { "ok    " } else { "FAILED" };
         let (value, limit) = (check.value, check.limit);
         let _ = write!(
             out,

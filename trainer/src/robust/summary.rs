@@ -1,5 +1,5 @@
 //! Format of `robust.json`: robust accuracy under each budget and attack, the detector's results, sanity checks.
-//! Shares are parts of 1.
+//! Shares are fractions in `[0,1]`.
 
 use std::path::Path;
 

@@ -200,7 +200,7 @@ mod tests {
             let limit = 2.23 * (2.0 / f64::from(draws)).sqrt();
             for i in 0..caps.len() {
                 for j in 0..=i {
-                    // The sum of two coordinates sees how they hang together.
+                    // The weighted sum of two coordinates also tests their correlation.
                     let of = |points: &[Vec<f64>]| -> Vec<f64> {
                         points.iter().map(|x| x[i] + x[j] / 3.0).collect()
                     };

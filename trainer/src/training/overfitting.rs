@@ -23,7 +23,7 @@ pub fn check(progress: &mut RunProgress, measured: Option<RobustAccuracy>) {
     progress.best_robust = Some(best);
 }
 
-/// What a model has that always predicts one class is no robustness to lose.
+/// Whether less than half of `best` is left; `best` counts only above the accuracy of a constant prediction.
 fn has_overfitted(best: f64, now: RobustAccuracy) -> bool {
     best > now.constant && now.accuracy < best / 2.0
 }

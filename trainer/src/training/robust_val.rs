@@ -28,8 +28,8 @@ impl RobustAccuracy {
     }
 }
 
-/// Images count that the model classifies correctly, clean and at every iterate of the attack; none where
-/// `val` has no images. Images and starts are functions of the seed.
+/// Accuracy under PGD on at most `attack.images` images of `val`; `None` where `val` has none. An image counts if it is
+/// classified correctly clean and at every iterate. Selection and random starts are functions of the seed.
 pub fn accuracy(
     model: &dyn Classifier,
     device: &ComputeDevice,

@@ -29,9 +29,9 @@ use nn::model::{Classifier, Linearized};
 pub struct DeepFool {
     /// The most steps an image takes.
     pub steps: u32,
-    /// Overshoot beyond the boundary, as a part of the step, 0 to 10.
+    /// Overshoot beyond the boundary, as a fraction of the step, 0 to 10.
     pub overshoot: f64,
-    /// Step size as a part of the distance to the boundary, 0 to 10; 1 in both presets.
+    /// Step size as a fraction of the distance to the boundary, 0 to 10; 1 in every preset.
     pub step_scale: f64,
 }
 

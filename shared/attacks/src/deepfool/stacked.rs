@@ -118,7 +118,7 @@ impl Step {
             let square = normal.sqr()?.flatten_from(1)?.sum(1)?;
             let difference = (logits * grad)?.sum(1)?.abs()?;
             let distance = (&difference / square.sqrt()?)?;
-            // Not so for a gradient of zero, at whose distance, infinite or NaN, nothing is.
+            // False for a zero gradient, whose distance is infinite or NaN: its class is never the nearest.
             let nearer = distance.lt(&nearest)?;
             nearest = nearer.where_cond(&distance, &nearest)?;
             scale = nearer.where_cond(&((difference / square)? * length)?, &scale)?;

@@ -159,7 +159,7 @@ fn floats(bytes: &[u8]) -> impl Iterator<Item = f64> {
     bytes.iter().map(|&byte| f64::from(byte) / 255.0)
 }
 
-/// The byte of a float in `[0,1]`: clipped, scaled and cut off, not rounded.
+/// The byte of a float in `[0,1]`: clipped, scaled by 255 and truncated, not rounded.
 fn byte(float: f64) -> u8 {
     (float.clamp(0.0, 1.0) * 255.0) as u8
 }

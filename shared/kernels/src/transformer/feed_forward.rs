@@ -1,5 +1,5 @@
-//! Feed-forward sublayer: `x + dropout(second(dropout(gelu(first(layer_norm(x))))))`, an image per task: the rounding of a
-//! matrix product depends on its number of rows, which is so the same in any batch.
+//! Feed-forward sublayer: `x + dropout(second(dropout(gelu(first(layer_norm(x))))))`, an image per task, so that matrix
+//! products have the same number of rows, and with it the same rounding, in any batch.
 
 use rayon::prelude::*;
 

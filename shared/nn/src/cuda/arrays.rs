@@ -18,11 +18,11 @@ pub trait LaunchArray: Copy + Default + DeviceRepr {
 #[derive(Clone, Copy, Debug, Default)]
 #[repr(C)]
 pub struct ParameterArray {
-    /// Is written.
+    /// Address of the f32 values that the kernel writes.
     pub value: u64,
-    /// Is written, too; 0 is none.
+    /// Address of f32 state that the kernel also writes; 0 for none.
     pub state: u64,
-    /// Is read.
+    /// Address of f32 values that the kernel reads.
     pub other: u64,
     /// Elements of each.
     pub len: i64,
@@ -32,17 +32,17 @@ pub struct ParameterArray {
 #[derive(Clone, Copy, Debug, Default)]
 #[repr(C)]
 pub struct FilterArray {
-    /// f32.
+    /// Address of the f32 filter.
     pub filter: u64,
-    /// Is written.
+    /// Address of the packed filter, which the kernel writes.
     pub packed: u64,
-    /// O.
+    /// Output channels.
     pub out: i32,
-    /// I.
+    /// Input channels.
     pub inputs: i32,
     /// `k * k`.
     pub area: i32,
-    /// I with padding.
+    /// Input channels with padding.
     pub padded_inputs: i32,
     /// Elements of what is packed.
     pub len: i64,

@@ -36,7 +36,7 @@ const SOURCE: &str = concat!(
     include_str!("kernels/crop.cu"),
 );
 
-/// The assembly for the oldest GPU with bf16; the driver translates it for its own.
+/// PTX for compute capability 8.0, the oldest with bf16; the driver compiles it for the installed GPU.
 static PTX: LazyLock<std::result::Result<String, String>> = LazyLock::new(|| {
     let options = CompileOptions {
         arch: Some("compute_80"),

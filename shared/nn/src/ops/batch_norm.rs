@@ -26,7 +26,7 @@ pub struct BatchNormParams {
     pub beta: Tensor,
     /// Mean, which is subtracted.
     pub mean: Tensor,
-    /// Variance; divided by is `sqrt(variance + 1e-5)`.
+    /// Variance; the divisor is `sqrt(variance + 1e-5)`.
     pub variance: Tensor,
 }
 

@@ -29,7 +29,7 @@ pub struct SgdConfig {
     pub decay: f32,
     /// Whether the step looks ahead by the new velocity (Nesterov).
     pub nesterov: bool,
-    /// All gradients are scaled so that together they are no longer than this.
+    /// Largest L2 norm of all gradients together, as PyTorch's `clip_grad_norm_`; `None` for no clipping.
     pub clip_norm: Option<f64>,
 }
 

@@ -21,7 +21,7 @@ pub struct AdaptiveAttack {
     pub label: &'static str,
     /// Whether it takes the detector into account.
     pub is_adaptive: bool,
-    /// What it increases: one start for each.
+    /// Objectives that it increases, one after the other, each from starts of its own.
     pub goals: &'static [Goal],
 }
 

@@ -41,7 +41,7 @@ pub enum Goal {
     FeatureMatching,
 }
 
-/// Puts together, in the first slice, two gradients of the image of this number.
+/// Combines two gradients of the image in row i: arguments are i, the first (overwritten by the result), the second.
 type Mix<'a> = dyn Fn(usize, &mut [f32], &[f32]) + Sync + 'a;
 
 /// A goal on a defense.

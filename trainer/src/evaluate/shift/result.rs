@@ -22,7 +22,7 @@ pub struct ArraysEvaluation {
     pub warnings: Vec<String>,
 }
 
-/// The result on corrupted images. Accuracies are parts of 1; means are plain means over the cells that were
+/// The result on corrupted images. Accuracies are in `[0,1]`; means are plain means over the cells that were
 /// evaluated.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct CorruptionEvaluation {

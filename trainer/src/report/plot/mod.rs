@@ -46,7 +46,7 @@ pub struct StackedChart {
     pub title: String,
     /// The epochs, rising.
     pub epochs: Vec<f64>,
-    /// The parts: parts of 1, one value for each epoch.
+    /// The parts: fractions in `[0,1]`, one value for each epoch.
     pub bands: Vec<Band>,
 }
 

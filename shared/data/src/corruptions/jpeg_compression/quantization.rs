@@ -49,7 +49,7 @@ impl Table {
         Self(table.map(|step| ((step * percent + 50) / 100).clamp(1, 255)))
     }
 
-    /// Rounds coefficients, 8 times their size, to multiples of their steps, of their size; halves away from 0.
+    /// Quantizes and dequantizes: input is 8 times the coefficients, output is not scaled; halves round away from 0.
     pub fn quantize(&self, block: &mut [i32; BLOCK * BLOCK]) {
         for (coefficient, step) in block.iter_mut().zip(self.0) {
             let divisor = 8 * step;

@@ -1,5 +1,5 @@
-//! Plans for attention on devices that need not be there, as those of convolutions. cuDNN compiles its kernels for them,
-//! and the driver's stand-in takes them (`STUB_TAKES_KERNELS`). `scripts/cuda/check-plans` runs it.
+//! Plans for attention on GPUs that this machine does not have. cuDNN compiles the kernels, and the stub of libcuda
+//! (`scripts/cuda/cuda-toolkit`, `STUB_TAKES_KERNELS`) accepts them. `scripts/cuda/check-plans` runs the test.
 
 use super::{
     super::cudnn::{Task, devices},

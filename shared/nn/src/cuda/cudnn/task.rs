@@ -1,4 +1,4 @@
-//! What cuDNN is asked to compute, and what its plans are kept by.
+//! A cuDNN task, the key that plans are kept under: a direction of a convolution, or attention or its gradient.
 
 use std::fmt;
 
@@ -59,7 +59,7 @@ impl Task {
                 if problem.direction == attention::Direction::Gradient
                     && version <= LAST_WITH_IT =>
             {
-                Some("its gradient of attention reads beyond the operands, which 9.15.1 mends")
+                Some("its attention gradient reads out of bounds (fixed in cuDNN 9.15.1)")
             }
             _ => None,
         }

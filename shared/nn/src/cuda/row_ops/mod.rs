@@ -1,5 +1,5 @@
-//! Row-wise operations of Transformers on contiguous tensors, without a graph. What products are made of and give is
-//! f32 or bf16; the rest, parameters and sums among them, is f32. Computed is in f32.
+//! Row-wise operations of Transformers on contiguous tensors, outside autograd. Operands and results of matrix products
+//! are f32 or bf16; everything else, parameters and sums included, is f32, and so is the arithmetic.
 
 mod elements;
 mod heads;
