@@ -29,8 +29,10 @@ pub struct TrainBatch {
     pub windows: Vec<CropWindow>,
     /// Epochs before this one, those of earlier runs included (`Schedule::start`).
     pub epoch: u64,
-    /// Steps before this one in the whole run; key of the step's random numbers.
+    /// Steps before this one in the run.
     pub step: u64,
+    /// Steps before this one, those of earlier runs included, as `epoch`; key of the step's random numbers.
+    pub schedule_step: u64,
 }
 
 impl TrainBatch {

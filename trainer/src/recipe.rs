@@ -103,6 +103,14 @@ impl Recipe {
                 }
             }
         }
+        let eps = |section: &str| self.table.get(section)?.get("eps").cloned();
+        if let (Some(eps), None, Some(Value::Table(section))) = (
+            eps("perturbation"),
+            eps("robust_val"),
+            settings.get_mut("robust_val"),
+        ) {
+            section.insert("eps".into(), eps);
+        }
         let read: Config = settings
             .try_into()
             .map_err(|reason: toml::de::Error| wrong(&self.what, reason.message()))?;
@@ -110,9 +118,9 @@ impl Recipe {
         let config = Config {
             sampling: read.sampling.filter(|_| defaults.sampling.is_some()),
             joint: read.joint.filter(|_| defaults.joint.is_some()),
-            perturbation: read
-                .perturbation
-                .filter(|_| defaults.perturbation.is_some()),
+            perturbation: (read.perturbation)
+                .zip(defaults.perturbation)
+                .map(|(read, defaults)| read.without_unused(&defaults)),
             robust_val: (read.robust_val)
                 .filter(|_| defaults.robust_val.is_some() || asks_robust_val),
             ..read
@@ -192,6 +200,32 @@ mod tests {
     }
 
     #[test]
+    fn the_eps_of_a_recipes_perturbation_is_that_of_the_attack_on_val_too() {
+        let text = "[perturbation]\neps = '4/255'";
+        let settings = |text: &str| recipe(text).settings(method("pgd-at")).unwrap();
+        let eps = |text| settings(text).robust_val.unwrap().eps.to_string();
+        assert_eq!(eps(text), "4/255");
+        assert_eq!(
+            eps(&format!("{text}\n[robust_val]\neps = '2/255'")),
+            "2/255"
+        );
+    }
+
+    #[test]
+    fn a_recipes_settings_of_another_methods_attack_are_left_out() {
+        let both = "[perturbation]\nbeta = 3.0\nreset = 4";
+        for (name, beta, reset) in [
+            ("trades", Some(3.0), None),
+            ("atta", None, Some(4)),
+            ("pgd-at", None, None),
+        ] {
+            let read = recipe(both).settings(method(name)).unwrap();
+            let read = read.perturbation.unwrap();
+            assert_eq!((read.beta, read.reset), (beta, reset), "{name}");
+        }
+    }
+
+    #[test]
     fn unknown_and_impossible_settings_of_a_recipe_are_refused_by_name() {
         for (text, word) in [
             ("epoch = 3", "epoch"),
@@ -200,6 +234,7 @@ mod tests {
             ("epochs = 0", "epochs"),
             ("[optimizer]\nlr = -1.0", "optimizer.lr"),
             ("[optimizer]\nema = 1.0", "optimizer.ema"),
+            ("[sampling]\nredraw_every = 0", "sampling.redraw_every"),
             ("method = 'no'", "no"),
         ] {
             let read = recipe(text);

@@ -117,6 +117,7 @@ mod tests {
             windows: vec![nn::CropWindow::WHOLE; labels.len()],
             epoch: 0,
             step: 0,
+            schedule_step: 0,
         };
         let step_metrics = |loss: f64, predictions: &[u8], detected: &[u8]| StepMetrics {
             loss,

@@ -91,6 +91,7 @@ impl BenchInputs {
             windows: vec![CropWindow::WHOLE; self.labels.len()],
             epoch: 0,
             step: 0,
+            schedule_step: 0,
         }
     }
 

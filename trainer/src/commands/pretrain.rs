@@ -56,7 +56,7 @@ impl Pretrain {
         };
         let classes = data.classes.len();
         let (target, init) =
-            (self.options).initial_model(&config, classes, normalization, &device)?;
+            (self.options).initial_model(&config, config.seed, classes, normalization, &device)?;
         if let Some(origin) = Origin::of(&init)
             && origin.overlaps_val(&data.source_hash, config.seed)
         {

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use base::{Error, Result, log};
+use base::{Error, Result, log, random};
 use clap::{
     Args,
     builder::{PossibleValue, PossibleValuesParser, TypedValueParser},
@@ -69,6 +69,13 @@ impl Train {
         self.sampling.change(&mut base.sampling)?;
         self.joint.change(&mut base.joint)?;
         self.perturbation.change(&mut base)?;
+        if !method.draws_samples() && self.db.len() > 1 {
+            return Err(Error::Usage(format!(
+                "--db: found {}, expected one: --method {} trains on clean images alone",
+                self.db.len(),
+                method.name()
+            )));
+        }
         let stores = stores::open(&self.db)?;
         let store = &stores[0];
         let (db, meta) = (self.db[0].display().to_string(), store.meta());
@@ -93,8 +100,10 @@ impl Train {
         let attacks = stores::attacks(&stores);
         let sampler = sampling.map(|s| Sampler::from_settings(s, config.seed, &attacks));
         let sampler = sampler.transpose()?;
+        // Not those of a baseline of the same seed: against a copy of it, stored samples would not transfer but be white-box.
+        let seed = random::key(config.seed, "target", &[]);
         let (target, init) =
-            (self.options).initial_model(&config, classes, normalization, &device)?;
+            (self.options).initial_model(&config, seed, classes, normalization, &device)?;
         if let Some(reason) = val_was_trained_on(&init, store) {
             return Err(Error::data(
                 "--init",

@@ -26,6 +26,17 @@ pub struct Perturbation {
     pub awp: Option<f64>,
 }
 
+impl Perturbation {
+    /// Without the values that a method of these defaults does not have.
+    pub fn without_unused(self, defaults: &Self) -> Self {
+        Self {
+            beta: self.beta.filter(|_| defaults.beta.is_some()),
+            reset: self.reset.filter(|_| defaults.reset.is_some()),
+            ..self
+        }
+    }
+}
+
 /// The attack on `val` images after each epoch: PGD on the cross entropy from random starts, Linf.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -30,6 +30,8 @@ impl Config {
         ];
         ranges.extend(clip_norm.map(|n| ("optimizer.clip_norm", n, f64::MIN_POSITIVE, most)));
         ranges.extend(ema.map(|decay| ("optimizer.ema", decay, 0.0, below_1)));
+        let redraw_every = self.sampling.as_ref().and_then(|s| s.redraw_every);
+        ranges.extend(redraw_every.map(|n| ("sampling.redraw_every", n as f64, 1.0, most)));
         if let Some(joint) = &self.joint {
             ranges.extend([
                 ("joint.alpha", joint.alpha, 0.0, most),

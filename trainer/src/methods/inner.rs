@@ -56,7 +56,7 @@ impl InnerMaximization {
 
     /// Keys of the batch's random numbers: functions of the seed, the step and the image.
     fn keys(&self, batch: &TrainBatch) -> Vec<u64> {
-        let key = |&id: &u64| random::key(self.seed, "inner", &[batch.step, id]);
+        let key = |&id: &u64| random::key(self.seed, "inner", &[batch.schedule_step, id]);
         batch.ids.iter().map(key).collect()
     }
 }

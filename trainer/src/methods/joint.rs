@@ -98,7 +98,9 @@ impl JointStep {
     /// The detector's step, on the pretrained model's feature maps.
     fn train_detector(&mut self, batch: &TrainBatch, lr: f64) -> Result<DetectorOutput> {
         let maps = self.pretrained.features(&batch.images)?.maps;
-        let detection = self.detector.forward(&maps, self.dropout(batch.step, 0))?;
+        let detection = self
+            .detector
+            .forward(&maps, self.dropout(batch.schedule_step, 0))?;
         let loss = nn::cross_entropy(&detection.logits, &batch.detector_targets()?)?;
         self.optimizer.step(&loss, lr)?;
         Ok(DetectorOutput {
@@ -115,7 +117,9 @@ impl JointStep {
         batch: &TrainBatch,
         detection: &DetectorOutput,
     ) -> Result<Tensor> {
-        let of_target = self.frozen.forward(maps, self.dropout(batch.step, 1))?;
+        let of_target = self
+            .frozen
+            .forward(maps, self.dropout(batch.schedule_step, 1))?;
         Ok(nn::smooth_l1(&of_target.feature, &detection.feature)?)
     }
 

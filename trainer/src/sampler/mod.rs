@@ -108,6 +108,7 @@ impl Sampler {
     pub fn from_settings(settings: &Sampling, seed: u64, attacks: &[String]) -> Result<Self> {
         let bounds = Bounds::parse(&settings.bounds, attacks)?;
         let policy = policy(&settings.policy, Options { eta: settings.eta })?;
+        policy.check(&bounds)?;
         Ok(Self::new(seed, settings.adv_ratio, bounds, policy))
     }
 

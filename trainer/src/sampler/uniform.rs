@@ -5,9 +5,13 @@
 //! whole volume. The volume is a sum of pyramids, positive terms only: the usual
 //! inclusion-exclusion over the caps loses every digit when some bounds are narrow.
 
-use base::random::Stream;
+use base::{Error, Result, random::Stream};
 
 use super::{Bounds, Policy};
+
+/// Volumes that the first coordinate of a draw may take: those of eight attacks with narrow bounds are 50,000, of ten
+/// 1,500,000.
+const MOST_VOLUMES: u64 = 1_000_000;
 
 /// Bisection steps until an interval within `[0,1]` is as narrow as f64 resolves.
 const BISECTIONS: usize = 60;
@@ -16,6 +20,20 @@ const BISECTIONS: usize = 60;
 pub struct Uniform;
 
 impl Policy for Uniform {
+    fn check(&self, bounds: &Bounds) -> Result<()> {
+        let (sum, mut caps) = slice(bounds);
+        caps.retain(|&cap| cap > 0.0);
+        let mut left = MOST_VOLUMES;
+        count_volumes(nearer_corner(sum, &caps).0, &mut caps, &mut left);
+        if left > 0 {
+            return Ok(());
+        }
+        Err(Error::Usage(format!(
+            "--bounds: those of {} attacks are too many for exact draws by --policy uniform; bound fewer, or name another policy",
+            caps.len()
+        )))
+    }
+
     fn redraw(
         &self,
         _: &[f64],
@@ -23,22 +41,32 @@ impl Policy for Uniform {
         bounds: &Bounds,
         stream: &mut Stream,
     ) -> Vec<f64> {
-        let (low, high) = (bounds.low(), bounds.high());
-        let caps: Vec<f64> = high.iter().zip(low).map(|(high, low)| high - low).collect();
-        let sum = 1.0 - low.iter().sum::<f64>();
+        let (sum, caps) = slice(bounds);
         let drawn = draw(sum, &caps, stream);
-        let drawn = low.iter().zip(drawn).map(|(low, x)| low + x);
+        let drawn = bounds.low().iter().zip(drawn).map(|(low, x)| low + x);
         // Removes the rounding of the sums; moves the draw by less than 1e-15.
         bounds.project(&drawn.collect::<Vec<f64>>())
     }
 }
 
+/// The bounds' simplex, shifted by the lower bounds: the coordinates' sum, and the upper end of each.
+fn slice(bounds: &Bounds) -> (f64, Vec<f64>) {
+    let (low, high) = (bounds.low(), bounds.high());
+    let caps = high.iter().zip(low).map(|(high, low)| high - low).collect();
+    (1.0 - low.iter().sum::<f64>(), caps)
+}
+
+/// The sum of the distances to 0, or, where it is smaller, to the caps; and whether it is the latter. Near the far corner
+/// the distance to the caps loses fewer digits to cancellation.
+fn nearer_corner(sum: f64, caps: &[f64]) -> (f64, bool) {
+    let total: f64 = caps.iter().sum();
+    let mirrored = sum > 0.5 * total;
+    (if mirrored { total - sum } else { sum }.max(0.0), mirrored)
+}
+
 /// A point drawn uniformly from {x : sum x = `sum`, 0 <= x_i <= `caps`_i}.
 fn draw(sum: f64, caps: &[f64], stream: &mut Stream) -> Vec<f64> {
-    let total: f64 = caps.iter().sum();
-    // Near the far corner the distance to the caps loses fewer digits to cancellation.
-    let mirrored = sum > 0.5 * total;
-    let mut left = if mirrored { total - sum } else { sum }.max(0.0);
+    let (mut left, mirrored) = nearer_corner(sum, caps);
     let mut point = Vec::with_capacity(caps.len());
     for (i, &cap) in caps.iter().enumerate() {
         // One random number per coordinate, also for a fixed one, so that the others' numbers do not shift.
@@ -95,22 +123,37 @@ fn volume(sum: f64, caps: &mut [f64]) -> f64 {
     if let [a, b] = *caps {
         return a.min(sum) - (sum - b).max(0.0);
     }
-    let last = caps.len() - 1;
-    let (mut left, mut pyramids) = (sum, 0.0);
+    let mut pyramids = 0.0;
+    for_each_pyramid(sum, caps, |height, sum, base| {
+        pyramids += height * volume(sum, base);
+    });
+    pyramids / (caps.len() - 1) as f64
+}
+
+/// Calls `pyramid` with the height of each pyramid, and the sum and the caps of its base.
+fn for_each_pyramid(sum: f64, caps: &mut [f64], mut pyramid: impl FnMut(f64, f64, &mut [f64])) {
+    let (last, mut left) = (caps.len() - 1, sum);
     for i in 0..=last {
         caps.swap(i, last);
         let (cap, others) = (caps[last], &mut caps[..last]);
         let y = cap.min(left);
         left -= y;
         if y > 0.0 {
-            pyramids += y * volume(sum, others);
+            pyramid(y, sum, others);
         }
         if y < cap {
-            pyramids += (cap - y) * volume(sum - cap, others);
+            pyramid(cap - y, sum - cap, others);
         }
         caps.swap(i, last);
     }
-    pyramids / last as f64
+}
+
+/// Subtracts from `left`, as long as it is above 0, the volumes that [`volume`] computes.
+fn count_volumes(sum: f64, caps: &mut [f64], left: &mut u64) {
+    *left = left.saturating_sub(1);
+    if *left > 0 && caps.len() > 2 && sum > 0.0 && sum < caps.iter().sum() {
+        for_each_pyramid(sum, caps, |_, sum, base| count_volumes(sum, base, left));
+    }
 }
 
 #[cfg(test)]
@@ -208,6 +251,25 @@ mod tests {
                     assert!(found < limit, "case {case}, {i} {j}: {found} {limit}");
                 }
             }
+        }
+    }
+
+    #[test]
+    fn bounds_whose_exact_draw_would_not_end_are_refused() {
+        let check = |count: usize, bounded: usize| {
+            let names: Vec<String> = (0..count).map(|i| format!("a{i}")).collect();
+            let texts: Vec<String> = names[..bounded]
+                .iter()
+                .map(|name| format!("{name}=0.02..0.25"))
+                .collect();
+            Uniform.check(&Bounds::parse(&texts.join(","), &names).unwrap())
+        };
+        for (count, bounded) in [(6, 6), (9, 9), (12, 6), (40, 0)] {
+            check(count, bounded).unwrap();
+        }
+        for count in [12, 18] {
+            let error = check(count, count).unwrap_err().to_string();
+            assert!(error.contains("--bounds"), "{error}");
         }
     }
 

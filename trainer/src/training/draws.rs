@@ -37,8 +37,13 @@ impl TrainingRun {
         Ok(())
     }
 
-    /// The batch of a step: a variant of each image, augmented.
-    pub(super) fn draw_batch(&self, rows: &[usize], epoch: u64, step: u64) -> Result<TrainBatch> {
+    /// The batch of a step, which has these numbers in the run and in the whole schedule: a variant of each image, augmented.
+    pub(super) fn draw_batch(
+        &self,
+        rows: &[usize],
+        epoch: u64,
+        [step, schedule_step]: [u64; 2],
+    ) -> Result<TrainBatch> {
         let variant = |row: usize| match &self.sampler {
             Some(sampler) => sampler.draw(epoch, self.train.ids[row]),
             None => 0,
@@ -58,6 +63,7 @@ impl TrainingRun {
             rows: rows.to_vec(),
             epoch,
             step,
+            schedule_step,
         })
     }
 

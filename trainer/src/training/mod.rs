@@ -189,11 +189,12 @@ impl TrainingRun {
                 return Err(stopped);
             }
             let step = epoch * steps + progress.steps;
+            let schedule_step = epoch_of_all * steps + progress.steps;
             if let Some(period) = self.redraw_period(progress, steps) {
                 self.add_to_totals(progress, pending.take(), bar)?;
                 self.redraw(progress, period)?;
             }
-            let batch = self.draw_batch(rows, epoch_of_all, step)?;
+            let batch = self.draw_batch(rows, epoch_of_all, [step, schedule_step])?;
             lr_factor = schedule.rate(1.0, step, steps, u64::from(self.config.epochs));
             let output = self.step.step(&batch, lr_factor)?;
             let output = output.start_reading(&readback)?;

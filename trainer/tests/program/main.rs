@@ -7,6 +7,7 @@ mod common;
 mod measurements;
 mod methods;
 mod mismatches;
+mod random_numbers;
 mod refusals;
 mod results;
 mod resuming;

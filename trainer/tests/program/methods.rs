@@ -204,6 +204,8 @@ fn several_stores_of_the_same_images_are_drawn_from_within_their_own_bounds() {
     }
     let unknown = &mut both("other", &["--bounds", "bim=0.5..1"]);
     dir.assert_refused(unknown, 2, &["bim", "1/bim"]);
+    let unused = &mut train(&dir, "pgd-at", "other", &["--db", "b.db"]);
+    dir.assert_refused(unused, 2, &["--db: found 2", "pgd-at"]);
     let twice = &mut dir.command(&["train", "--db", "a.db", "--db", "a.db", "--out", "twice"]);
     dir.assert_refused(twice, 2, &["a.db: found the content of a.db"]);
     let fewer = dir.path("fewer.db");
@@ -223,54 +225,6 @@ fn several_stores_of_the_same_images_are_drawn_from_within_their_own_bounds() {
     turned.args(["--method", "adversarial", "--adv-ratio", "1"]);
     small(&mut turned, "run", &bounds);
     dir.assert_refused(&mut turned, 2, &["data_hash"]);
-}
-
-#[test]
-fn a_run_after_schedule_start_sees_the_images_as_the_later_epochs_of_one_run() {
-    let dir = TestDir::with_images();
-    // At a learning rate of 0 an epoch's loss depends on order and crops of its images alone.
-    let losses = |out: &str, more: &[&str]| -> Vec<Value> {
-        let still = [&["--lr", "0", "--augment", "pad"], more].concat();
-        assert_success(&dir.pretrain(out, &still).output().unwrap());
-        let epochs = metrics(&dir.path(out)).into_iter();
-        epochs.map(|epoch| epoch["train"]["loss"].clone()).collect()
-    };
-    let whole = losses("whole", &["--epochs", "2"]);
-    let later = [
-        "--epochs",
-        "1",
-        "--schedule-start",
-        "1",
-        "--schedule-epochs",
-        "2",
-    ];
-    assert_eq!(losses("later", &later), whole[1..]);
-    assert_ne!(whole[0], whole[1]);
-}
-
-#[test]
-fn a_run_after_schedule_start_draws_the_mixtures_of_the_later_epochs_of_one_run() {
-    let dir = TestDir::new();
-    let mixtures = |out: &str, more: &[&str]| -> Vec<Value> {
-        let drawn = [&["--adv-ratio", "0.2..0.8", "--lr", "0"], more].concat();
-        assert_success(&train(&dir, "adversarial", out, &drawn).output().unwrap());
-        let epochs = metrics(&dir.path(out)).into_iter();
-        epochs.map(|epoch| epoch["mixture"].clone()).collect()
-    };
-    let later = ["--schedule-start", "1", "--schedule-epochs", "2"];
-    // By steps, a period can begin before the run does.
-    for (i, redraw) in [&[][..], &["--redraw-every", "3"]].into_iter().enumerate() {
-        let whole = mixtures(
-            &format!("whole-{i}"),
-            &[&["--epochs", "2"], redraw].concat(),
-        );
-        let second = mixtures(
-            &format!("second-{i}"),
-            &[&["--epochs", "1"], &later[..], redraw].concat(),
-        );
-        assert_eq!(second, whole[1..]);
-        assert_ne!(whole[0], whole[1]);
-    }
 }
 
 #[test]

@@ -210,19 +210,20 @@ impl TrainingOptions {
         refuse_given(&given, "--schedule step")
     }
 
-    /// The initial model: fresh, or the weights of `--init`.
+    /// The initial model: fresh, its weights drawn from `seed`, or the weights of `--init`.
     ///
     /// # Errors
     /// [`Error::Data`] for weights of another architecture, size or normalization.
     pub fn initial_model(
         &self,
         config: &Config,
+        seed: u64,
         classes: usize,
         normalization: Option<Normalization>,
         device: &ComputeDevice,
     ) -> Result<(Box<dyn Network>, Metadata)> {
         let architecture = Architecture::named(&config.arch)?;
-        let mut model = architecture.init(config.width, classes, config.seed, device)?;
+        let mut model = architecture.init(config.width, classes, seed, device)?;
         model.set_normalization(normalization)?;
         let Some(path) = &self.init else {
             return Ok((model, Metadata::new()));

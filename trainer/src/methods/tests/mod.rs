@@ -51,6 +51,7 @@ fn batch(step: u64, first: usize, windows: [CropWindow; BATCH]) -> TrainBatch {
         windows: windows.to_vec(),
         epoch: step,
         step,
+        schedule_step: step,
     }
 }
 
