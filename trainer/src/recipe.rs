@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use base::{Error, Result, files};
+use base::{Error, Result, files, log};
 use toml::{Table, Value};
 
 use crate::{
@@ -132,7 +132,31 @@ impl Recipe {
         }
         Ok(config)
     }
+
+    /// Warns of settings in the file that the run does not have, since only options set them.
+    pub fn warn_of_other_settings(&self, config: &Config) {
+        for (key, [in_file, here]) in self.other_settings(config) {
+            log::warning(format_args!(
+                "{}: its {key}, {in_file}, is not taken from a recipe; this run has {here}",
+                self.what
+            ));
+        }
+    }
+
+    fn other_settings(&self, config: &Config) -> Vec<(&'static str, [String; 2])> {
+        let here = Table::try_from(config).unwrap_or_default();
+        let text = |value: Option<&Value>| value.map_or("none".into(), Value::to_string);
+        let values = |key| [&self.table, &here].map(|table| table.get(key));
+        (GIVEN_BY_OPTIONS.into_iter())
+            .map(|key| (key, values(key)))
+            .filter(|(_, [in_file, here])| in_file.is_some() && in_file != here)
+            .map(|(key, values)| (key, values.map(text)))
+            .collect()
+    }
 }
+
+/// Settings of [`OF_THE_RUN`] that change what is trained, and are given by options alone.
+const GIVEN_BY_OPTIONS: [&str; 5] = ["init", "limit", "width", "mean", "std"];
 
 fn wrong(what: &str, found: &str) -> Error {
     let lines: Vec<&str> = found.lines().map(str::trim).collect();
@@ -226,6 +250,19 @@ mod tests {
     }
 
     #[test]
+    fn settings_of_a_recipe_that_only_options_set_are_told_where_they_differ() {
+        let file = recipe("width = 8\nlimit = 100\ndata_hash = 'other'\nmean = '0 0 0'");
+        let mut config = Config::default_of(method("pretrain"));
+        (config.width, config.limit) = (64, Some(100));
+        let pair = |found: &str, here: &str| [found.to_string(), here.to_string()];
+        let expected = [
+            ("width", pair("8", "64")),
+            ("mean", pair("\"0 0 0\"", "none")),
+        ];
+        assert_eq!(file.other_settings(&config), expected);
+    }
+
+    #[test]
     fn unknown_and_impossible_settings_of_a_recipe_are_refused_by_name() {
         for (text, word) in [
             ("epoch = 3", "epoch"),
@@ -235,6 +272,23 @@ mod tests {
             ("[optimizer]\nlr = -1.0", "optimizer.lr"),
             ("[optimizer]\nema = 1.0", "optimizer.ema"),
             ("[sampling]\nredraw_every = 0", "sampling.redraw_every"),
+            ("augment = {crop = {pad = 33}, flip = true}", "augment.crop"),
+            (
+                "augment = {crop = {resized = {scale = [nan, 1.0], ratio = [1.0, 1.0]}}, flip = true}",
+                "scale",
+            ),
+            (
+                "augment = {crop = {resized = {scale = [0.9, 0.1], ratio = [1.0, 1.0]}}, flip = true}",
+                "scale",
+            ),
+            (
+                "augment = {crop = {resized = {scale = [0.5, 5.0], ratio = [1.0, 1.0]}}, flip = true}",
+                "scale",
+            ),
+            (
+                "augment = {crop = {resized = {scale = [0.5, 1.0], ratio = [0.0, 1.0]}}, flip = true}",
+                "ratio",
+            ),
             ("method = 'no'", "no"),
         ] {
             let read = recipe(text);

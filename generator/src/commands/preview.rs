@@ -7,7 +7,7 @@ use base::{
     output::{self, Existing, Form, Output},
 };
 use clap::Args;
-use cli::arguments::positive;
+use cli::arguments::{Parsed, positive};
 use data::{
     Split,
     sheet::{self, Strip},
@@ -41,11 +41,20 @@ pub struct Preview {
     #[arg(long, default_value_t = 10, value_name = "N", value_parser = positive)]
     count: usize,
     /// Factor by which perturbations are amplified
-    #[arg(long, default_value_t = 8.0, value_name = "X")]
+    #[arg(long, default_value_t = 8.0, value_name = "X", value_parser = amplification)]
     amplify: f32,
     /// Replace an existing PNG
     #[arg(long)]
     force: bool,
+}
+
+/// A factor that leaves differences visible and finite.
+fn amplification(text: &str) -> Parsed<f32> {
+    let factor: f32 = text.parse().map_err(|_| "not a number")?;
+    match (1.0..=255.0).contains(&factor) {
+        true => Ok(factor),
+        false => Err("a number from 1 to 255".into()),
+    }
 }
 
 impl Preview {

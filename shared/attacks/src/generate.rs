@@ -11,12 +11,11 @@ use data::{IMAGE_BYTES, Sample};
 use kernels::distances;
 use nn::model::Classifier;
 
-/// Attacks a batch, clips to `[0,1]`, quantizes to 8 bits and classifies the bytes. Rounding leaves no byte outside the attack's
-/// Linf ball, whose radius may be no whole number of levels.
+/// Attacks a batch, clips to `[0,1]`, quantizes to 8 bits and classifies the bytes. No byte is outside the attack's Linf ball
+/// ([`Attack::radius`]), which may be no whole number of levels. FGSM has none: its step is rounded to the nearest level.
 ///
-/// Where the floats fool the model and the bytes do not, as few pixels as needed go one level
-/// further from the clean image (`requantize`), which may exceed a bound of the attack by that
-/// level, or by two or three where one is not enough.
+/// Where the floats fool the model and the bytes do not, as few pixels as needed go one level further from the clean
+/// image, or two or three where one is not enough (`requantize`), within the ball.
 ///
 /// # Errors
 /// [`Error::Data`] when a label is none of the model's classes; [`Error::NonFinite`], naming the
@@ -46,9 +45,8 @@ fn generate_once(
     let pred_float = predict(&images)?;
     let floats = images.flatten_all()?.to_vec1::<f32>()?;
     let mut bytes = quantize::round(&floats);
-    if let Some(radius) = attack.radius() {
-        quantize::clamp(&mut bytes, batch.pixels(), radius);
-    }
+    let levels = attack.radius().map_or(u8::MAX, quantize::levels);
+    quantize::clamp(&mut bytes, batch.pixels(), levels);
     let mut pred = predict(&quantize::to_tensor(&bytes, batch.device())?)?;
 
     let labels = batch.labels();
@@ -63,6 +61,7 @@ fn generate_once(
                 label: labels[row],
                 bytes: bytes[pixels.clone()].to_vec(),
                 clean: clean.to_vec(),
+                levels,
                 direction: std::iter::zip(&floats[pixels], clean)
                     .map(|(&x, &byte)| {
                         let clean = quantize::to_float(byte);

@@ -10,10 +10,13 @@ pub fn round(floats: &[f32]) -> Vec<u8> {
     floats.iter().map(|x| (x * 255.0).round() as u8).collect()
 }
 
-/// Brings bytes back to within `radius`, in `[0,1]` units, of clean ones.
-pub fn clamp(bytes: &mut [u8], clean: &[u8], radius: f64) {
-    // A radius of n / 255 is n levels, whatever its last bits.
-    let levels = (255.0 * radius + 1e-3).floor() as u8;
+/// Whole levels in a radius in `[0,1]` units; one of n / 255 is n levels, whatever its last bits.
+pub fn levels(radius: f64) -> u8 {
+    (255.0 * radius + 1e-3).floor() as u8
+}
+
+/// Brings bytes back to within so many levels of clean ones.
+pub fn clamp(bytes: &mut [u8], clean: &[u8], levels: u8) {
     for (byte, &clean) in std::iter::zip(bytes, clean) {
         *byte = (*byte).clamp(clean.saturating_sub(levels), clean.saturating_add(levels));
     }

@@ -30,6 +30,8 @@ pub struct QuantizationFailure {
     pub bytes: Vec<u8>,
     /// The clean bytes.
     pub clean: Vec<u8>,
+    /// Levels that a byte may be away from the clean one.
+    pub levels: u8,
     /// Sign of the perturbation in each pixel, as floats: -1, 0 or 1.
     pub direction: Vec<i8>,
 }
@@ -90,7 +92,9 @@ impl RankedPixels {
                 0 => false,
                 direction => image.bytes[usize::from(pixel)]
                     .checked_add_signed(direction)
-                    .is_some(),
+                    .is_some_and(|moved| {
+                        moved.abs_diff(image.clean[usize::from(pixel)]) <= image.levels
+                    }),
             })
             .collect();
         // From k levels to k + 1 the squared distance grows by 2k + 1.

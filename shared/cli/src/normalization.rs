@@ -23,11 +23,16 @@ impl NormalizationArguments {
     /// The normalization on the command line, if any.
     ///
     /// # Errors
-    /// [`Error::Usage`] for a standard deviation that is not above 0.
+    /// [`Error::Usage`] for a mean outside `[0,1]`, or a standard deviation that is not above 0.
     pub fn given(&self) -> Result<Option<Normalization>> {
         let (Some(mean), Some(std)) = (self.mean, self.std) else {
             return Ok(None);
         };
+        if !mean.0.iter().all(|mean| (0.0..=1.0).contains(mean)) {
+            return Err(Error::Usage(format!(
+                "--mean {mean}: numbers from 0 to 1 are expected; divide those of pixels in 0 to 255 by 255, and --std, too"
+            )));
+        }
         match (Normalization { mean, std }).checked("") {
             Ok(given) => Ok(Some(given)),
             Err(_) => Err(Error::Usage(format!(

@@ -5,8 +5,8 @@ use rusqlite::{Error as SqlError, ErrorCode};
 use super::file::StoreFile;
 use base::Error;
 
-const DISK_FULL: &str = "the disk is full; nothing stored so far is lost: make room and run the same \
-                         command again to resume";
+const DISK_FULL: &str = "the disk is full; make room and run the same command again: a build goes on \
+                         where it stopped";
 const FILE_BUSY: &str = "another program has kept the file locked for minutes";
 
 impl StoreFile {

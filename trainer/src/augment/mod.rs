@@ -3,7 +3,7 @@
 
 use std::{fmt, str::FromStr};
 
-use base::random::Stream;
+use base::{Error, random::Stream};
 use nn::CropWindow;
 use serde::{Deserialize, Serialize};
 
@@ -93,6 +93,33 @@ impl fmt::Display for Augment {
 }
 
 impl Augment {
+    /// Checks ranges that no type has.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] naming the setting, its value and its range.
+    pub fn check(&self) -> base::Result<()> {
+        let wrong = |found: String, expected: &str| {
+            Err(Error::Usage(format!(
+                "augment.crop: found {found}, expected {expected}"
+            )))
+        };
+        let rises = |(low, high): (f64, f64)| low > 0.0 && low <= high && high.is_finite();
+        match self.crop {
+            Crop::Pad(zeros) if zeros > IMAGE_SIZE => {
+                wrong(format!("pad {zeros}"), &format!("at most {IMAGE_SIZE}"))
+            }
+            Crop::Resized { scale, .. } if !rises(scale) || scale.1 > 1.0 => wrong(
+                format!("scale {scale:?}"),
+                "two shares of the area above 0, at most 1, in rising order",
+            ),
+            Crop::Resized { ratio, .. } if !rises(ratio) => wrong(
+                format!("ratio {ratio:?}"),
+                "two numbers above 0 in rising order",
+            ),
+            _ => Ok(()),
+        }
+    }
+
     /// `pad`: a random crop of the image padded with 4 zeros on each side, and flips.
     pub const PADDED: Self = Self {
         crop: Crop::Pad(4),

@@ -42,7 +42,8 @@ impl Pretrain {
     /// Trains the baseline, or resumes its training.
     pub fn run(self) -> Result<()> {
         let normalization = self.normalization.given()?;
-        let base = self.options.recipe()?.settings(Method::PRETRAIN)?;
+        let recipe = self.options.recipe()?;
+        let base = recipe.settings(Method::PRETRAIN)?;
         let config = self.options.config(base, normalization)?;
         config.check()?;
         let device = self.options.open_device(&config)?;
@@ -54,6 +55,7 @@ impl Pretrain {
             width: self.width,
             ..config
         };
+        recipe.warn_of_other_settings(&config);
         let classes = data.classes.len();
         let (target, init) =
             (self.options).initial_model(&config, config.seed, classes, normalization, &device)?;

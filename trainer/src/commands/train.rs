@@ -95,6 +95,7 @@ impl Train {
             std: normalization.map(|n| n.std.to_string()),
             ..config
         };
+        recipe.warn_of_other_settings(&config);
         config.check()?;
         let sampling = config.sampling.as_ref();
         let attacks = stores::attacks(&stores);

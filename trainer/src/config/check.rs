@@ -71,6 +71,7 @@ impl Config {
                 "--select robust: it needs the accuracy under attack; add --robust-val N".into(),
             ));
         }
+        self.augment.check()?;
         self.optimizer.schedule.check(u64::from(self.epochs))
     }
 }

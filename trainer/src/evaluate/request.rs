@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use base::{Error, Result, log};
+use base::{Error, Result, error::printable, log};
 use cli::normalization::NormalizationArguments;
 use data::Split;
 use nn::{
@@ -193,7 +193,7 @@ pub fn describe_model(loaded: &Loaded) -> Model {
     let description = loaded.network.describe();
     let text = |key: &str, default: &str| {
         let value = loaded.metadata.get(key);
-        value.map_or(default, |value| value).to_string()
+        printable(&value.map_or(default, |value| value))
     };
     Model {
         name: description.architecture.to_string(),

@@ -94,6 +94,7 @@ impl RobustRequest {
             attack.check(self.norm, description.classes)?;
         }
         let guarding = self.guarding(device)?;
+        self.refuse_unused(guarding.is_some())?;
         if guarding.is_some() && selection.val.is_empty() {
             return Err(Error::data(
                 self.source.path().display(),
@@ -150,6 +151,48 @@ impl RobustRequest {
             loaded: &loaded,
         };
         evaluation.run(guarding.as_ref(), device, &poll)
+    }
+
+    /// Refuses options that no chosen attack has, and a pretrained model without a detector.
+    fn refuse_unused(&self, with_detector: bool) -> Result<()> {
+        let is_square = |attack: &&'static EvaluationAttack| attack.name == "square";
+        let square = self.attacks.iter().any(is_square);
+        // Adaptive attacks on a detector follow gradients.
+        let gradients = with_detector || !self.attacks.iter().all(is_square);
+        let settings = &self.settings;
+        for (option, given, has_use, wanted) in [
+            (
+                "--steps",
+                settings.steps.is_some(),
+                gradients,
+                "an attack by gradients",
+            ),
+            (
+                "--restarts",
+                settings.restarts.is_some(),
+                gradients,
+                "an attack by gradients",
+            ),
+            (
+                "--queries",
+                settings.queries.is_some(),
+                square,
+                "the attack square",
+            ),
+            (
+                "--pretrained",
+                self.files.pretrained.is_some(),
+                with_detector,
+                "a detector",
+            ),
+        ] {
+            if given && !has_use {
+                return Err(Error::Usage(format!(
+                    "{option}: it has no meaning without {wanted}; leave it out, or add {wanted}"
+                )));
+            }
+        }
+        Ok(())
     }
 
     /// The detector and its pretrained model, unless there is none or it is to be left out.

@@ -93,7 +93,7 @@ impl TrainingRun {
         if self.val.is_empty() {
             warning(
                 "val has no images: nothing is measured, and the best model is the one of the lowest training \
-                 loss; a --limit of five images per class or more gives val images",
+                 loss; more images, or a larger --limit, give val images",
             );
         }
         let total = u64::from(epochs) * self.train.len() as u64;

@@ -246,6 +246,15 @@ fn wrong_requests_of_a_robust_evaluation_are_one_line() {
     refused(&["--shard", "3/2"], 2, &["--shard"]);
     refused(&["--db", "a.db"], 2, &["--d"]);
     refused(&["--precision", "bf16"], 2, &["--precision bf16"]);
+    for (attack, option, value) in [
+        ("square", "--steps", "3"),
+        ("square", "--restarts", "3"),
+        ("pgd", "--queries", "3"),
+        ("pgd", "--pretrained", "gone.safetensors"),
+    ] {
+        let words = [option, "no meaning without"];
+        refused(&["--attacks", attack, option, value], 2, &words);
+    }
     refused(
         &["--detector", "model.safetensors"],
         3,

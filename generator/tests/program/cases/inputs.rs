@@ -172,3 +172,18 @@ fn a_fraction_in_attacks_config_is_refused_with_the_expected_type() {
         &["a.toml: [fgsm] step: found \"8/255\", expected a number"],
     );
 }
+
+#[test]
+fn amplifications_and_counts_out_of_range_are_refused() {
+    let dir = TestDir::new();
+    for factor in ["nan", "inf", "0", "-1", "256"] {
+        let preview = ["preview", "a.db", "--out", "a.png"];
+        let amplify = format!("--amplify={factor}");
+        let command = &mut dir.command(&[&preview[..], &[&amplify]].concat());
+        dir.assert_refused(command, 2, &["--amplify", "from 1 to 255"]);
+    }
+    for count in ["0", "20", "5000000000", "18446744073709551600"] {
+        let command = &mut dir.command(&["synthetic", "--out", "new", "--count", count]);
+        dir.assert_refused(command, 2, &[count, "multiple of 50", "a million"]);
+    }
+}

@@ -67,6 +67,11 @@ fn normalization_is_kept_in_the_store_and_is_the_first_layer_of_the_model() {
         .output()
         .unwrap();
     assert_eq!(alone.status.code(), Some(2));
+    for mean in ["125,123,114", "-0.1,0,0"] {
+        let args = ["--mean", mean, "--std", "60,60,60"];
+        let words = ["--mean", "from 0 to 1"];
+        dir.assert_refused(&mut dir.build("c.db", &args), 2, &words);
+    }
 }
 
 #[test]

@@ -106,7 +106,7 @@ fn stored_bytes_stay_in_the_linf_ball_of_any_eps() {
     let model = TestModel::random_linear(1);
     let mut test = TestBatch::of(&model, random_images(4));
     for (eps, levels) in [(0.03, 7), (8.0 / 255.0, 8), (0.002, 0), (1.0, 255)] {
-        // Labels that are not predicted: no success is to be restored by one more level.
+        // Labels that are not predicted: no success is to be restored.
         let samples = generate(&Up(eps), &model, &test.batch()).unwrap();
         test.labels = samples.iter().map(|s| (s.pred_float + 1) % 10).collect();
         let samples = generate(&Up(eps), &model, &test.batch()).unwrap();
@@ -117,6 +117,36 @@ fn stored_bytes_stay_in_the_linf_ball_of_any_eps() {
             assert_eq!(most, free.map(|free| free.min(levels)), "eps {eps}");
         }
     }
+}
+
+#[test]
+fn restored_successes_stay_in_the_linf_ball() {
+    let model = TestModel::mlp(9);
+    let test = TestBatch::confident(&model, 60);
+    let preset = AttackConfig::preset(Preset::Standard);
+    let mut lost = 0;
+    for eps in [0.005, 0.0109, 0.0146] {
+        let text = format!("[pgd]\neps = {eps}\nstep = 0.002");
+        let config = preset.clone().overlay(&text, "test").unwrap();
+        let samples = generate(&*config.build(AttackKind::Pgd), &model, &test.batch()).unwrap();
+        for (i, (sample, clean)) in samples
+            .iter()
+            .zip(test.bytes.chunks(IMAGE_BYTES))
+            .enumerate()
+        {
+            let most = clean
+                .iter()
+                .zip(&sample.pixels)
+                .map(|(a, b)| a.abs_diff(*b))
+                .max();
+            assert!(most <= Some(quantize::levels(eps)), "eps {eps}: {most:?}");
+            lost += u32::from(sample.pred_float != test.labels[i] && sample.pred == test.labels[i]);
+        }
+    }
+    assert!(
+        lost > 0,
+        "no success of floats that needs more than the ball"
+    );
 }
 
 #[test]

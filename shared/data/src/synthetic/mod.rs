@@ -21,6 +21,9 @@ const BATCHES: usize = 5;
 /// Index of the first test image, independent of the number of training images.
 const TEST: u64 = 1 << 32;
 
+/// Training images at most: the set is made in memory, and has 4 GB then.
+const MOST_IMAGES: usize = 1_000_000;
+
 /// The form that the set is written in.
 const FORM: PublishedForm = CIFAR10.forms[0];
 
@@ -29,12 +32,12 @@ const FORM: PublishedForm = CIFAR10.forms[0];
 /// the whole folder or nothing.
 ///
 /// # Errors
-/// [`Error::Usage`] when `count` is not a multiple of 50, or when `dir` holds something: `force`
+/// [`Error::Usage`] when `count` is not a multiple of 50 up to a million, or when `dir` holds something: `force`
 /// replaces an earlier output of this function and never other files. [`Error::Io`] when the
 /// disk refuses.
 pub fn write(dir: &Path, count: usize, seed: u64, force: bool) -> Result<()> {
-    if count == 0 || !count.is_multiple_of(BATCHES * SHAPES.len()) {
-        let advice = "it must be a multiple of 50, so that classes and batches are even";
+    if !(1..=MOST_IMAGES).contains(&count) || !count.is_multiple_of(BATCHES * SHAPES.len()) {
+        let advice = "it must be a multiple of 50, so that classes and batches are even, and at most a million";
         return Err(Error::Usage(format!("count {count}: {advice}")));
     }
     let output = Output::claim(dir, &KIND, &[], force)?;
