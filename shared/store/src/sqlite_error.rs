@@ -5,7 +5,7 @@ use rusqlite::{Error as SqlError, ErrorCode};
 use super::file::StoreFile;
 use base::Error;
 
-const DISK_FULL: &str = "the disk is full; make room and run the same command again: a build goes on \
+const DISK_FULL: &str = "the disk is full; make room and run the same command again: a build resumes \
                          where it stopped";
 const FILE_BUSY: &str = "another program has kept the file locked for minutes";
 
