@@ -25,6 +25,8 @@ const OF_THE_RUN: [&str; 11] = [
     "mean",
     "std",
 ];
+/// Settings of [`OF_THE_RUN`] that change what is trained, and are given by options alone.
+const GIVEN_BY_OPTIONS: [&str; 5] = ["init", "limit", "width", "mean", "std"];
 /// Tables that are merged key by key; other values are replaced whole.
 const SECTIONS: [&str; 5] = [
     "optimizer",
@@ -154,9 +156,6 @@ impl Recipe {
             .collect()
     }
 }
-
-/// Settings of [`OF_THE_RUN`] that change what is trained, and are given by options alone.
-const GIVEN_BY_OPTIONS: [&str; 5] = ["init", "limit", "width", "mean", "std"];
 
 fn wrong(what: &str, found: &str) -> Error {
     let lines: Vec<&str> = found.lines().map(str::trim).collect();

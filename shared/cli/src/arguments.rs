@@ -1,7 +1,8 @@
-//! Value parsers of command-line options.
+//! Value parsers of command-line options, and the refusal of options without a meaning.
 
 use std::str::FromStr;
 
+use base::{Error, Result};
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 
 /// The names of an enum's variants, listed by `--help`.
@@ -27,6 +28,19 @@ pub fn positive(text: &str) -> Parsed<usize> {
         return Err("at least 1".into());
     }
     Ok(number)
+}
+
+/// Refuses the first given option; all of them have a meaning only with `wanted`.
+///
+/// # Errors
+/// [`Error::Usage`] naming the option.
+pub fn refuse_given(options: &[(&str, bool)], wanted: &str) -> Result<()> {
+    match options.iter().find(|(_, given)| *given) {
+        None => Ok(()),
+        Some((option, _)) => Err(Error::Usage(format!(
+            "{option}: it has no meaning without {wanted}; leave it out, or add {wanted}"
+        ))),
+    }
 }
 
 /// A finite number, at least 0.

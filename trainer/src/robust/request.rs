@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use base::{Error, Result, files, log, signal::Stop};
-use cli::normalization::NormalizationArguments;
+use cli::{arguments::refuse_given, normalization::NormalizationArguments};
 use data::Split;
 use nn::{
     ComputeDevice,
@@ -159,40 +159,20 @@ impl RobustRequest {
         let square = self.attacks.iter().any(is_square);
         // Adaptive attacks on a detector follow gradients.
         let gradients = with_detector || !self.attacks.iter().all(is_square);
-        let settings = &self.settings;
-        for (option, given, has_use, wanted) in [
-            (
-                "--steps",
-                settings.steps.is_some(),
-                gradients,
-                "an attack by gradients",
-            ),
-            (
-                "--restarts",
-                settings.restarts.is_some(),
-                gradients,
-                "an attack by gradients",
-            ),
-            (
-                "--queries",
-                settings.queries.is_some(),
-                square,
-                "the attack square",
-            ),
-            (
-                "--pretrained",
-                self.files.pretrained.is_some(),
-                with_detector,
-                "a detector",
-            ),
-        ] {
-            if given && !has_use {
-                return Err(Error::Usage(format!(
-                    "{option}: it has no meaning without {wanted}; leave it out, or add {wanted}"
-                )));
-            }
-        }
-        Ok(())
+        let (of, pretrained) = (&self.settings, self.files.pretrained.is_some());
+        let by_gradients = [
+            ("--steps", !gradients && of.steps.is_some()),
+            ("--restarts", !gradients && of.restarts.is_some()),
+        ];
+        refuse_given(&by_gradients, "an attack by gradients")?;
+        refuse_given(
+            &[("--queries", !square && of.queries.is_some())],
+            "the attack square",
+        )?;
+        refuse_given(
+            &[("--pretrained", !with_detector && pretrained)],
+            "a detector",
+        )
     }
 
     /// The detector and its pretrained model, unless there is none or it is to be left out.

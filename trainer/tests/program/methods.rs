@@ -19,7 +19,7 @@ use library_tests::assert_success;
 
 const ATTACKING: [&str; 4] = ["pgd-at", "trades", "fast-at", "atta"];
 
-fn train(dir: &TestDir, method: &str, out: &str, more: &[&str]) -> std::process::Command {
+pub fn train(dir: &TestDir, method: &str, out: &str, more: &[&str]) -> std::process::Command {
     let mut command = dir.command(&["train", "--db", "a.db", "--method", method]);
     small(&mut command, out, more);
     command

@@ -4,17 +4,18 @@ use candle_core::Device;
 use nn::model::Weights;
 use serde_json::Value;
 
-use crate::{
-    common::{TestDir, small},
-    runs::metrics,
-};
+use crate::{common::TestDir, methods::train, runs::metrics};
 use library_tests::assert_success;
 
-fn train(dir: &TestDir, method: &str, out: &str, more: &[&str]) -> std::process::Command {
-    let mut command = dir.command(&["train", "--db", "a.db", "--method", method]);
-    small(&mut command, out, more);
-    command
-}
+/// The second of two epochs, as a run of its own.
+const LATER: [&str; 6] = [
+    "--epochs",
+    "1",
+    "--schedule-start",
+    "1",
+    "--schedule-epochs",
+    "2",
+];
 
 /// Against a copy of the surrogate stored samples would be white-box.
 #[test]
@@ -47,15 +48,7 @@ fn a_run_after_schedule_start_sees_the_images_as_the_later_epochs_of_one_run() {
         epochs.map(|epoch| epoch["train"]["loss"].clone()).collect()
     };
     let whole = losses("whole", &["--epochs", "2"]);
-    let later = [
-        "--epochs",
-        "1",
-        "--schedule-start",
-        "1",
-        "--schedule-epochs",
-        "2",
-    ];
-    assert_eq!(losses("later", &later), whole[1..]);
+    assert_eq!(losses("later", &LATER), whole[1..]);
     assert_ne!(whole[0], whole[1]);
 }
 
@@ -68,17 +61,13 @@ fn a_run_after_schedule_start_draws_the_mixtures_of_the_later_epochs_of_one_run(
         let epochs = metrics(&dir.path(out)).into_iter();
         epochs.map(|epoch| epoch["mixture"].clone()).collect()
     };
-    let later = ["--schedule-start", "1", "--schedule-epochs", "2"];
     // By steps, a period can begin before the run does.
     for (i, redraw) in [&[][..], &["--redraw-every", "3"]].into_iter().enumerate() {
         let whole = mixtures(
             &format!("whole-{i}"),
             &[&["--epochs", "2"], redraw].concat(),
         );
-        let second = mixtures(
-            &format!("second-{i}"),
-            &[&["--epochs", "1"], &later[..], redraw].concat(),
-        );
+        let second = mixtures(&format!("second-{i}"), &[&LATER[..], redraw].concat());
         assert_eq!(second, whole[1..]);
         assert_ne!(whole[0], whole[1]);
     }
@@ -98,13 +87,5 @@ fn a_run_after_schedule_start_has_the_dropout_of_the_later_epochs_of_one_run() {
             .collect()
     };
     let whole = losses("whole", &["--epochs", "2"]);
-    let later = [
-        "--epochs",
-        "1",
-        "--schedule-start",
-        "1",
-        "--schedule-epochs",
-        "2",
-    ];
-    assert_eq!(losses("later", &later), whole[1..]);
+    assert_eq!(losses("later", &LATER), whole[1..]);
 }

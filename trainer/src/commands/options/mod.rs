@@ -5,9 +5,8 @@ mod perturbation;
 mod sampling;
 mod training;
 
-use base::{Error, Result};
 use clap::builder::PossibleValuesParser;
-use cli::arguments::Parsed;
+use cli::arguments::{Parsed, refuse_given};
 use data::Split;
 use nn::model::ARCHITECTURES;
 
@@ -20,16 +19,6 @@ pub use self::{
 fn set<T: Clone>(setting: &mut T, option: &Option<T>) {
     if let Some(value) = option {
         setting.clone_from(value);
-    }
-}
-
-/// Refuses the first given option; all of them have a meaning only with `wanted`.
-fn refuse_given(options: &[(&str, bool)], wanted: &str) -> Result<()> {
-    match options.iter().find(|(_, given)| *given) {
-        None => Ok(()),
-        Some((option, _)) => Err(Error::Usage(format!(
-            "{option}: it has no meaning without {wanted}; leave it out, or add {wanted}"
-        ))),
     }
 }
 
